@@ -1,0 +1,83 @@
+"""What this machine has: the probes behind ``@pytest.mark.needs``."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+
+BUSYBOX = "/bin/busybox"
+
+V1_ONLY = 'umount /sys/fs/cgroup/unified 2>/dev/null || true; exec "$@"'
+V2_ONLY = 'umount -l /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup; exec "$@"'
+
+
+def with_cgroup_layout(layout: str, command: list[str]) -> list[str]:
+    """``command`` in a private mount namespace that shows one cgroup layout.
+
+    Args:
+        layout: ``host`` (unchanged), ``v1`` (only the v1 hierarchies) or ``v2`` (only cgroup2).
+        command: argv.
+    """
+    if layout == "host":
+        return command
+    script = {"v1": V1_ONLY, "v2": V2_ONLY}[layout]
+    unshare = ["unshare", "--mount", "--propagation", "private"]
+    return [*unshare, "sh", "-c", script, "sh", *command]
+
+
+def _root() -> str:
+    return "" if os.geteuid() == 0 else "runs as root only"
+
+
+def _program(name: str) -> Callable[[], str]:
+    return lambda: "" if shutil.which(name) else f"{name} is not installed"
+
+
+def _cgroup_v1(controller: str) -> Callable[[], str]:
+    def probe() -> str:
+        path = f"/sys/fs/cgroup/{controller}/tasks"
+        return "" if os.path.exists(path) else f"no v1 hierarchy of {controller}"
+
+    return probe
+
+
+def _hybrid() -> str:
+    if os.path.exists("/sys/fs/cgroup/unified/cgroup.procs"):
+        return ""
+    return "no cgroup2 beside the v1 hierarchies"
+
+
+def _v2_view() -> str:
+    if os.geteuid() != 0:
+        return "runs as root only"
+    probe = with_cgroup_layout("v2", ["test", "-e", "/sys/fs/cgroup/cgroup.procs"])
+    done = subprocess.run(probe, check=False, capture_output=True)
+    return "" if done.returncode == 0 else "cgroup2 cannot be mounted here"
+
+
+def _userns() -> str:
+    done = subprocess.run(["unshare", "-U", "true"], check=False, capture_output=True)
+    return "" if done.returncode == 0 else "user namespaces cannot be made here"
+
+
+_PROBES: dict[str, Callable[[], str]] = {
+    "root": _root,
+    "busybox": lambda: "" if os.path.exists(BUSYBOX) else "busybox-static is not installed",
+    "hybrid": _hybrid,
+    "v2_view": _v2_view,
+    "userns": _userns,
+    **{f"cgroup_{name}": _cgroup_v1(name) for name in ("memory", "cpu", "pids", "devices")},
+    **{
+        name: _program(name)
+        for name in ("crun", "runc", "conmon", "podman", "skopeo", "docker-registry", "socat")
+    },
+}
+
+
+@functools.cache
+def missing(need: str) -> str:
+    """Why ``need`` is not there, or an empty string; an unknown need is a ``KeyError``."""
+    return _PROBES[need]()
