@@ -1,7 +1,8 @@
 """Fixtures and options that every test may use.
 
-``--programs installed`` (the default) tests what ``tools/setup`` installed beside this Python;
-``--must-run`` turns the skip of a need into a failure, so that CI cannot lose tests silently.
+The programs under test are those that ``tools/setup`` installed beside this Python. ``--must-run``
+turns the skip of a need into a failure, so that CI cannot lose tests silently;
+``--check-leaks`` fails the run when it leaves a mount, cgroup, process or state directory behind.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from support import machine
+from support import leaks, machine
 
 BIN = Path(sys.executable).parent
+BEFORE = pytest.StashKey[leaks.Snapshot]()
+LEFT = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,6 +27,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NEED,...",
         help="needs whose absence fails a test instead of skipping it; 'all' for every one",
     )
+    parser.addoption(
+        "--check-leaks", action="store_true", help="fail when the run leaves something behind"
+    )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if session.config.getoption("--check-leaks"):
+        session.config.stash[BEFORE] = leaks.snapshot()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    before = session.config.stash.get(BEFORE, None)
+    left = leaks.left_since(before) if before else []
+    session.config.stash[LEFT] = left
+    if left and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    left = terminalreporter.config.stash.get(LEFT, [])
+    if left:
+        terminalreporter.section("left on the machine", red=True)
+        terminalreporter.write("".join(f"{line}\n" for line in left))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -63,12 +63,18 @@ def _userns() -> str:
     return "" if done.returncode == 0 else "user namespaces cannot be made here"
 
 
+def _vm() -> str:
+    cache = os.environ.get("VM_CACHE") or os.path.expanduser("~/.cache/pyrun-vm")
+    return "" if os.path.exists(f"{cache}/done") else "no guest: tools/vm/build makes it"
+
+
 _PROBES: dict[str, Callable[[], str]] = {
     "root": _root,
     "busybox": lambda: "" if os.path.exists(BUSYBOX) else "busybox-static is not installed",
     "hybrid": _hybrid,
     "v2_view": _v2_view,
     "userns": _userns,
+    "vm": _vm,
     **{f"cgroup_{name}": _cgroup_v1(name) for name in ("memory", "cpu", "pids", "devices")},
     **{
         name: _program(name)

@@ -1,0 +1,76 @@
+"""What a test run leaves on the machine: compared before and after by ``--check-leaks``."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+CGROUP_TOP = "/sys/fs/cgroup"
+STATE_FOLDERS = ("/run/pyrun", "/run/pyengine", "/run/pyconmon", "/var/lib/pyengine")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Mount points, cgroups, network namespaces, orphaned processes, entries of state folders."""
+
+    mounts: frozenset[str]
+    cgroups: frozenset[str]
+    namespaces: frozenset[str]
+    orphans: frozenset[str]
+    state: frozenset[str]
+
+    def since(self, before: Snapshot) -> list[str]:
+        """One line for each thing that is here and was not there ``before``."""
+        return [
+            f"{name}: {entry}"
+            for name in ("mounts", "cgroups", "namespaces", "orphans", "state")
+            for entry in sorted(getattr(self, name) - getattr(before, name))
+        ]
+
+
+def _mounts() -> frozenset[str]:
+    lines = Path("/proc/self/mounts").read_text().splitlines()
+    return frozenset(line.split()[1] for line in lines)
+
+
+def _cgroups() -> frozenset[str]:
+    return frozenset(folder for folder, _, _ in os.walk(CGROUP_TOP))
+
+
+def _entries(folder: str) -> list[str]:
+    return [f"{folder}/{name}" for name in os.listdir(folder)] if os.path.isdir(folder) else []
+
+
+def _orphans() -> frozenset[str]:
+    """Processes whose parent is process 1, by pid, start time and command line."""
+    found = set()
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            fields = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
+            words = Path(f"/proc/{name}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if fields[1] == "1" and words:
+            found.add(f"{name} (started {fields[19]}): {words.strip()[:200]}")
+    return frozenset(found)
+
+
+def snapshot() -> Snapshot:
+    """What is there now."""
+    return Snapshot(
+        mounts=_mounts(),
+        cgroups=_cgroups(),
+        namespaces=frozenset(_entries("/run/netns")),
+        orphans=_orphans(),
+        state=frozenset(entry for folder in STATE_FOLDERS for entry in _entries(folder)),
+    )
+
+
+def left_since(before: Snapshot, patience_s: float = 5.0) -> list[str]:
+    """What is left of a run; waits a little for what is just ending by itself."""
+    deadline = time.monotonic() + patience_s
+    while (left := snapshot().since(before)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return left
