@@ -1,0 +1,90 @@
+"""Each program is installed alone, with the tools people use, and starts without site."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[2]
+DISTRIBUTIONS = {"pyrun": "runtime", "pyconmon": "conmon", "pyengine": "engine"}
+
+
+def call(*command: str | Path, **environment: str) -> str:
+    """Standard output of a command that must succeed."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Wheels of the three distributions and of what they depend on."""
+    folder = tmp_path_factory.mktemp("wheels")
+    sources = [str(TOP / name) for name in DISTRIBUTIONS.values()]
+    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-build-isolation"]
+    call(*pip, "--wheel-dir", folder, *sources)
+    return folder
+
+
+def starts_alone(program: Path) -> None:
+    """It prints its version, and the file that starts Python is the isolated launcher."""
+    assert "0." in call(program, "--version")
+    assert " -I -S " in program.resolve().read_text()
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_pip_installs_one_program_into_a_fresh_environment(
+    name: str, wheels: Path, tmp_path: Path
+) -> None:
+    venv.create(tmp_path / "venv", with_pip=False)
+    python = tmp_path / "venv" / "bin" / "python3"
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-index"]
+    call(*pip, "--find-links", wheels, name)
+    starts_alone(tmp_path / "venv" / "bin" / name)
+    for other in set(DISTRIBUTIONS) - {name}:
+        probe = f"import importlib.util as u; assert u.find_spec('{other}') is None"
+        call(python, "-c", probe)
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_a_program_works_from_a_target_folder_and_through_a_symlink(
+    name: str, wheels: Path, tmp_path: Path
+) -> None:
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--target"]
+    call(*pip, tmp_path / "target", "--find-links", wheels, name)
+    starts_alone(tmp_path / "target" / "bin" / name)
+    link = tmp_path / "link"
+    link.symlink_to(Path("target") / "bin" / name)
+    starts_alone(link)
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_uv_tool_install(name: str, wheels: Path, tmp_path: Path) -> None:
+    uv = Path(sys.executable).parent / "uv"
+    folders = {
+        "UV_TOOL_DIR": str(tmp_path / "tools"),
+        "UV_TOOL_BIN_DIR": str(tmp_path / "bin"),
+        "UV_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    install = [uv, "tool", "install", "-q", "--no-config", "--no-index", "--find-links", wheels]
+    call(*install, "--python", sys.executable, name, **folders)
+    starts_alone(tmp_path / "bin" / name)
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_pipx_install(name: str, wheels: Path, tmp_path: Path) -> None:
+    folders = {"PIPX_HOME": str(tmp_path / "pipx"), "PIPX_BIN_DIR": str(tmp_path / "bin")}
+    pipx = [sys.executable, "-m", "pipx", "install", "-q", "--python", sys.executable]
+    call(*pipx, f"--pip-args=--no-index --find-links={wheels}", name, **folders)
+    starts_alone(tmp_path / "bin" / name)
