@@ -49,7 +49,7 @@ def test_pip_installs_one_program_into_a_fresh_environment(
 ) -> None:
     venv.create(tmp_path / "venv", with_pip=False)
     python = tmp_path / "venv" / "bin" / "python3"
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-index"]
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-index"]
     call(*pip, "--find-links", wheels, name)
     starts_alone(tmp_path / "venv" / "bin" / name)
     for other in set(DISTRIBUTIONS) - {name}:
@@ -77,8 +77,8 @@ def test_uv_tool_install(name: str, wheels: Path, tmp_path: Path) -> None:
         "UV_TOOL_BIN_DIR": str(tmp_path / "bin"),
         "UV_CACHE_DIR": str(tmp_path / "cache"),
     }
-    install = [uv, "tool", "install", "-q", "--no-config", "--no-index", "--find-links", wheels]
-    call(*install, "--python", sys.executable, name, **folders)
+    install = [str(uv), "tool", "install", "-q", "--no-config", "--no-index"]
+    call(*install, "--find-links", wheels, "--python", sys.executable, name, **folders)
     starts_alone(tmp_path / "bin" / name)
 
 
