@@ -1,0 +1,431 @@
+"""What every cgroup driver has in common: the files of one container's cgroup.
+
+The caller's order of work is ``create`` (directories and limits), ``join`` (the container's first
+process, before it runs anything of the image), and at the end ``delete``. ``record`` goes into
+state.json, and ``select.from_record`` makes the manager again in a later command.
+"""
+
+from __future__ import annotations
+
+import abc
+import errno
+import os
+import select
+import time
+
+from pyrun.errors import ConfigError, KernelError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    # controller, file, value, pointer below the resources
+    Setting = tuple[str, str, str, str]
+
+UNIFIED = ""  # the key of the cgroup2 directory in ``paths``
+SIGKILL = 9
+DELETE_TIMEOUT_S = 10.0
+
+
+class Hierarchy:
+    """One mounted cgroup hierarchy of the host, for joining it and for a container's cgroup mount.
+
+    Attributes:
+        name: the directory below /sys/fs/cgroup, such as ``cpu,cpuacct`` or ``unified``; empty
+            where cgroup2 itself is mounted at /sys/fs/cgroup.
+        fstype: ``cgroup`` or ``cgroup2``.
+        data: what mount(2) takes to mount it again, such as ``cpu,cpuacct`` or
+            ``none,name=systemd``; empty for cgroup2.
+        controllers: ``("cpu", "cpuacct")``, ``("name=systemd",)``; ``("",)`` for cgroup2.
+        mountpoint: where the host has it.
+        own: the path of this process in it, below ``mountpoint``.
+    """
+
+    __slots__ = ("controllers", "data", "fstype", "mountpoint", "name", "own")
+
+    def __init__(
+        self, name: str, fstype: str, controllers: tuple[str, ...], mountpoint: str, own: str
+    ) -> None:
+        self.name = name
+        self.fstype = fstype
+        self.controllers = controllers
+        self.mountpoint = mountpoint
+        self.own = own
+        words = [f"none,{word}" if word.startswith("name=") else word for word in controllers]
+        self.data = ",".join(words)
+
+
+class Manager(abc.ABC):
+    """One container's cgroup in every hierarchy; made by ``select``."""
+
+    def __init__(
+        self,
+        layout: str,
+        paths: dict[str, str],
+        hierarchies: list[Hierarchy] | None = None,
+        *,
+        rootless: bool = False,
+    ) -> None:
+        """See ``select.manager``.
+
+        Args:
+            layout: ``v1``, ``hybrid`` or ``v2``.
+            paths: controller to absolute directory; ``""`` is the cgroup2 directory.
+            hierarchies: those of the host; needed only until the container is created.
+            rootless: an unprivileged caller may go without a cgroup while no limit is asked for.
+        """
+        self.layout = layout
+        self.paths = paths
+        self.hierarchies = hierarchies or []
+        self.rootless = rootless
+
+    def create(self, resources: dict[str, Any], pointer: str = "/linux/resources") -> None:
+        """Make the directories and write every limit; undone when one of them is refused.
+
+        Args:
+            resources: ``linux.resources`` of config.json, already validated.
+            pointer: its place, for messages.
+
+        Raises:
+            ConfigError: a limit needs a controller or a file that this host does not have.
+            KernelError: a directory or a value was refused, or the cgroup has processes already.
+        """
+        made: list[str] = []
+        try:
+            self._make(made)
+            self.set(resources, pointer, creating=True)
+        except BaseException:
+            for path in reversed(made):
+                _rmdir_quietly(path)
+            raise
+
+    @abc.abstractmethod
+    def set(
+        self,
+        resources: dict[str, Any],
+        pointer: str = "/linux/resources",
+        *,
+        creating: bool = False,
+    ) -> None:
+        """Write the limits that ``resources`` names and leave the others (``update``).
+
+        Device rules are written when ``creating``, or when ``resources`` has any.
+
+        Raises:
+            ConfigError: a limit needs a controller or a file that this host does not have.
+            KernelError: the kernel refused a value.
+        """
+
+    def join(self, pid: int, sub_path: str = "", beside: int = 0) -> None:
+        """Move a process in: the container's first one, or one of ``exec``.
+
+        Args:
+            pid: as this process sees it; 0 is this process.
+            sub_path: a cgroup below the container's (``exec --cgroup``).
+            beside: a process of the container; its cgroup is taken where the container's own has
+                become an inner node of cgroup2, which can hold no process (systemd inside).
+
+        Raises:
+            KernelError: the kernel refused to move it.
+        """
+        for directory in self.directories():
+            target = f"{directory}/{sub_path.strip('/')}" if sub_path else directory
+            try:
+                write_file(f"{target}/cgroup.procs", str(pid))
+            except OSError as error:
+                moved = error.errno == errno.EBUSY and beside and not sub_path
+                if moved and self._join_beside(directory, pid, beside):
+                    continue
+                raise KernelError(f"move process {pid} to cgroup {target}", error) from error
+
+    def _join_beside(self, directory: str, pid: int, beside: int) -> bool:
+        """Whether ``pid`` could join the cgroup2 of ``beside``, which is below ``directory``."""
+        for path in own_paths(read_file(f"/proc/{beside}/cgroup")).items():
+            if path[0] != (UNIFIED,):
+                continue
+            inside = path[1].partition(os.path.basename(directory) + "/")[2]
+            if inside:
+                write_file(f"{directory}/{inside}/cgroup.procs", str(pid))
+                return True
+        return False
+
+    def clone_fd(self) -> int:
+        """A descriptor for CLONE_INTO_CGROUP, or -1 where only ``join`` works; close it."""
+        return -1
+
+    def directories(self) -> list[str]:
+        """Every directory of the container once, whichever controllers share it."""
+        return list(dict.fromkeys(self.paths.values()))
+
+    def procs(self) -> list[int]:
+        """Every process in the cgroup and below it, as this process sees their ids."""
+        directory = self.process_directory()
+        return sorted(tree_procs(directory)) if directory else []
+
+    def process_directory(self) -> str:
+        """The directory that tells best which processes there are; empty without a cgroup."""
+        for controller in (UNIFIED, "pids", "freezer", "name=systemd", "memory", "devices"):
+            if controller in self.paths:
+                return self.paths[controller]
+        return next(iter(self.paths.values()), "")
+
+    def kill_all(self, signal: int = SIGKILL) -> None:
+        """Send ``signal`` to every process; SIGKILL leaves none that could fork away.
+
+        Raises:
+            KernelError: the kernel refused.
+        """
+        unified = self.paths.get(UNIFIED)
+        if signal == SIGKILL and unified:
+            try:
+                write_file(f"{unified}/cgroup.kill", "1")
+            except FileNotFoundError:  # before Linux 5.14, or the cgroup is gone
+                pass
+            except OSError as error:
+                raise KernelError(f"kill the processes of cgroup {unified}", error) from error
+            else:
+                return
+        seen: set[int] = set()
+        while True:  # a process may fork between the reading and the signal
+            fresh = set(self.procs()) - seen
+            if not fresh:
+                return
+            seen |= fresh
+            for pid in fresh:
+                try:
+                    os.kill(pid, signal)
+                except ProcessLookupError:
+                    pass
+                except OSError as error:
+                    raise KernelError(f"send signal {signal} to process {pid}", error) from error
+
+    @abc.abstractmethod
+    def freeze(self) -> None:
+        """Stop every process; returns once all of them stand still (``pause``).
+
+        Raises:
+            KernelError: there is no freezer, or it did not finish in time.
+        """
+
+    @abc.abstractmethod
+    def thaw(self) -> None:
+        """Let the processes run again (``resume``)."""
+
+    @abc.abstractmethod
+    def is_frozen(self) -> bool:
+        """Whether the container is paused."""
+
+    def delete(self) -> None:
+        """Kill what is left, wait until it is gone, and remove the directories.
+
+        Raises:
+            KernelError: a process did not die or a directory stayed busy for ten seconds.
+        """
+        deadline = time.monotonic() + DELETE_TIMEOUT_S
+        left = self.procs()
+        if left:
+            if self.is_frozen():
+                self.thaw()
+            self.kill_all(SIGKILL)
+            _wait_for_exit(left, deadline)
+        for directory in self.directories():
+            _remove_tree(directory, deadline)
+
+    def record(self) -> dict[str, Any]:
+        """What state.json keeps for ``select.from_record``."""
+        return {
+            "driver": "cgroupfs",
+            "layout": self.layout,
+            "paths": self.paths,
+            "rootless": self.rootless,
+        }
+
+    @abc.abstractmethod
+    def _make(self, made: list[str]) -> None:
+        """Make the directories, adding each new one to ``made``."""
+
+    def _missing(self, controller: str) -> str:
+        """Why there is no ``controller``, for a message."""
+        return f"needs the cgroup controller {controller}, which is not mounted on this host"
+
+    def write_settings(self, settings: Iterable[Setting], pointer: str) -> None:
+        """Write limits; one refused with EINVAL or EBUSY is tried again after the others.
+
+        Some limits are valid only in a certain order (memory and memory+swap, quota and period),
+        which depends on the old values.
+
+        Raises:
+            ConfigError: a controller or a file is missing.
+            KernelError: the kernel refused a value.
+        """
+        pending = list(settings)
+        for controller, _, _, where in pending:
+            if controller not in self.paths:
+                raise ConfigError(pointer + where, self._missing(controller))
+        while pending:
+            refused = []
+            first: KernelError | None = None
+            for setting in pending:
+                controller, name, value, where = setting
+                path = f"{self.paths[controller]}/{name}"
+                try:
+                    write_file(path, value)
+                except FileNotFoundError as error:
+                    problem = f"needs the file {name} of the cgroup controller {controller}, "
+                    problem += "which this kernel does not have"
+                    raise ConfigError(pointer + where, problem) from error
+                except OSError as error:
+                    failure = KernelError(f"{pointer}{where}: write {value} to {path}", error)
+                    if error.errno not in (errno.EINVAL, errno.EBUSY):
+                        raise failure from error
+                    first = first or failure
+                    refused.append(setting)
+            if first and len(refused) == len(pending):
+                raise first
+            pending = refused
+
+
+def make_directories(directory: str, made: list[str]) -> None:
+    """Make a directory with its parents; a parent may vanish meanwhile with another container."""
+    for _ in range(10):
+        try:
+            os.mkdir(directory, 0o755)
+        except FileExistsError:
+            return
+        except FileNotFoundError:
+            make_directories(os.path.dirname(directory), made)
+        else:
+            made.append(directory)
+            return
+    os.mkdir(directory, 0o755)
+
+
+def check_before_update(usage_path: str, resources: dict[str, Any], pointer: str) -> None:
+    """``memory.checkBeforeUpdate``: refuse a limit below what is used now."""
+    memory = resources.get("memory") or {}
+    limit = memory.get("limit") or 0
+    if not (memory.get("checkBeforeUpdate") and limit > 0):
+        return
+    used = int(read_file(usage_path))
+    if used > limit:
+        problem = f"{limit} is below the {used} bytes that the container uses (checkBeforeUpdate)"
+        raise ConfigError(f"{pointer}/memory/limit", problem)
+
+
+def own_paths(text: str) -> dict[tuple[str, ...], str]:
+    """The lines of /proc/PID/cgroup: controllers, ``("",)`` for cgroup2, to a path (cgroups(7))."""
+    found = {}
+    for line in text.splitlines():
+        _, controllers, path = line.split(":", 2)
+        found[tuple(controllers.split(","))] = path
+    return found
+
+
+def read_file(path: str) -> str:
+    """The whole text of a small file."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        chunks = []
+        while chunk := os.read(fd, 65536):
+            chunks.append(chunk)
+    finally:
+        os.close(fd)
+    return os.fsdecode(b"".join(chunks))
+
+
+def write_file(path: str, value: str) -> None:
+    """Write ``value`` at once, as the files of cgroups want it; never makes a file."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, value.encode())
+    finally:
+        os.close(fd)
+
+
+def tree_procs(directory: str) -> set[int]:
+    """The processes of a cgroup and of those below it; empty when it is gone."""
+    try:
+        found = {int(word) for word in read_file(f"{directory}/cgroup.procs").split()}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    except OSError as error:
+        # ENODEV: it was removed meanwhile; EOPNOTSUPP: a threaded cgroup lists them in its domain
+        if error.errno not in (errno.ENODEV, errno.EOPNOTSUPP):
+            raise KernelError(f"read {directory}/cgroup.procs", error) from error
+        found = set()
+    for name in _children(directory):
+        found |= tree_procs(f"{directory}/{name}")
+    return found
+
+
+def _children(directory: str) -> list[str]:
+    try:
+        with os.scandir(directory) as entries:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+
+
+def _wait_for_exit(pids: list[int], deadline: float) -> None:
+    """Return when all of ``pids`` have ended; a pidfd tells."""
+    for pid in pids:
+        try:
+            pid_fd = os.pidfd_open(pid)
+        except OSError:  # gone already
+            continue
+        try:
+            poll = select.poll()
+            poll.register(pid_fd, select.POLLIN)
+            if not poll.poll(max(0, deadline - time.monotonic()) * 1000):
+                raise KernelError(f"end process {pid}", "it did not die of SIGKILL")
+        finally:
+            os.close(pid_fd)
+
+
+def _remove_tree(directory: str, deadline: float) -> None:
+    """Remove a cgroup and those below it.
+
+    A cgroup stays busy for a moment after its last process ended. cgroup2 tells by cgroup.events;
+    v1 tells nobody, so there the next try follows after a growing pause.
+    """
+    for name in _children(directory):
+        _remove_tree(f"{directory}/{name}", deadline)
+    pause_s = 0.001
+    while True:
+        try:
+            os.rmdir(directory)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise KernelError(f"remove cgroup {directory}", error) from error
+        else:
+            return
+        _wait_until_empty(directory, pause_s)
+        pause_s = min(pause_s * 2, 0.1)
+
+
+def _wait_until_empty(directory: str, pause_s: float) -> None:
+    try:
+        events_fd = os.open(f"{directory}/cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # v1
+        time.sleep(pause_s)
+        return
+    try:
+        if b"populated 0" not in os.read(events_fd, 4096):
+            poll = select.poll()
+            poll.register(events_fd, select.POLLPRI)
+            poll.poll(1000)
+        else:
+            time.sleep(pause_s)  # a dying child cgroup
+    finally:
+        os.close(events_fd)
+
+
+def _rmdir_quietly(path: str) -> None:
+    """Undo a mkdir; what cannot be undone must not replace the first error."""
+    try:
+        os.rmdir(path)
+    except OSError:
+        return

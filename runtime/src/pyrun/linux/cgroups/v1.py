@@ -1,0 +1,151 @@
+"""The v1 hierarchies, alone or beside a cgroup2 that has the rest of the controllers (hybrid)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+from pyrun.errors import ConfigError, KernelError
+from pyrun.linux.cgroups import manager
+from pyrun.linux.cgroups.manager import UNIFIED, read_file, write_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+FREEZE_TIMEOUT_S = 10.0
+
+
+class Manager(manager.Manager):
+    """A directory in each v1 hierarchy, and one in cgroup2 where there is one."""
+
+    def _make(self, made: list[str]) -> None:
+        for directory in self.directories():
+            try:
+                manager.make_directories(directory, made)
+            except OSError as error:
+                if self.rootless and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                    self._forget(directory)
+                    continue
+                raise KernelError(f"make cgroup {directory}", error) from error
+        cpuset = self.paths.get("cpuset")
+        if cpuset:
+            _inherit_cpuset(cpuset)
+
+    def _forget(self, directory: str) -> None:
+        self.paths = {name: path for name, path in self.paths.items() if path != directory}
+
+    def set(
+        self,
+        resources: dict[str, Any],
+        pointer: str = "/linux/resources",
+        *,
+        creating: bool = False,
+    ) -> None:
+        """See ``manager.Manager.set``."""
+        from pyrun.linux.cgroups import limits_v1
+
+        if set(resources) - {"devices"}:
+            settings = limits_v1.settings(resources)
+            if "memory" in self.paths:
+                usage = f"{self.paths['memory']}/memory.usage_in_bytes"
+                manager.check_before_update(usage, resources, pointer)
+            if UNIFIED in self.paths:
+                settings = self._with_unified(settings, resources, pointer)
+            elif resources.get("unified"):
+                raise ConfigError(f"{pointer}/unified", "needs cgroup2, which is not mounted here")
+            self.write_settings(settings, pointer)
+        if creating or resources.get("devices"):
+            self._set_devices(resources.get("devices") or [], pointer)
+
+    def _with_unified(
+        self, settings: list[manager.Setting], resources: dict[str, Any], pointer: str
+    ) -> list[manager.Setting]:
+        """On a hybrid host, cgroup2 may have what no v1 hierarchy has (hugetlb, rdma)."""
+        from pyrun.linux.cgroups import limits_v2, v2
+
+        lost = {
+            where.split("/")[1]
+            for controller, *_, where in settings
+            if controller not in self.paths
+        }
+        if resources.get("unified"):
+            lost.add("unified")
+        if not lost:
+            return settings
+        moved = limits_v2.settings({name: resources[name] for name in lost}, self.paths[UNIFIED])
+        directory = self.paths[UNIFIED]
+        for controller, _, _, where in moved:
+            if controller and not v2.enable(directory, [controller]):
+                raise ConfigError(pointer + where, self._missing(controller))
+        kept = [setting for setting in settings if setting[3].split("/")[1] not in lost]
+        return kept + [(UNIFIED, name, value, where) for _, name, value, where in moved]
+
+    def _set_devices(self, rules: list[dict[str, Any]], pointer: str) -> None:
+        from pyrun.linux.cgroups import devices
+
+        allowed = devices.evaluate(rules, f"{pointer}/devices")
+        directory = self.paths.get("devices")
+        if directory is None:
+            if self.rootless and not rules:
+                return
+            raise ConfigError(f"{pointer}/devices", self._missing("devices"))
+        now = read_file(f"{directory}/devices.list").split()
+        for name, line in devices.v1_lines(allowed, allows_all=now[:2] == ["a", "*:*"]):
+            try:
+                write_file(f"{directory}/{name}", line)
+            except OSError as error:
+                step = f"{pointer}/devices: write {line!r} to {directory}/{name}"
+                raise KernelError(step, error) from error
+
+    def freeze(self) -> None:
+        """See ``manager.Manager.freeze``."""
+        self._freezer("FROZEN")
+
+    def thaw(self) -> None:
+        """See ``manager.Manager.thaw``."""
+        self._freezer("THAWED")
+
+    def is_frozen(self) -> bool:
+        """See ``manager.Manager.is_frozen``."""
+        directory = self.paths.get("freezer")
+        try:
+            return bool(directory) and read_file(f"{directory}/freezer.state").strip() != "THAWED"
+        except FileNotFoundError:
+            return False
+
+    def _freezer(self, state: str) -> None:
+        directory = self.paths.get("freezer")
+        if directory is None:
+            raise KernelError("freeze the container", self._missing("freezer"))
+        path = f"{directory}/freezer.state"
+        deadline = time.monotonic() + FREEZE_TIMEOUT_S
+        pause_s = 0.001
+        try:
+            while True:
+                write_file(path, state)
+                # FREEZING stays until each task has stopped; a fork meanwhile needs a new write
+                if read_file(path).strip() == state:
+                    return
+                if time.monotonic() > deadline:
+                    write_file(path, "THAWED")
+                    raise KernelError(f"write {state} to {path}", "it did not finish in time")
+                time.sleep(pause_s)
+                pause_s = min(pause_s * 2, 0.05)
+        except OSError as error:
+            raise KernelError(f"write {state} to {path}", error) from error
+
+
+def _inherit_cpuset(directory: str) -> None:
+    """A new cpuset is empty and takes no process: give it what the one above has (cpuset(7))."""
+    above = os.path.dirname(directory)
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        if read_file(f"{directory}/{name}").strip():
+            continue
+        if not read_file(f"{above}/{name}").strip():
+            _inherit_cpuset(above)
+        try:
+            write_file(f"{directory}/{name}", read_file(f"{above}/{name}").strip())
+        except OSError as error:
+            raise KernelError(f"write {directory}/{name}", error) from error
