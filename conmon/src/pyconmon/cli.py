@@ -1,9 +1,135 @@
-"""The command line of pyconmon."""
+"""The command line: options to one monitor's life, errors to conmon's lines and exit codes."""
 
 from __future__ import annotations
 
+import posix
+import sys
+
+from pyconmon import diagnostics, options
+from pyconmon.errors import MonitorError, UsageError
+from pyconmon.version import VERSION
+
+# podman and CRI-O accept a monitor that calls itself a conmon 2.
+CONMON_VERSION = "2.1.12"
+
+_FAILURE = 1
+_UMASK = 0o022
+
 
 def main(arguments: list[str]) -> int:
-    """Run one command; ``arguments`` is argv without the program's name."""
-    print(" ".join(["pyconmon", *arguments]))
-    return 0
+    """Monitor one container; ``arguments`` is argv without the program's name."""
+    inherited = _inherited_fds()
+    try:
+        given = options.parse(arguments)
+        if given.help:
+            sys.stdout.write(options.usage())
+            return 0
+        if given.version:
+            sys.stdout.write(f"conmon version {CONMON_VERSION} (pyconmon {VERSION})\n")
+            return 0
+        check_usage(given)
+    except UsageError as error:
+        sys.stderr.write(f"conmon: {error}\n")
+        return _FAILURE
+    try:
+        check(given)
+        return monitor(given, inherited)
+    except MonitorError as error:
+        diagnostics.error(str(error))
+        return _FAILURE
+
+
+def check_usage(given: options.Options) -> None:
+    """What conmon refuses before it knows whom to monitor.
+
+    Raises:
+        UsageError: see above.
+    """
+    if given.log_max_files < 0:
+        raise UsageError(f"log-max-files must be non-negative, got {given.log_max_files}")
+    if given.log_rotate and not given.log_max_files:
+        raise UsageError("log-max-files must be at least 1 when log-rotate is enabled, got 0")
+    if given.cid is None:
+        raise UsageError("Container ID not provided. Use --cid")
+
+
+def check(given: options.Options) -> None:
+    """Check the options together, and complete them as conmon does.
+
+    Raises:
+        MonitorError: they contradict one another, or one that is needed is missing.
+    """
+    level = diagnostics.LEVELS.get((given.log_level or "warning").lower())
+    if level is None:
+        raise MonitorError(f"No such log level {given.log_level}")
+    name = f"{given.cid}: {given.log_tag}" if given.log_tag else given.cid or ""
+    diagnostics.configure(level, name, given.syslog)
+    refusals = (
+        (given.restore and given.exec, "Cannot use 'exec' and 'restore' at the same time"),
+        (given.exec_attach and not given.exec, "Attach can only be specified with exec"),
+        (
+            given.exec_attach and not given.api_version,
+            "Attach can only be specified for a non-legacy exec session",
+        ),
+        (
+            given.cuuid is None and (not given.exec or given.api_version),
+            "Container UUID not provided. Use --cuuid",
+        ),
+        (given.runtime is None, "Runtime path not provided. Use --runtime"),
+    )
+    for refused, reason in refusals:
+        if refused:
+            raise MonitorError(reason)
+    _check_runtime(given.runtime or "")
+    if given.exec and given.exec_process_spec is None:
+        raise MonitorError("Exec process spec path not provided. Use --exec-process-spec")
+    if given.seccomp_notify_socket is not None or given.seccomp_notify_plugins is not None:
+        raise MonitorError(
+            "--seccomp-notify-socket and --seccomp-notify-plugins are not supported: conmon's"
+            " plugins are shared libraries for its own process; start the container without them"
+        )
+    if given.bundle is None and not given.exec:
+        given.bundle = posix.getcwd()
+    if given.exit_delay_s < 0:
+        raise MonitorError("Delay before invoking exit command must be greater than or equal to 0")
+    if given.container_pidfile is None:
+        given.container_pidfile = f"{posix.getcwd()}/pidfile-{given.cid}"
+
+
+def _check_runtime(path: str) -> None:
+    try:
+        posix.stat(path)
+    except OSError as error:
+        raise MonitorError(f"Runtime path {path} is not valid", error) from error
+    if not posix.access(path, posix.X_OK):
+        raise MonitorError(f"Runtime path {path} is not valid: it is not executable")
+
+
+def monitor(given: options.Options, inherited: set[int]) -> int:
+    """Open the logs while the caller can see what is wrong with them, and monitor."""
+    # Only now: --version and --help need none of it.
+    from pyconmon import logs, oom
+    from pyconmon.monitor import Monitor
+
+    posix.umask(_UMASK)
+    the_logs = logs.open_drivers(given)
+    oom.protect_monitor()
+    return Monitor(given, the_logs, inherited).run()
+
+
+def _inherited_fds() -> set[int]:
+    """The descriptors beyond standard error that the caller left open for us."""
+    directory_fd = posix.open("/proc/self/fd", posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        found = {int(name) for name in posix.listdir(directory_fd)}
+    finally:
+        posix.close(directory_fd)
+    # One is listdir's own; what it was is closed by now.
+    return {fd for fd in found if fd > 2 and fd != directory_fd and _is_inheritable(fd)}
+
+
+def _is_inheritable(fd: int) -> bool:
+    try:
+        return posix.get_inheritable(fd)
+    except OSError:
+        return False

@@ -1,0 +1,303 @@
+"""The attach socket: any number of clients see the output and may write to the container.
+
+Each packet to a client is one block of one stream behind a byte that names the stream.
+"""
+
+from __future__ import annotations
+
+import _socket
+import posix
+
+from pyconmon import diagnostics, files, logs, loop
+from pyconmon.errors import MonitorError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+_RECEIVE_BYTES = 32768
+# A client may lag behind by this much before it is dropped: it must not stop the container.
+QUEUE_BYTES = 8 << 20
+_PATH_BYTES = 107
+
+
+class Input:
+    """The container's standard input.
+
+    ``open`` may come late (a terminal) or never; what clients sent before waits in their buffers.
+    """
+
+    __slots__ = ("_blocked", "_fd", "_loop", "awaited")
+
+    def __init__(self, the_loop: loop.Loop, *, awaited: bool) -> None:
+        self._loop = the_loop
+        self._fd = -1
+        self._blocked: list[Client] = []
+        self.awaited = awaited  # a terminal will be opened; without, bytes are thrown away
+
+    def open(self, fd: int) -> None:
+        """Write to ``fd``, which does not block and which this object will close."""
+        self._fd = fd
+        self.awaited = False
+        self._flush(0)
+
+    def write(self, data: bytes) -> bytes:
+        """Write what can be written now and return the rest."""
+        if self._fd < 0:
+            return data if self.awaited else b""
+        try:
+            return data[posix.write(self._fd, data) :]
+        except BlockingIOError:
+            return data
+        except OSError as error:  # EPIPE: the container closed its standard input
+            diagnostics.info(f"container stdin: {error.strerror}")
+            self.close()
+            return b""
+
+    def resume_later(self, client: Client) -> None:
+        """Call ``client.flush`` when there is room again."""
+        if not self._blocked and self._fd >= 0:
+            self._loop.watch(self._fd, loop.WRITE, self._flush)
+        self._blocked.append(client)
+
+    def _flush(self, _events: int) -> None:
+        blocked, self._blocked = self._blocked, []
+        if self._fd >= 0:
+            self._loop.forget(self._fd)
+        for client in blocked:
+            client.flush()
+
+    def close(self) -> None:
+        """End the container's input; what clients still send is thrown away."""
+        if self._fd >= 0:
+            self._loop.forget(self._fd)
+            posix.close(self._fd)
+            self._fd = -1
+            self._flush(0)
+
+
+class Client:
+    """One attached client; its reading and its writing side end independently."""
+
+    __slots__ = ("_input", "_loop", "_on_input_end", "_pending", "_queue", "_reading", "_server",
+                 "_socket", "_writing", "queued_bytes")  # fmt: skip
+
+    def __init__(self, sock: _socket.socket, server: AttachServer) -> None:
+        self._socket = sock
+        self._server = server
+        self._loop = server.loop
+        self._input = server.input
+        self._queue: list[bytes] = []
+        self.queued_bytes = 0
+        self._pending = b""
+        self._reading = self._writing = True
+        self._loop.watch(sock.fileno(), loop.READ, self._ready)
+
+    def _ready(self, events: int) -> None:
+        if events & loop.WRITE:
+            self.send()
+        if self._reading and not self._pending and events & (loop.READ | loop.HANGUP):
+            self._receive()
+        elif events & loop.HANGUP:
+            self.close()
+
+    def _receive(self) -> None:
+        try:
+            data = self._socket.recv(_RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._pending = data
+            self.flush()
+        else:
+            self._reading = False
+            self._server.end_of_input()
+            self._settle()
+
+    def flush(self) -> None:
+        """Pass on what the container had no room for."""
+        self._pending = self._input.write(self._pending)
+        if self._pending:
+            self._input.resume_later(self)
+        self._settle()
+
+    def queue(self, packets: list[bytes]) -> None:
+        """Send packets, at once or when the client has room for them."""
+        if not self._writing:
+            return
+        self._queue += packets
+        self.queued_bytes += sum(map(len, packets))
+        self.send()
+        if self.queued_bytes > QUEUE_BYTES:
+            diagnostics.warn(
+                f"attached client left {self.queued_bytes} bytes unread: it is dropped"
+            )
+            self.close()
+
+    def send(self) -> None:
+        """Send what is queued as far as the client takes it."""
+        while self._queue and self._send_one(self._queue[0]):
+            self.queued_bytes -= len(self._queue[0])
+            del self._queue[0]
+        self._settle()
+        if not self._queue:
+            self._server.client_is_idle()
+
+    def _send_one(self, packet: bytes) -> bool:
+        try:
+            self._socket.send(packet)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            diagnostics.debug(f"attached client: {error.strerror}")
+            self._writing = False
+            self._queue.clear()
+            self.queued_bytes = 0
+            return False
+        return True
+
+    def _settle(self) -> None:
+        """Watch for what can happen next; close when nothing can."""
+        if self._socket.fileno() < 0:
+            return
+        if not self._reading and not self._writing:
+            self.close()
+            return
+        events = 0
+        if self._reading and not self._pending:
+            events |= loop.READ
+        if self._queue:
+            events |= loop.WRITE
+        # With nothing to wait for, a hang-up is reported once instead of for ever.
+        self._loop.change(self._socket.fileno(), events or loop.EDGE)
+
+    def close(self) -> None:
+        """Disconnect the client."""
+        if self._socket.fileno() >= 0:
+            self._loop.forget(self._socket.fileno())
+            self._socket.close()
+            self.queued_bytes = 0
+            self._server.clients.remove(self)
+            self._server.client_is_idle()
+
+
+class AttachServer:
+    """Listens on ``attach`` in the bundle, reachable through ``--socket-dir-path`` if asked for."""
+
+    __slots__ = ("_close_input_with_client", "_link", "_path", "_socket", "clients",
+                 "input", "loop", "on_idle")  # fmt: skip
+
+    def __init__(
+        self,
+        the_loop: loop.Loop,
+        container_input: Input,
+        bundle: str,
+        link: str | None,
+        *,
+        close_input_with_client: bool,
+    ) -> None:
+        self.loop = the_loop
+        self.input = container_input
+        self.clients: list[Client] = []
+        self.on_idle: Callable[[], None] | None = None
+        self._close_input_with_client = close_input_with_client
+        self._link = link
+        if link:
+            _replace_link(bundle, link)
+        self._path = f"{bundle}/attach"
+        kind = _socket.SOCK_SEQPACKET | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
+        self._socket = _socket.socket(_socket.AF_UNIX, kind)
+        bind_in_directory(self._socket, bundle, "attach", 0o700)
+        self._socket.listen(10)
+        the_loop.watch(self._socket.fileno(), loop.READ, self._accept)
+
+    def _accept(self, _events: int) -> None:
+        try:
+            fd, _ = self._socket._accept()  # type: ignore[attr-defined]  # what socket.accept uses
+        except BlockingIOError:
+            return
+        except OSError as error:
+            diagnostics.warn(
+                f"Failed to accept client connection on {self._path}: {error.strerror}"
+            )
+            return
+        sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fd)
+        sock.setblocking(False)
+        self.clients.append(Client(sock, self))
+
+    def broadcast(self, stream: int, data: bytes) -> None:
+        """Send output to every client."""
+        if not self.clients:
+            return
+        mark = bytes((stream,))
+        step = logs.BLOCK_BYTES
+        packets = [mark + data[start : start + step] for start in range(0, len(data), step)]
+        for client in self.clients.copy():
+            client.queue(packets)
+
+    def end_of_input(self) -> None:
+        """A client has nothing more to write: the container's standard input ends with it."""
+        if self._close_input_with_client:
+            self.input.close()
+
+    @property
+    def queued_bytes(self) -> int:
+        """What the clients have not yet taken."""
+        return sum(client.queued_bytes for client in self.clients)
+
+    def client_is_idle(self) -> None:
+        """A client has caught up or left."""
+        if self.on_idle and not self.queued_bytes:
+            self.on_idle()
+
+    def stop_listening(self) -> None:
+        """Take no more clients and remove what was put on the disk."""
+        self.loop.forget(self._socket.fileno())
+        self._socket.close()
+        for path in filter(None, (self._path, self._link)):
+            try:
+                files.remove(path)
+            except OSError as error:
+                diagnostics.warn(f"Failed to remove {path}: {error.strerror}")
+
+    def close(self) -> None:
+        """Disconnect every client."""
+        for client in self.clients.copy():
+            client.close()
+
+
+def link_path(socket_dir: str, uuid: str) -> str:
+    """The link to the bundle; conmon shortens one that leaves no room for the socket's name."""
+    path = f"{socket_dir}/{uuid}"
+    return path[:-1] if len(diagnostics.encode(path)) == _PATH_BYTES else path
+
+
+def _replace_link(bundle: str, link: str) -> None:
+    try:
+        files.remove(link)
+        posix.symlink(bundle, link)
+    except OSError as error:
+        raise MonitorError(f"Failed to create symlink {link} to {bundle}", error) from error
+
+
+def bind_in_directory(sock: _socket.socket, directory: str, name: str, mode: int) -> None:
+    """Bind in a directory whose path may be longer than a socket address.
+
+    Raises:
+        MonitorError: the directory is missing or the socket's file cannot be made in it.
+    """
+    path = f"{directory}/{name}"
+    try:
+        directory_fd = posix.open(directory, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    except OSError as error:
+        raise MonitorError(f"failed to open socket path parent dir {directory}", error) from error
+    try:
+        files.remove(path)
+        posix.fchmod(sock.fileno(), mode)
+        sock.bind(f"/proc/self/fd/{directory_fd}/{name}")
+        posix.chmod(path, mode)
+    except OSError as error:
+        raise MonitorError(f"Failed to bind to {path}", error) from error
+    finally:
+        posix.close(directory_fd)

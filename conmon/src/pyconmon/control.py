@@ -1,0 +1,104 @@
+"""Requests of the caller while the container runs: window size, new log file.
+
+They come as lines through two fifos in the bundle: ``ctl`` takes ``1 HEIGHT WIDTH`` (resize) and
+``2 0 0`` (reopen the logs), ``winsz`` takes ``HEIGHT WIDTH``.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from pyconmon import diagnostics, files, loop
+from pyconmon.errors import MonitorError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_RESIZE = 1
+_REOPEN_LOGS = 2
+_LARGEST_WINDOW = 1000
+_LINE_BYTES = 199
+
+
+class Fifo:
+    """A fifo that is read line by line and never hangs up."""
+
+    __slots__ = ("_buffer", "_fd", "_loop", "_on_line", "_path")
+
+    def __init__(
+        self, the_loop: loop.Loop, path: str, on_line: Callable[[list[int]], None]
+    ) -> None:
+        self._loop = the_loop
+        self._path = path
+        self._on_line = on_line
+        self._buffer = b""
+        try:
+            files.remove(path)
+            posix.mkfifo(path, 0o660)
+            # Open for writing as well: without a writer the kernel would report a hang-up for ever.
+            self._fd = posix.open(path, posix.O_RDWR | posix.O_NONBLOCK | posix.O_CLOEXEC)
+        except OSError as error:
+            raise MonitorError(f"Failed to mkfifo at {path}", error) from error
+        the_loop.watch(self._fd, loop.READ, self._ready)
+
+    def _ready(self, _events: int) -> None:
+        try:
+            self._buffer += posix.read(self._fd, 4096)
+        except BlockingIOError:
+            return
+        *lines, self._buffer = self._buffer.split(b"\n")
+        if len(self._buffer) > _LINE_BYTES:
+            diagnostics.warn(f"{self._path}: a line of more than {_LINE_BYTES} bytes is ignored")
+            self._buffer = b""
+        for line in lines:
+            try:
+                numbers = [int(word) for word in line.split()]
+            except ValueError:
+                diagnostics.warn(f"{self._path}: Invalid control message {line!r}")
+            else:
+                self._on_line(numbers)
+
+    def close(self) -> None:
+        """Stop reading; the file stays for the caller to remove with its bundle."""
+        self._loop.forget(self._fd)
+        posix.close(self._fd)
+
+
+class Control:
+    """Both fifos of one bundle."""
+
+    __slots__ = ("_fifos", "_on_reopen", "_on_resize")
+
+    def __init__(
+        self,
+        the_loop: loop.Loop,
+        bundle: str,
+        on_resize: Callable[[int, int], None],
+        on_reopen: Callable[[], None],
+    ) -> None:
+        self._on_resize = on_resize
+        self._on_reopen = on_reopen
+        self._fifos = (
+            Fifo(the_loop, f"{bundle}/ctl", self._request),
+            Fifo(the_loop, f"{bundle}/winsz", self._resize),
+        )
+
+    def _request(self, numbers: list[int]) -> None:
+        if len(numbers) != 3 or numbers[0] not in (_RESIZE, _REOPEN_LOGS):
+            diagnostics.warn(f"Invalid control message {numbers}: expected 1 HEIGHT WIDTH or 2 0 0")
+        elif numbers[0] == _REOPEN_LOGS:
+            self._on_reopen()
+        else:
+            self._resize(numbers[1:])
+
+    def _resize(self, numbers: list[int]) -> None:
+        if len(numbers) != 2 or not all(0 <= size <= _LARGEST_WINDOW for size in numbers):
+            diagnostics.warn(f"Invalid window size {numbers}: expected two numbers up to 1000")
+            return
+        self._on_resize(numbers[0], numbers[1])
+
+    def close(self) -> None:
+        """Stop reading both."""
+        for fifo in self._fifos:
+            fifo.close()

@@ -1,0 +1,88 @@
+"""The exit file and the exit command: what is left of a container's end."""
+
+from __future__ import annotations
+
+import posix
+import time
+
+from pyconmon import diagnostics, files, oom, runtime_call, syscalls
+from pyconmon.errors import MonitorError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyconmon.options import Options
+
+UNKNOWN = -1
+
+
+def code_of(status: int) -> int:
+    """The exit code that a wait status stands for; 128 + signal after a kill."""
+    if posix.WIFEXITED(status):
+        return posix.WEXITSTATUS(status)
+    return 128 + posix.WTERMSIG(status) if posix.WIFSIGNALED(status) else UNKNOWN
+
+
+def record(options: Options, code: int) -> None:
+    """Write the exit code where ``--persist-dir`` and ``--exit-dir`` ask for it.
+
+    Raises:
+        MonitorError: a file could not be written; the other was still tried.
+    """
+    paths = []
+    if options.persist_dir:
+        paths.append(f"{options.persist_dir}/exit")
+    if options.exit_dir:
+        paths.append(f"{options.exit_dir}/{options.cid}")
+    failure = None
+    for path in paths:
+        try:
+            files.replace(path, str(code))
+        except OSError as error:
+            failure = MonitorError(f"Failed to write {code} to exit file {path}", error)
+            diagnostics.error(str(failure))
+    if failure:
+        raise failure
+
+
+def record_oom(options: Options) -> None:
+    """Create the empty file ``oom``, by which the caller knows of an out-of-memory kill."""
+    diagnostics.info("OOM received")
+    for directory in (options.persist_dir, options.bundle):
+        if directory:
+            try:
+                flags = posix.O_WRONLY | posix.O_CREAT | posix.O_CLOEXEC
+                posix.close(posix.open(f"{directory}/oom", flags, 0o666))
+            except OSError as error:
+                diagnostics.warn(f"Failed to write {directory}/oom: {error.strerror}")
+
+
+def start_command(options: Options, environment: dict[bytes, bytes]) -> int:
+    """Start the exit command (after its delay) and return its pid.
+
+    The monitor gives up being a subreaper first: what the command leaves in the background
+    belongs to init.
+    """
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 0)
+    pid = posix.fork()
+    if pid:
+        return pid
+    try:
+        runtime_call.reset_signals()
+        posix.closerange(3, 1 << 20)
+        if options.exit_delay_s:
+            time.sleep(options.exit_delay_s)
+        oom.restore_score()
+        command = options.exit_command or ""
+        posix.execve(command, [command, *options.exit_command_args], environment)
+    except OSError as error:
+        diagnostics.error(f"exit command {options.exit_command}: {error.strerror}")
+    finally:
+        posix._exit(1)
+
+
+def wait_for_command(pid: int) -> int:
+    """Reap children until the exit command has ended; its exit code."""
+    while True:
+        ended, status = posix.waitpid(-1, 0)
+        if ended == pid:
+            return code_of(status)

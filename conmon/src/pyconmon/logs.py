@@ -1,0 +1,246 @@
+"""The log drivers: where the container's output is kept.
+
+A driver has ``write(stream, data)``, ``reopen()`` and ``sync()``; stream numbers are the
+attach protocol's. Nothing that goes wrong with a log may stop the container, so a driver warns and
+goes on.
+"""
+
+from __future__ import annotations
+
+import posix
+import time
+
+from pyconmon import diagnostics
+from pyconmon.errors import MonitorError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyconmon.journal import JournalLog
+    from pyconmon.options import Options
+
+STDOUT = 2
+STDERR = 3
+
+# conmon reads blocks of this size, and a block's end cuts a line into partial ones.
+BLOCK_BYTES = 8192
+NEWLINE = 10
+
+_NAMES = {STDOUT: "stdout", STDERR: "stderr"}
+_OPEN_FLAGS = posix.O_WRONLY | posix.O_CREAT | posix.O_CLOEXEC
+# "2026-01-02T03:04:05.678901234+00:00 stdout F ": what conmon counts for each line
+_PREFIX_BYTES = 45
+
+
+class Logs:
+    """All drivers of one container."""
+
+    __slots__ = ("_drivers", "passthrough")
+
+    def __init__(self, drivers: list[KubernetesFile | JournalLog], passthrough: bool) -> None:
+        self._drivers = drivers
+        self.passthrough = passthrough
+
+    def write(self, stream: int, data: bytes) -> None:
+        """Keep output; ``stream`` is ``STDOUT`` or ``STDERR``, ``data`` not empty."""
+        for driver in self._drivers:
+            driver.write(stream, data)
+
+    def reopen(self) -> None:
+        """Start new files."""
+        for driver in self._drivers:
+            driver.reopen()
+
+    def finish(self, sync: bool) -> None:
+        """Write what a driver still holds; with ``sync`` wait until it is on the disk."""
+        for driver in self._drivers:
+            driver.finish(sync)
+
+
+def open_drivers(options: Options) -> Logs:
+    """Open what ``--log-path`` names: DRIVER:PATH, DRIVER or PATH.
+
+    Raises:
+        MonitorError: no driver, an unknown one, or one that cannot be opened.
+    """
+    if not options.log_paths:
+        raise MonitorError("Log driver not provided. Use --log-path")
+    journald = passthrough = False
+    paths = []
+    for text in options.log_paths:
+        driver, path = _split(text)
+        if driver == "k8s-file":
+            paths.append(path)
+        elif driver == "journald":
+            journald = True
+        elif driver in ("passthrough", "passthrough-tty"):
+            passthrough = True
+    if paths and not journald:
+        if options.log_tag is not None:
+            raise MonitorError("k8s-file doesn't support --log-tag")
+        if options.log_labels:
+            raise MonitorError("k8s-file doesn't support --log-label")
+    drivers: list[KubernetesFile | JournalLog] = [KubernetesFile(path, options) for path in paths]
+    if journald:
+        from pyconmon.journal import JournalLog
+
+        drivers.append(JournalLog(options))
+    return Logs(drivers, passthrough)
+
+
+_DRIVERS = ("k8s-file", "journald", "passthrough", "passthrough-tty", "none", "off", "null")
+
+
+def _split(text: str) -> tuple[str, str]:
+    """The driver and its path; a text without a colon that names no driver is a path."""
+    driver, colon, path = text.partition(":")
+    if not text.strip(":"):
+        raise MonitorError("log-path must not be empty")
+    if not driver:
+        return "k8s-file", path
+    if driver not in _DRIVERS:
+        if colon:
+            raise MonitorError(f"No such log driver {driver}")
+        return "k8s-file", driver
+    if driver == "k8s-file" and not path:
+        raise MonitorError("k8s-file requires a filename")
+    return driver, path
+
+
+class KubernetesFile:
+    """The CRI's log format: time, stream, F(ull) or P(artial), line."""
+
+    __slots__ = (
+        "_fd", "_global_max", "_max", "_max_files", "_path", "_rotate", "_second", "_second_text",
+        "_size", "_torn", "_total",
+    )  # fmt: skip
+
+    def __init__(self, path: str, options: Options) -> None:
+        self._path = path
+        self._max = options.log_size_max_bytes
+        self._global_max = options.log_global_size_max_bytes
+        self._rotate = options.log_rotate
+        self._max_files = options.log_max_files
+        self._torn = False  # the last write stopped inside a line
+        self._second = -1
+        self._second_text = ("", "")
+        try:
+            self._fd = posix.open(path, _OPEN_FLAGS | posix.O_APPEND, 0o640)
+        except OSError as error:
+            raise MonitorError(f"Failed to open log file {path}", error) from error
+        self._size = self._total = posix.fstat(self._fd).st_size
+
+    def write(self, stream: int, data: bytes) -> None:
+        """Append lines; one time stamp stands for all that was read at once."""
+        stamp = f"{self._timestamp()} {_NAMES[stream]} ".encode()
+        lines: list[bytes] = []
+        for start in range(0, len(data), BLOCK_BYTES):
+            block = data[start : start + BLOCK_BYTES]
+            ends = block.count(b"\n")
+            partial = block[-1] != NEWLINE
+            cost = len(block) + _PREFIX_BYTES * (ends + partial) + partial
+            if self._would_exceed(cost):
+                self._append(b"".join(lines))
+                lines.clear()
+                self._write_by_line(stamp, block)
+                continue
+            full = stamp + b"F "
+            if partial:
+                head, newline, tail = block.rpartition(b"\n")
+                if newline:
+                    lines.append(full + head.replace(b"\n", b"\n" + full) + b"\n")
+                lines.append(stamp + b"P " + tail + b"\n")
+            else:
+                lines.append(full + block[:-1].replace(b"\n", b"\n" + full) + b"\n")
+            self._size += cost
+            self._total += cost
+        self._append(b"".join(lines))
+
+    def _would_exceed(self, cost: int) -> bool:
+        return (0 < self._max < self._size + cost) or (0 < self._global_max < self._total + cost)
+
+    def _write_by_line(self, stamp: bytes, block: bytes) -> None:
+        """Near a limit each line is counted, as conmon counts all of them."""
+        for line in lines_of(block):
+            partial = line[-1] != NEWLINE
+            cost = len(line) + _PREFIX_BYTES + partial
+            if 0 < self._global_max <= self._total:
+                return
+            if 0 < self._max < self._size + cost:
+                self.reopen()
+            self._append(stamp + (b"P " + line + b"\n" if partial else b"F " + line))
+            self._size += cost
+            self._total += cost
+
+    def _append(self, text: bytes) -> None:
+        if self._torn and text:
+            text = b"\n" + text
+        try:
+            while text:
+                text = text[posix.write(self._fd, text) :]
+                self._torn = bool(text)
+        except OSError as error:
+            diagnostics.warn(f"lost {len(text)} bytes of log {self._path}: {error.strerror}")
+
+    def _timestamp(self) -> str:
+        second, nanosecond = divmod(time.time_ns(), 1_000_000_000)
+        if second != self._second:
+            local = time.localtime(second)
+            offset = local.tm_gmtoff
+            sign = "-" if offset < 0 else "+"
+            hours, rest = divmod(abs(offset), 3600)
+            self._second = second
+            self._second_text = (
+                f"{local.tm_year}-{local.tm_mon:02}-{local.tm_mday:02}"
+                f"T{local.tm_hour:02}:{local.tm_min:02}:{local.tm_sec:02}",
+                f"{sign}{hours:02}:{rest // 60:02}",
+            )
+        return f"{self._second_text[0]}.{nanosecond:09}{self._second_text[1]}"
+
+    def reopen(self) -> None:
+        """Start a new file: an empty one in the old one's place, or by rotation.
+
+        When the new file cannot be made, the old one goes on.
+        """
+        temporary = self._path + (".new" if self._rotate else ".tmp")
+        try:
+            fd = posix.open(temporary, _OPEN_FLAGS | posix.O_TRUNC | posix.O_APPEND, 0o640)
+            try:
+                if self._rotate:
+                    self._shift()
+                posix.rename(temporary, self._path)
+            except OSError:
+                posix.close(fd)
+                raise
+        except OSError as error:
+            diagnostics.warn(f"Failed to reopen log file {self._path}: {error.strerror}")
+            return
+        posix.close(self._fd)
+        self._fd = fd
+        self._size = 0
+        self._torn = False
+
+    def _shift(self) -> None:
+        """Rename LOG.1 to LOG.2 and so on; the oldest is overwritten. LOG itself becomes LOG.1."""
+        for number in range(self._max_files, 0, -1):
+            source = f"{self._path}.{number - 1}" if number > 1 else self._path
+            try:
+                posix.rename(source, f"{self._path}.{number}")
+            except FileNotFoundError:
+                continue
+
+    def finish(self, sync: bool) -> None:
+        """Wait until the log is on the disk, if ``sync`` says so."""
+        if not sync:
+            return
+        try:
+            posix.fsync(self._fd)
+        except OSError as error:
+            diagnostics.warn(f"Failed to sync log file {self._path}: {error.strerror}")
+
+
+def lines_of(block: bytes) -> list[bytes]:
+    """Lines with their newline; unlike bytes.splitlines a carriage return ends none."""
+    pieces = block.split(b"\n")
+    last = pieces.pop()
+    lines = [piece + b"\n" for piece in pieces]
+    return [*lines, last] if last else lines

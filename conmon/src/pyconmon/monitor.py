@@ -1,0 +1,407 @@
+"""One life: start the container, report its pid, keep its output, record its exit."""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # typeshed has only signal
+import posix
+
+from pyconmon import (
+    attach,
+    caller,
+    control,
+    diagnostics,
+    exits,
+    files,
+    logs,
+    loop,
+    oom,
+    runtime_call,
+    stdio,
+    syscalls,
+)
+from pyconmon.errors import MonitorError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyconmon.options import Options
+
+_TIMED_OUT = "command timed out"
+# A client that takes nothing for this long after the container's end is given up.
+_LAST_CLIENT_S = 10
+
+
+class Monitor:
+    """The monitor of one container or of one exec session."""
+
+    __slots__ = (
+        "_attach", "_code", "_command_code", "_command_pid", "_console",
+        "_container_pid", "_control", "_environment", "_inherited",
+        "_input", "_logs", "_loop", "_oom", "_options", "_problem", "_runtime_pid",
+        "_start_fd", "_started", "_statuses", "_stderr", "_stdout", "_sync",
+        "_terminal_fd", "_timed_out", "_window",
+    )  # fmt: skip
+
+    def __init__(self, options: Options, the_logs: logs.Logs, inherited: set[int]) -> None:
+        self._options = options
+        self._logs = the_logs
+        self._inherited = inherited
+        self._environment = runtime_call.clean_environment()
+        self._start_fd = -1
+        self._runtime_pid = self._container_pid = -1
+        self._command_pid = self._command_code = -1
+        self._started = False  # the runtime was called: from now on the exit command is owed
+        self._statuses: dict[int, int] = {}  # of children reaped before anyone asked for them
+        self._code: int | None = None
+        self._problem = ""
+        self._timed_out = False
+        self._terminal_fd = -1
+        self._window: tuple[int, int] | None = None
+        self._attach: attach.AttachServer | None = None
+        self._control: control.Control | None = None
+        self._console: stdio.ConsoleSocket | None = None
+        self._oom: oom.WatchV1 | oom.WatchV2 | None = None
+
+    # Becoming a monitor
+
+    def run(self) -> int:
+        """Live; the result is the exit status of the process.
+
+        Raises:
+            MonitorError: it failed while the caller could still see it on standard error.
+        """
+        options = self._options
+        self._start_fd = caller.pipe_from_environment("_OCI_STARTPIPE")
+        if self._start_fd >= 0:
+            # The caller writes once we are in the right cgroup.
+            caller.wait_for_start(self._start_fd)
+            self._inherited.discard(self._start_fd)
+            if not options.exec_attach:
+                posix.close(self._start_fd)
+                self._start_fd = -1
+        if not self._detach():
+            return 0
+        self._sync = self._result_pipe("_OCI_SYNCPIPE")
+        attach_pipe = self._result_pipe("_OCI_ATTACHPIPE") if options.exec_attach else None
+        if attach_pipe and attach_pipe.fileno() < 0:
+            raise MonitorError("--attach specified but _OCI_ATTACHPIPE was not")
+        if not self._logs.passthrough:
+            _disconnect_standard_streams()
+        posix.setsid()
+        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+        self._loop = loop.Loop()
+        try:
+            self._start(attach_pipe)
+            self._loop.run()
+            status = self._finish()
+        except Exception as error:  # noqa: BLE001 - nobody would see it; the clean-up must follow
+            status = 1
+            text = f"{error.strerror}" if isinstance(error, OSError) else str(error)
+            diagnostics.error(text)
+            self._sync.send(-1, text)
+        return self._clean_up() or status
+
+    def _detach(self) -> bool:
+        """Leave the caller; ``False`` in the process that only has to end."""
+        pidfile = self._options.conmon_pidfile
+        pid = posix.getpid() if self._options.sync else posix.fork()
+        if pid and pidfile:
+            try:
+                files.replace(pidfile, str(pid))
+            except OSError as error:
+                raise MonitorError(f"Failed to write conmon pidfile {pidfile}", error) from error
+        return pid == 0 or self._options.sync
+
+    def _result_pipe(self, name: str) -> caller.ResultPipe:
+        if self._options.api_version:
+            key = "data"
+        elif self._options.exec:
+            key = "exit_code"
+        else:
+            key = "pid"
+        fd = caller.pipe_from_environment(name)
+        self._inherited.discard(fd)
+        return caller.ResultPipe(fd, key)
+
+    # Starting the container
+
+    def _start(self, attach_pipe: caller.ResultPipe | None) -> None:
+        options = self._options
+        self._loop.on_signal(_signal.SIGCHLD, self._reap)
+        for number in runtime_call.FORWARDED_SIGNALS:
+            self._loop.on_signal(number, self._forward)
+        for number in (_signal.SIGHUP, _signal.SIGUSR1):
+            self._loop.on_signal(number, self._reap)  # nothing that should end a monitor
+        if options.sdnotify_socket:
+            from pyconmon.notify import NotifyRelay
+
+            NotifyRelay(self._loop, options.sdnotify_socket, options.bundle or "")
+        pipes = self._open_streams()
+        if options.bundle and not self._logs.passthrough:
+            self._open_bundle(options.bundle)
+            if attach_pipe:
+                attach_pipe.send(0)
+        if options.exec:
+            # A pid file left by an earlier session must not be taken for this one's.
+            files.remove(options.container_pidfile or "")
+        self._runtime_pid = runtime_call.spawn(
+            runtime_call.Child(
+                runtime_call.command_line(options, self._console.path if self._console else None),
+                self._environment,
+                None if self._logs.passthrough else pipes.child_fds,
+                self._start_fd,
+                options.replace_listen_pid,
+            )
+        )
+        self._started = True
+        pipes.close_child_side()
+        if options.timeout_s > 0:
+            self._loop.after(options.timeout_s, self._on_timeout)
+        if self._logs.passthrough:
+            _disconnect_standard_streams()
+        if self._start_fd >= 0:
+            posix.close(self._start_fd)
+
+    def _open_streams(self) -> stdio.Pipes:
+        options = self._options
+        self._input = attach.Input(self._loop, awaited=options.terminal)
+        self._stdout = stdio.Output(self._loop, logs.STDOUT, self._on_output)
+        self._stderr = stdio.Output(self._loop, logs.STDERR, self._on_output)
+        if options.terminal:
+            self._console = stdio.ConsoleSocket(self._loop, self._on_terminal, self._fail)
+        pipes = stdio.Pipes(
+            stdin=options.stdin and not options.terminal, stdout=not options.terminal
+        )
+        if pipes.stdin_fd >= 0:
+            self._input.open(pipes.stdin_fd)
+        if pipes.stdout_fd >= 0:
+            self._stdout.open(pipes.stdout_fd)
+        # With a terminal too: the runtime's messages come this way.
+        self._stderr.open(pipes.stderr_fd)
+        return pipes
+
+    def _open_bundle(self, bundle: str) -> None:
+        options = self._options
+        link = None
+        if not options.full_attach:
+            link = attach.link_path(options.socket_dir_path, options.cuuid or "")
+        self._attach = attach.AttachServer(
+            self._loop,
+            self._input,
+            bundle,
+            link,
+            close_input_with_client=options.stdin and not options.leave_stdin_open,
+        )
+        self._control = control.Control(self._loop, bundle, self._on_resize, self._logs.reopen)
+
+    def _on_output(self, stream: int, data: bytes) -> None:
+        self._logs.write(stream, data)
+        if self._attach:
+            self._attach.broadcast(stream, data)
+
+    def _on_terminal(self, fd: int) -> None:
+        stdio.prepare_terminal(fd)
+        self._terminal_fd = fd
+        self._stdout.open(fd, terminal=True)
+        if self._window:
+            self._on_resize(*self._window)
+        self._input.open(posix.dup(fd))
+
+    def _on_resize(self, height: int, width: int) -> None:
+        self._window = (height, width)
+        if self._terminal_fd >= 0 and self._stdout.is_open:
+            stdio.resize(self._terminal_fd, height, width)
+
+    def _fail(self, problem: str) -> None:
+        self._problem = problem
+        self._loop.stop()
+
+    # Children
+
+    def _reap(self, _number: int) -> None:
+        """Collect every child that ended; some are only re-parented to us."""
+        while True:
+            try:
+                pid, status = posix.waitpid(-1, posix.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            if pid == self._runtime_pid:
+                self._runtime_pid = -1
+                self._after_runtime(status)
+            elif pid == self._container_pid:
+                self._after_container(exits.code_of(status))
+            elif pid == self._command_pid:
+                self._command_pid = -1
+                self._command_code = exits.code_of(status)
+            elif self._container_pid < 0:
+                self._statuses[pid] = status
+
+    def _forward(self, number: int) -> None:
+        for pid in (self._container_pid, self._runtime_pid):
+            if pid > 0:
+                try:
+                    posix.kill(pid, number)
+                except ProcessLookupError:
+                    continue
+                return
+
+    def _after_runtime(self, status: int) -> None:
+        """The runtime's command has ended: the container exists, or why it does not."""
+        options = self._options
+        self._stderr.drain()
+        code = exits.code_of(status)
+        pid = self._read_pid_file() if code == 0 or options.exec else None
+        if pid is None:
+            self._fail(self._stderr.last_words() or self._why_no_pid(code))
+            return
+        if options.terminal and self._terminal_fd < 0:
+            self._fail("Runtime did not set up terminal")
+            return
+        self._container_pid = pid
+        # Callers before api version 1 expect one number from an exec: its exit code.
+        if options.api_version or not options.exec:
+            self._sync.send(pid)
+        self._oom = oom.create_watch(self._loop, pid, self._on_oom)
+        self._stdout.release()
+        self._stderr.release()
+        if options.timeout_s > 0:  # counted anew: conmon counts from here
+            self._loop.cancel(self._on_timeout)
+            self._loop.after(options.timeout_s, self._on_timeout)
+        self._await_container(pid)
+
+    def _read_pid_file(self) -> int | None:
+        path = self._options.container_pidfile or ""
+        try:
+            return int(files.read_all(path))
+        except (OSError, ValueError) as error:
+            diagnostics.warn(f"Failed to read pidfile {path}: {error}")
+            return None
+
+    def _why_no_pid(self, code: int) -> str:
+        runtime = self._options.runtime
+        if code == 0:
+            return f"{runtime} wrote no pid to {self._options.container_pidfile}"
+        how = f"was killed by signal {code - 128}" if code > 128 else f"exited with status {code}"
+        return f"{runtime} {how} and gave no reason"
+
+    def _await_container(self, pid: int) -> None:
+        if pid in self._statuses:
+            self._after_container(exits.code_of(self._statuses.pop(pid)))
+            return
+        self._statuses.clear()
+        try:
+            ended, status = posix.waitpid(pid, posix.WNOHANG)
+        except ChildProcessError:
+            self._await_stranger(pid)
+            return
+        if ended:
+            self._after_container(exits.code_of(status))
+
+    def _await_stranger(self, pid: int) -> None:
+        """Wait for a container that is nobody's child of ours: its exit code stays unknown."""
+        diagnostics.warn(f"process {pid} is no child of the monitor: its exit code is unknown")
+        try:
+            fd = posix.pidfd_open(pid)
+        except ProcessLookupError:
+            self._after_container(exits.UNKNOWN)
+            return
+        self._loop.watch(fd, loop.READ, lambda _events: self._after_container(exits.UNKNOWN))
+
+    def _after_container(self, code: int) -> None:
+        self._code = code
+        self._container_pid = -1
+        self._loop.stop()
+
+    def _on_oom(self) -> None:
+        exits.record_oom(self._options)
+
+    def _on_timeout(self) -> None:
+        if self._runtime_pid > 0:
+            self._fail(f"{self._options.runtime} did not end within {self._options.timeout_s} s")
+            return
+        diagnostics.info(f"{_TIMED_OUT} after {self._options.timeout_s} s: killing the container")
+        self._timed_out = True
+        self._code = exits.UNKNOWN
+        self._loop.stop()
+
+    # The end
+
+    def _finish(self) -> int:
+        """Record the exit and return it."""
+        if self._code is None:
+            raise MonitorError(self._problem)
+        if self._oom:
+            self._oom.check()
+        if self._timed_out:
+            _kill_group(self._container_pid)
+        else:
+            self._stdout.drain()
+            self._stderr.drain()
+        self._logs.finish(sync=not self._options.no_sync_log)
+        # The caller's sockets that keep published ports busy: free before anyone learns of the end.
+        for fd in self._inherited:
+            try:
+                posix.close(fd)
+            except OSError as error:
+                diagnostics.debug(f"close {fd}: {error.strerror}")
+        exits.record(self._options, self._code)
+        if self._options.exec:
+            self._sync.send(self._code, _TIMED_OUT if self._timed_out else "")
+        return self._code & 0xFF
+
+    def _clean_up(self) -> int:
+        """Leave nothing behind and run the exit command, whatever happened before.
+
+        Returns:
+            the exit command's status; 0 without one.
+        """
+        if self._runtime_pid > 0:
+            posix.kill(self._runtime_pid, _signal.SIGKILL)
+        self._sync.close()
+        if self._console:
+            self._console.close()
+        if self._control:
+            self._control.close()
+        if self._attach:
+            self._attach.stop_listening()
+        if self._options.exit_command and self._started:
+            self._command_pid = exits.start_command(self._options, self._environment)
+        if self._attach:
+            self._serve_last_clients(self._attach)
+        if self._command_pid > 0:
+            return exits.wait_for_command(self._command_pid)
+        return max(self._command_code, 0)
+
+    def _serve_last_clients(self, server: attach.AttachServer) -> None:
+        """Let clients that lag behind have the rest, as long as they take some of it."""
+        left = server.queued_bytes
+        while left:
+            self._loop.after(_LAST_CLIENT_S, self._loop.stop)
+            server.on_idle = self._loop.stop
+            self._loop.run()
+            self._loop.cancel(self._loop.stop)
+            before, left = left, server.queued_bytes
+            if left >= before:
+                diagnostics.warn(f"an attached client left {left} bytes unread")
+                break
+        server.close()
+
+
+def _disconnect_standard_streams() -> None:
+    fd = posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
+    for target in range(3):
+        posix.dup2(fd, target, inheritable=True)
+    posix.close(fd)
+
+
+def _kill_group(pid: int) -> None:
+    """Kill the process group of a container, but never the monitor's own or init's."""
+    try:
+        group = posix.getpgid(pid)
+        if group > 1 and group != posix.getpgrp():
+            posix.killpg(group, _signal.SIGKILL)
+        else:
+            posix.kill(pid, _signal.SIGKILL)
+    except ProcessLookupError:
+        diagnostics.debug(f"process {pid} ended before it was killed")

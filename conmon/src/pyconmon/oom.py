@@ -1,0 +1,134 @@
+"""Notices that the kernel killed the container for memory, and keeps the monitor from it."""
+
+from __future__ import annotations
+
+import posix
+
+from pyconmon import diagnostics, files, loop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_CGROUP_ROOT = "/sys/fs/cgroup"
+_SCORE = "/proc/self/oom_score_adj"
+_PROTECTED = b"-1000"
+
+_old_score = b""
+
+
+def _write_score(score: bytes) -> None:
+    try:
+        fd = posix.open(_SCORE, posix.O_WRONLY | posix.O_CLOEXEC)
+        try:
+            posix.write(fd, score)
+        finally:
+            posix.close(fd)
+    except OSError as error:  # lowering it takes CAP_SYS_RESOURCE, which rootless has not
+        diagnostics.debug(f"failed to write to {_SCORE}: {error.strerror}")
+
+
+def protect_monitor() -> None:
+    """Ask the kernel to kill the monitor last; without the privilege nothing changes."""
+    global _old_score
+    _old_score = files.read_all(_SCORE).strip()
+    if _old_score != _PROTECTED:
+        _write_score(_PROTECTED)
+
+
+def restore_score() -> None:
+    """Give a child back the score that the monitor was started with."""
+    if files.read_all(_SCORE).strip() != _old_score:
+        _write_score(_old_score)
+
+
+def cgroup_path(pid: int, controller: str) -> str | None:
+    """The directory of the cgroup of ``pid``: of a v1 controller, or of cgroup2 for ``""``."""
+    try:
+        lines = files.read_all(f"/proc/{pid}/cgroup").decode(errors="surrogateescape").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        number, controllers, path = line.split(":", 2)
+        if not controller and number == "0" and not controllers:
+            return _CGROUP_ROOT + path
+        if controller and controller in controllers.split(","):
+            return f"{_CGROUP_ROOT}/{controllers}{path}"
+    return None
+
+
+def create_watch(
+    the_loop: loop.Loop, pid: int, on_kill: Callable[[], None]
+) -> WatchV1 | WatchV2 | None:
+    """Watch the memory cgroup of ``pid``; ``None`` where it has none (any more)."""
+    try:
+        if files.exists(_CGROUP_ROOT + "/cgroup.controllers"):
+            path = cgroup_path(pid, "")
+            return WatchV2(the_loop, path, on_kill) if path else None
+        path = cgroup_path(pid, "memory")
+        return WatchV1(the_loop, path, on_kill) if path else None
+    except OSError as error:
+        diagnostics.warn(f"cannot watch the memory cgroup of process {pid}: {error.strerror}")
+        return None
+
+
+class WatchV2:
+    """``memory.events``: the kernel wakes pollers of the file when a counter changes."""
+
+    __slots__ = ("_fd", "_loop", "_on_kill", "_seen")
+
+    def __init__(self, the_loop: loop.Loop, path: str, on_kill: Callable[[], None]) -> None:
+        self._fd = posix.open(path + "/memory.events", posix.O_RDONLY | posix.O_CLOEXEC)
+        self._loop = the_loop
+        self._on_kill = on_kill
+        self._seen = 0
+        the_loop.watch(self._fd, loop.PRIORITY | loop.EDGE, lambda _events: self.check())
+
+    def check(self) -> None:
+        """Look at the counters; also to be called after the container has ended."""
+        if self._fd < 0:
+            return
+        try:
+            text = posix.pread(self._fd, 4096, 0)
+        except OSError:  # ENODEV: the cgroup was removed, and what it counted with it
+            self._loop.forget(self._fd)
+            posix.close(self._fd)
+            self._fd = -1
+            return
+        counts = dict(line.split() for line in text.splitlines())
+        count = int(counts.get(b"oom", 0)) + int(counts.get(b"oom_kill", 0))
+        if count > self._seen:
+            self._seen = count
+            self._on_kill()
+
+
+class WatchV1:
+    """An eventfd registered with ``memory.oom_control``."""
+
+    __slots__ = ("_control_file", "_fd", "_on_kill")
+
+    def __init__(self, the_loop: loop.Loop, path: str, on_kill: Callable[[], None]) -> None:
+        self._control_file = path + "/cgroup.event_control"
+        self._on_kill = on_kill
+        flags = posix.O_CLOEXEC
+        control_fd = posix.open(path + "/memory.oom_control", posix.O_RDONLY | flags)
+        self._fd = posix.eventfd(0, posix.EFD_CLOEXEC | posix.EFD_NONBLOCK)
+        try:
+            register_fd = posix.open(self._control_file, posix.O_WRONLY | flags)
+            try:
+                posix.write(register_fd, b"%d %d" % (self._fd, control_fd))
+            finally:
+                posix.close(register_fd)
+        finally:
+            posix.close(control_fd)  # the kernel keeps what it needs
+        the_loop.watch(self._fd, loop.READ, lambda _events: self.check())
+
+    def check(self) -> None:
+        """Look at the event counter; also to be called after the container has ended."""
+        try:
+            count = posix.eventfd_read(self._fd)
+        except BlockingIOError:
+            return
+        # The removal of the cgroup counts as one event too.
+        if count > 1 or files.exists(self._control_file):
+            self._on_kill()

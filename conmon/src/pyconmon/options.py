@@ -1,0 +1,237 @@
+"""conmon's options, read by hand: ``--name value``, ``--name=value``, ``-n value``, ``-nvalue``.
+
+The rules are those of GLib's parser, which conmon uses: arguments that belong to no option are
+ignored (podman passes ``--api-version 1``, and the 1 is such an argument), no abbreviations.
+"""
+
+from __future__ import annotations
+
+from pyconmon.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    _Entry = tuple[str, str, int, str, str]
+
+FLAG = 0
+TEXT = 1
+LIST = 2
+INT = 3
+INT64 = 4
+
+# name, letter, kind, attribute, help
+TABLE = (
+    ("api-version", "", FLAG, "api_version", "Conmon API version to use"),
+    ("bundle", "b", TEXT, "bundle", "Location of the OCI Bundle path"),
+    ("cid", "c", TEXT, "cid", "Identification of Container"),
+    ("conmon-pidfile", "P", TEXT, "conmon_pidfile", "PID file for the conmon process"),
+    ("container-pidfile", "p", TEXT, "container_pidfile",
+     "PID file for the initial pid inside of container"),
+    ("cuuid", "u", TEXT, "cuuid", "Container UUID"),
+    ("exec", "e", FLAG, "exec", "Exec a command into a running container"),
+    ("exec-attach", "", FLAG, "exec_attach", "Attach to an exec session"),
+    ("exec-process-spec", "", TEXT, "exec_process_spec", "Path to the process spec for execution"),
+    ("exit-command", "", TEXT, "exit_command",
+     "Path to the program to execute when the container terminates its execution"),
+    ("exit-command-arg", "", LIST, "exit_command_args",
+     "Additional arg to pass to the exit command.  Can be specified multiple times"),
+    ("exit-delay", "", INT, "exit_delay_s",
+     "Delay before invoking the exit command (in seconds)"),
+    ("exit-dir", "", TEXT, "exit_dir", "Path to the directory where exit files are written"),
+    ("full-attach", "", FLAG, "full_attach",
+     "Keep the attach socket in the bundle; --socket-dir-path is ignored"),
+    ("help", "h", FLAG, "help", "Show help options"),
+    ("leave-stdin-open", "", FLAG, "leave_stdin_open",
+     "Leave stdin open when attached client disconnects"),
+    ("log-global-size-max", "", INT64, "log_global_size_max_bytes",
+     "Maximum size of all log files"),
+    ("log-label", "", LIST, "log_labels",
+     "Additional label to include in logs. Can be specified multiple times"),
+    ("log-level", "", TEXT, "log_level", "Print debug logs based on log level"),
+    ("log-max-files", "", INT, "log_max_files",
+     "Number of backup log files to keep (default: 1)"),
+    ("log-path", "l", LIST, "log_paths", "Log file path, as DRIVER:PATH or PATH"),
+    ("log-rotate", "", FLAG, "log_rotate",
+     "Rotate the log instead of truncating it when log-size-max is reached"),
+    ("log-size-max", "", INT64, "log_size_max_bytes", "Maximum size of log file"),
+    ("log-tag", "", TEXT, "log_tag", "Additional tag to use for logging"),
+    ("name", "n", TEXT, "name", "Container name"),
+    ("no-container-partial-message", "", FLAG, "no_partial_message",
+     "Do not mark partial lines in journald logs"),
+    ("no-new-keyring", "", FLAG, "no_new_keyring",
+     "Do not create a new session keyring for the container"),
+    ("no-pivot", "", FLAG, "no_pivot", "Do not use pivot_root"),
+    ("no-sync-log", "", FLAG, "no_sync_log",
+     "Do not manually call sync on logs after container shutdown"),
+    ("persist-dir", "0", TEXT, "persist_dir",
+     "Persistent directory for a container that can be used for storing container data"),
+    ("pidfile", "", TEXT, "container_pidfile", ""),
+    ("replace-listen-pid", "", FLAG, "replace_listen_pid",
+     "Replace listen pid if set for oci-runtime pid"),
+    ("restore", "", TEXT, "restore", "Restore a container from a checkpoint"),
+    ("restore-arg", "", LIST, "runtime_opts", ""),
+    ("runtime", "r", TEXT, "runtime", "Path to the OCI runtime"),
+    ("runtime-arg", "", LIST, "runtime_args",
+     "Additional arg to pass to the runtime. Can be specified multiple times"),
+    ("runtime-opt", "", LIST, "runtime_opts",
+     "Additional opts to pass to the create, restore or exec command of the runtime"),
+    ("sdnotify-socket", "", TEXT, "sdnotify_socket",
+     "Path to the host's sd-notify socket to relay messages to"),
+    ("seccomp-notify-plugins", "", TEXT, "seccomp_notify_plugins",
+     "Plugins to use for managing the seccomp notifications (refused: conmon's are C libraries)"),
+    ("seccomp-notify-socket", "", TEXT, "seccomp_notify_socket",
+     "Socket where the seccomp notification fd is received (refused: see above)"),
+    ("socket-dir-path", "", TEXT, "socket_dir_path", "Location of container attach sockets"),
+    ("stdin", "i", FLAG, "stdin", "Open up a pipe to pass stdin to the container"),
+    ("sync", "", FLAG, "sync", "Keep the main conmon process as its child by only forking once"),
+    ("syslog", "", FLAG, "syslog", "Log to syslog (use with cgroupfs cgroup manager)"),
+    ("systemd-cgroup", "s", FLAG, "systemd_cgroup",
+     "Enable systemd cgroup manager, rather then use the cgroupfs directly"),
+    ("terminal", "t", FLAG, "terminal", "Allocate a pseudo-TTY. The default is false"),
+    ("timeout", "T", INT, "timeout_s", "Kill container after specified timeout in seconds."),
+    ("version", "", FLAG, "version", "Print the version and exit"),
+)  # fmt: skip
+
+_LIMITS = {INT: (1 << 31) - 1, INT64: (1 << 63) - 1}
+
+
+class Options:
+    """One field per option of ``TABLE``; ``None`` where a text was not given."""
+
+    __slots__ = tuple({entry[3]: None for entry in TABLE})
+
+    api_version: bool
+    bundle: str | None
+    cid: str | None
+    conmon_pidfile: str | None
+    container_pidfile: str | None
+    cuuid: str | None
+    exec: bool
+    exec_attach: bool
+    exec_process_spec: str | None
+    exit_command: str | None
+    exit_command_args: list[str]
+    exit_delay_s: int
+    exit_dir: str | None
+    full_attach: bool
+    help: bool
+    leave_stdin_open: bool
+    log_global_size_max_bytes: int
+    log_labels: list[str]
+    log_level: str | None
+    log_max_files: int
+    log_paths: list[str]
+    log_rotate: bool
+    log_size_max_bytes: int
+    log_tag: str | None
+    name: str | None
+    no_new_keyring: bool
+    no_partial_message: bool
+    no_pivot: bool
+    no_sync_log: bool
+    persist_dir: str | None
+    replace_listen_pid: bool
+    restore: str | None
+    runtime: str | None
+    runtime_args: list[str]
+    runtime_opts: list[str]
+    sdnotify_socket: str | None
+    seccomp_notify_plugins: str | None
+    seccomp_notify_socket: str | None
+    socket_dir_path: str
+    stdin: bool
+    sync: bool
+    syslog: bool
+    systemd_cgroup: bool
+    terminal: bool
+    timeout_s: int
+    version: bool
+
+    def __init__(self) -> None:
+        empty = {FLAG: False, TEXT: None, INT: 0, INT64: -1}
+        for _, _, kind, attribute, _ in TABLE:
+            setattr(self, attribute, [] if kind == LIST else empty[kind])
+        self.log_max_files = 1
+        self.socket_dir_path = "/var/run/crio"
+
+
+def parse(arguments: list[str]) -> Options:
+    """Read argv without the program's name.
+
+    Raises:
+        UsageError: an unknown option, a missing or malformed value.
+    """
+    options = Options()
+    names = {"--" + entry[0]: entry for entry in TABLE}
+    letters = {entry[1]: entry for entry in TABLE if entry[1]}
+    rest = iter(arguments)
+    for argument in rest:
+        if argument == "--":
+            break
+        if argument.startswith("--"):
+            name, equals, value = argument.partition("=")
+            entry = names.get(name)
+            if entry is None or (equals and entry[2] == FLAG):
+                raise UsageError(f"Unknown option {argument}")
+            _set(options, entry, name, value if equals else None, rest)
+        elif len(argument) > 1 and argument[0] == "-":
+            _read_letters(options, letters, argument, rest)
+    return options
+
+
+def _read_letters(
+    options: Options, letters: dict[str, _Entry], argument: str, rest: Iterator[str]
+) -> None:
+    """``-it``, ``-c ID`` or ``-cID``."""
+    for place, letter in enumerate(argument[1:], 2):
+        entry = letters.get(letter)
+        if entry is None:
+            raise UsageError(f"Unknown option {argument}")
+        if entry[2] == FLAG:
+            _set(options, entry, "-" + letter, None, rest)
+        else:
+            _set(options, entry, "-" + letter, argument[place:] or None, rest)
+            return
+
+
+def _set(
+    options: Options, entry: _Entry, shown: str, value: str | None, rest: Iterator[str]
+) -> None:
+    kind, attribute = entry[2], entry[3]
+    if kind == FLAG:
+        setattr(options, attribute, True)
+        return
+    if value is None:
+        value = next(rest, None)
+        if value is None:
+            raise UsageError(f"Missing argument for {shown}")
+    if kind == TEXT:
+        setattr(options, attribute, value)
+    elif kind == LIST:
+        getattr(options, attribute).append(value)
+    else:
+        setattr(options, attribute, _integer(value, shown, _LIMITS[kind]))
+
+
+def _integer(value: str, shown: str, limit: int) -> int:
+    try:
+        # As strtol with base 0, but Python writes an octal number 0o17 and not 017.
+        digits = value.strip().lstrip("+-")
+        octal = digits.isdecimal() and digits[0] == "0"
+        number = int(value, 8 if octal else 0)
+    except ValueError:
+        raise UsageError(f"Cannot parse integer value “{value}” for {shown}") from None
+    if not -limit - 1 <= number <= limit:
+        raise UsageError(f"Integer value “{value}” for {shown} out of range")
+    return number
+
+
+def usage() -> str:
+    """The text of ``--help``."""
+    lines = ["Usage:", "  conmon [OPTION…] - conmon utility, as pyconmon", "", "Options:"]
+    for name, letter, _, _, text in TABLE:
+        if text:
+            shown = f"-{letter}, --{name}" if letter else f"--{name}"
+            lines.append(f"  {shown:<29}{text}")
+    return "\n".join(lines) + "\n"

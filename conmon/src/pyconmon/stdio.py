@@ -1,0 +1,247 @@
+"""The container's streams: its pipes, or the master of its terminal from the console socket."""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import fcntl
+import posix
+import sys
+
+from pyconmon import diagnostics, loop
+from pyconmon.errors import MonitorError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_READ_BYTES = 65536
+_TIOCSWINSZ = 0x5414
+# How much the runtime may print before it is taken for output and no longer for its last words.
+_HELD_BYTES = 8191
+_NAME_TRIES = 100
+_READS_AT_ONCE = 16
+# What is in a pipe or terminal at the end: 1 MiB at most unless root made the pipe larger. A
+# bound, as processes that outlive the container may go on writing.
+_READS_AT_END = 1024
+
+
+def set_nonblocking(fd: int) -> None:
+    """Let reads and writes return at once (fcntl(2), O_NONBLOCK)."""
+    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | posix.O_NONBLOCK)
+
+
+class Output:
+    """One stream from the container to ``sink``.
+
+    Until ``release`` what comes is held back: while the runtime works, its messages come through
+    the container's standard error, and are the reason of a failure or else output like any other.
+    """
+
+    __slots__ = ("_edge", "_fd", "_held", "_loop", "_sink", "_stream")
+
+    def __init__(
+        self, the_loop: loop.Loop, stream: int, sink: Callable[[int, bytes], None]
+    ) -> None:
+        self._loop = the_loop
+        self._stream = stream
+        self._sink = sink
+        self._held: bytes | None = b""
+        self._fd = -1
+        self._edge = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something may still come."""
+        return self._fd >= 0
+
+    def open(self, fd: int, *, terminal: bool = False) -> None:
+        """Read from ``fd``, which this object will close."""
+        set_nonblocking(fd)
+        self._fd = fd
+        # A terminal that no process has open hangs up again and again until one opens it, which
+        # edge triggering reports once.
+        self._edge = loop.EDGE if terminal else 0
+        self._loop.watch(fd, loop.READ | self._edge, self._ready)
+
+    def _ready(self, events: int) -> None:
+        if self._edge:
+            # Bounded, or a container that writes without end could not be interrupted.
+            if self.drain(_READS_AT_ONCE):
+                self._loop.change(self._fd, loop.READ | self._edge)
+        elif not self._read() and events & loop.HANGUP:
+            self.close()
+
+    def _read(self) -> bool:
+        """Pass on one block; ``False`` when there is nothing now or at all."""
+        try:
+            data = posix.read(self._fd, _READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:  # EIO: no process has the terminal open
+            return False
+        if not data:
+            if not self._edge:
+                self.close()
+            return False
+        if self._held is not None:
+            self._held += data
+            if len(self._held) > _HELD_BYTES:
+                self.release()
+        else:
+            self._sink(self._stream, data)
+        return True
+
+    def drain(self, reads: int = _READS_AT_END) -> bool:
+        """Pass on what is there now; ``True`` when there may be more."""
+        return all(self._fd >= 0 and self._read() for _ in range(reads))
+
+    def last_words(self) -> str:
+        """What was held back, as text."""
+        return (self._held or b"")[:_HELD_BYTES].decode("utf-8", "surrogateescape")
+
+    def release(self) -> None:
+        """Pass on what was held back, and everything from now on."""
+        held, self._held = self._held, None
+        if held:
+            self._sink(self._stream, held)
+
+    def close(self) -> None:
+        """Read no more."""
+        if self._fd >= 0:
+            self._loop.forget(self._fd)
+            posix.close(self._fd)
+            self._fd = -1
+
+
+class Pipes:
+    """The ends of the container's pipes that the runtime gets; closed after it has them."""
+
+    __slots__ = ("child_fds", "stderr_fd", "stdin_fd", "stdout_fd")
+
+    def __init__(self, *, stdin: bool, stdout: bool) -> None:
+        null_fd = posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
+        self.stdin_fd = self.stdout_fd = -1
+        child_in = child_out = -1
+        if stdin:
+            child_in, self.stdin_fd = posix.pipe2(posix.O_CLOEXEC)
+            set_nonblocking(self.stdin_fd)
+        if stdout:
+            self.stdout_fd, child_out = posix.pipe2(posix.O_CLOEXEC)
+        self.stderr_fd, child_err = posix.pipe2(posix.O_CLOEXEC)
+        self.child_fds = (
+            child_in if stdin else posix.dup(null_fd),
+            child_out if stdout else posix.dup(null_fd),
+            child_err,
+        )
+        posix.close(null_fd)
+
+    def close_child_side(self) -> None:
+        """Leave these ends to the container, or the end of its output would never show."""
+        for fd in self.child_fds:
+            posix.close(fd)
+
+
+class ConsoleSocket:
+    """The socket over which the runtime sends the terminal's master (runc's terminals.md)."""
+
+    __slots__ = ("_connection", "_loop", "_on_failure", "_on_terminal", "_socket", "path")
+
+    def __init__(
+        self,
+        the_loop: loop.Loop,
+        on_terminal: Callable[[int], None],
+        on_failure: Callable[[str], None],
+    ) -> None:
+        self._loop = the_loop
+        self._on_terminal = on_terminal
+        self._on_failure = on_failure
+        self._connection: _socket.socket | None = None
+        kind = _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK
+        self._socket: _socket.socket | None = _socket.socket(_socket.AF_UNIX, kind)
+        self.path = _bind_in_temporary_directory(self._socket)
+        self._socket.listen(1)
+        the_loop.watch(self._socket.fileno(), loop.READ, self._accept)
+
+    def _accept(self, _events: int) -> None:
+        if self._socket is None:
+            return
+        try:
+            fd, _ = self._socket._accept()  # type: ignore[attr-defined]  # what socket.accept uses
+        except BlockingIOError:
+            return
+        self.close()  # one terminal and no more
+        self._connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fd)
+        self._connection.setblocking(False)
+        self._loop.watch(fd, loop.READ, self._receive)
+
+    def _receive(self, _events: int) -> None:
+        if self._connection is None:
+            return
+        try:
+            _, ancillary, _, _ = self._connection.recvmsg(
+                4096, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC
+            )
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._on_failure(f"Failed to receive console file descriptor: {error.strerror}")
+            return
+        self._loop.forget(self._connection.fileno())
+        self._connection.close()
+        self._connection = None
+        for level, kind, data in ancillary:
+            if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS and len(data) == 4:
+                self._on_terminal(int.from_bytes(data, sys.byteorder))
+                return
+        self._on_failure("Failed to receive console file descriptor: the runtime sent none")
+
+    def close(self) -> None:
+        """Stop listening and remove the socket's file."""
+        if self._socket is None:
+            return
+        self._loop.forget(self._socket.fileno())
+        self._socket.close()
+        self._socket = None
+        try:
+            posix.unlink(self.path)
+        except OSError as error:
+            diagnostics.warn(f"failed to unlink {self.path}: {error.strerror}")
+
+
+def _bind_in_temporary_directory(sock: _socket.socket) -> str:
+    given = posix.environ.get(b"TMPDIR", b"/tmp").decode("utf-8", "surrogateescape")
+    # The runtime connects by this path, which a socket address limits to 107 bytes.
+    directory = given if len(given) < 80 else "/tmp"
+    posix.fchmod(sock.fileno(), 0o700)
+    for _ in range(_NAME_TRIES):
+        path = f"{directory}/conmon-term.{posix.urandom(3).hex().upper()}"
+        try:
+            sock.bind(path)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                continue
+            raise MonitorError(f"Failed to bind to console-socket {path}", error) from error
+        return path
+    raise MonitorError(f"Failed to bind to console-socket: no free name in {directory}")
+
+
+def prepare_terminal(fd: int) -> None:
+    """Let the terminal end its lines with CR LF, as Kubernetes expects it."""
+    import termios
+
+    try:
+        attributes = termios.tcgetattr(fd)
+        attributes[1] |= termios.ONLCR
+        termios.tcsetattr(fd, termios.TCSANOW, attributes)
+    except termios.error as error:
+        diagnostics.warn(f"Failed to set console terminal settings: {error.args[-1]}")
+
+
+def resize(fd: int, height: int, width: int) -> None:
+    """Set the window size of a terminal (ioctl_tty(2), TIOCSWINSZ)."""
+    size = height.to_bytes(2, sys.byteorder) + width.to_bytes(2, sys.byteorder) + bytes(4)
+    try:
+        fcntl.ioctl(fd, _TIOCSWINSZ, size)
+    except OSError as error:
+        diagnostics.warn(f"Failed to set process pty terminal size: {error.strerror}")

@@ -1,0 +1,201 @@
+"""Runs a monitor (conmon or pyconmon) the way podman does, on a bundle of busybox."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from support.machine import BUSYBOX
+
+PATIENCE_S = 30
+
+
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    """The first true result of ``condition``; for what no descriptor tells."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"waited {PATIENCE_S} s for {what}"
+        time.sleep(0.005)
+    return result
+
+
+def read_if_there(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None
+
+
+def make_bundle(directory: Path, arguments: list[str], *, terminal: bool = False) -> Path:
+    """A bundle whose root is busybox, as ``runc spec`` describes it."""
+    root = directory / "rootfs"
+    (root / "bin").mkdir(parents=True)
+    for name in ("proc", "dev", "sys", "tmp"):
+        (root / name).mkdir()
+    shutil.copy(BUSYBOX, root / "bin/busybox")
+    for applet in ("sh", "cat", "echo", "sleep", "true", "stty", "dd", "kill", "head", "seq", "ps"):
+        (root / "bin" / applet).symlink_to("busybox")
+    subprocess.run(["runc", "spec"], cwd=directory, check=True)
+    path = directory / "config.json"
+    config = json.loads(path.read_text())
+    config["process"]["args"] = arguments
+    config["process"]["terminal"] = terminal
+    config["process"]["rlimits"] = []
+    path.write_text(json.dumps(config))
+    return directory
+
+
+class Container:
+    """One container under a monitor; every path is below ``directory``."""
+
+    def __init__(self, monitor: str, runtime: str, directory: Path) -> None:
+        self.monitor = monitor
+        self.runtime = shutil.which(runtime) or runtime
+        self.directory = directory
+        self.id = f"m{uuid.uuid4().hex}"
+        self.bundle = directory / "bundle"
+        self.log = directory / "ctr.log"
+        self.exit_file = directory / "exits" / self.id
+        self.persist_dir = directory / "persist"
+        self.pid_file = directory / "pid"
+        self.monitor_pid_file = directory / "monitor.pid"
+        self.runtime_root = directory / "runtime"
+        for path in (directory / "exits", self.persist_dir):
+            path.mkdir()
+        self.sync_lines: list[dict[str, Any]] = []
+        self.sync: socket.socket | int = -1
+
+    def command(self, *more: str) -> list[str]:
+        return [
+            self.monitor, "--api-version", "1", "-c", self.id, "-u", self.id, "-n", "name",
+            "-r", self.runtime, "-b", str(self.bundle), "-p", str(self.pid_file),
+            "--exit-dir", str(self.exit_file.parent), "--persist-dir", str(self.persist_dir),
+            "-P", str(self.monitor_pid_file), "-l", f"k8s-file:{self.log}", "--full-attach",
+            "--runtime-arg", "--root", "--runtime-arg", str(self.runtime_root), *more,
+        ]  # fmt: skip
+
+    def launch(
+        self, command: list[str], environment: dict[str, str] | None = None
+    ) -> tuple[subprocess.CompletedProcess[str], int]:
+        """Run the monitor until it has left us; also the reading end of its sync pipe."""
+        sync_read, sync_write = os.pipe()
+        start_read, start_write = os.pipe()
+        try:
+            with subprocess.Popen(
+                command,
+                pass_fds=(sync_write, start_read),
+                env={
+                    **os.environ,
+                    "_OCI_SYNCPIPE": str(sync_write),
+                    "_OCI_STARTPIPE": str(start_read),
+                    **(environment or {}),
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            ) as process:
+                os.write(start_write, b"x")
+                out, err = process.communicate(timeout=PATIENCE_S)
+        finally:
+            for fd in (sync_write, start_read, start_write):
+                os.close(fd)
+        return subprocess.CompletedProcess(command, process.returncode, out, err), sync_read
+
+    def create(self, *more: str) -> dict[str, Any]:
+        """Create the container; the first line of the sync pipe."""
+        done, fd = self.launch(self.command(*more))
+        with os.fdopen(fd) as sync:
+            line = sync.readline()
+        assert done.returncode == 0, done.stderr
+        return dict(json.loads(line)) if line else {}
+
+    def run_runtime(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.runtime, "--root", str(self.runtime_root), *arguments],
+            check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def start(self) -> None:
+        done = self.run_runtime("start", self.id)
+        assert done.returncode == 0, done.stderr
+
+    @property
+    def monitor_pid(self) -> int:
+        return int(wait_for(lambda: read_if_there(self.monitor_pid_file), "the monitor's pid file"))
+
+    def wait(self) -> str:
+        """Wait for the exit file; its content."""
+        return str(wait_for(lambda: read_if_there(self.exit_file), "the exit file"))
+
+    def wait_for_monitor(self) -> None:
+        pid = self.monitor_pid
+        wait_for(lambda: not os.path.exists(f"/proc/{pid}"), "the monitor's end")
+
+    def run(self, *more: str) -> str:
+        """Create, start and wait; the exit file's content."""
+        assert self.create(*more)["data"] > 0
+        self.start()
+        code = self.wait()
+        self.wait_for_monitor()
+        return code
+
+    def log_lines(self) -> list[tuple[str, str, str]]:
+        """Stream, tag and text of each line."""
+        lines = self.log.read_text().splitlines()
+        return [(line.split(" ", 3)[1], line.split(" ", 3)[2], line.split(" ", 3)[3])
+                for line in lines]  # fmt: skip
+
+    def attach(self) -> socket.socket:
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        client.settimeout(PATIENCE_S)
+        directory_fd = os.open(self.bundle, os.O_PATH)
+        try:
+            client.connect(f"/proc/self/fd/{directory_fd}/attach")
+        finally:
+            os.close(directory_fd)
+        return client
+
+    def destroy(self) -> None:
+        """Kill and delete the container, and end its monitor, in whatever state they are."""
+        self.run_runtime("delete", "--force", self.id)
+        text = read_if_there(self.monitor_pid_file)
+        if text and os.path.exists(f"/proc/{text}"):
+            deadline = time.monotonic() + 5
+            while os.path.exists(f"/proc/{text}") and time.monotonic() < deadline:
+                time.sleep(0.01)
+            if os.path.exists(f"/proc/{text}"):
+                os.kill(int(text), signal.SIGKILL)
+
+
+@contextmanager
+def container(
+    monitor: str, runtime: str, directory: Path, arguments: list[str], *, terminal: bool = False
+) -> Iterator[Container]:
+    """A container that is gone afterwards."""
+    directory.mkdir(exist_ok=True)
+    made = Container(monitor, runtime, directory)
+    made.bundle.mkdir()
+    make_bundle(made.bundle, arguments, terminal=terminal)
+    try:
+        yield made
+    finally:
+        made.destroy()
+
+
+def receive_all(client: socket.socket) -> dict[int, bytes]:
+    """Everything until the monitor hangs up, by stream."""
+    streams: dict[int, bytes] = {}
+    while packet := client.recv(16384):
+        streams[packet[0]] = streams.get(packet[0], b"") + packet[1:]
+    return streams
