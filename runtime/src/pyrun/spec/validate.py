@@ -1,0 +1,355 @@
+"""What must hold in config.json beyond types, and all of it at once (runtime-spec 1.3)."""
+
+from __future__ import annotations
+
+import os
+
+from pyrun.errors import ConfigError
+from pyrun.spec import shapes
+from pyrun.spec.shapes import Finding
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+NEWEST_MINOR = 3
+MESSAGES_AT_ONCE = 20
+
+# Which namespace makes a sysctl the container's own (namespaces(7), sysctl(8)); what is in none of
+# them belongs to the host.
+IPC_SYSCTLS = shapes.words(
+    "msgmax msgmnb msgmni sem shmall shmmax shmmni shm_rmid_forced auto_msgmni msg_next_id"
+    " sem_next_id shm_next_id",
+    "kernel.",
+)
+UTS_SYSCTLS = frozenset(("kernel.hostname", "kernel.domainname"))
+
+
+def require(config: Any, bundle: str = "") -> None:
+    """Refuse a config.json that breaks the specification, naming every breach.
+
+    Raises:
+        ConfigError: with the place of the first one.
+    """
+    findings = check(config, bundle)
+    if findings:
+        raise error_of(findings)
+
+
+def error_of(findings: list[Finding]) -> ConfigError:
+    """All findings in one error, under the pointer of the first."""
+    first, *others = findings
+    problem = f"{first.problem} ({first.section})"
+    for finding in others[: MESSAGES_AT_ONCE - 1]:
+        problem += f"; {finding.pointer}: {finding.problem} ({finding.section})"
+    if len(findings) > MESSAGES_AT_ONCE:
+        problem += f"; and {len(findings) - MESSAGES_AT_ONCE} more"
+    return ConfigError(first.pointer, problem)
+
+
+def check(config: Any, bundle: str = "") -> list[Finding]:
+    """Every breach of a MUST that can be seen before kernel work.
+
+    Args:
+        config: the parsed config.json.
+        bundle: its directory, to look for the root filesystem; empty to leave that out.
+    """
+    found: list[Finding] = []
+    shapes.walk(config, shapes.CONFIG, "config.md", found)
+    if type(config) is not dict:
+        return found
+    process = config.get("process")
+    if type(process) is dict and not process.get("terminal"):
+        # consoleSize must be ignored then, whatever it is
+        found = [one for one in found if one.path[:2] != ["process", "consoleSize"]]
+    broken = {(*one.path[:2], "")[:2] for one in found}
+    for places, rule in _RULES:
+        # A rule reads its part without asking for types, so it waits until those are right.
+        if not any(place in broken or (place[0], "") in broken for place in places):
+            found += rule(config, bundle)
+    return found
+
+
+def check_process(process: Any) -> list[Finding]:
+    """The same for a ``process`` alone (``exec --process``); pointers start at it."""
+    found: list[Finding] = []
+    shapes.walk(process, shapes.PROCESS, "config.md, Process", found)
+    if not found:
+        found += _process({"process": process}, "")
+        for finding in found:
+            del finding.path[0]
+    return found
+
+
+def _version(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
+    version = config["ociVersion"]
+    pieces = version.partition("+")[0].partition("-")[0].split(".")
+    place, section = ["ociVersion"], "config.md, Specification version"
+    if len(pieces) != 3 or not all(piece.isascii() and piece.isdigit() for piece in pieces):
+        yield Finding(place, f"{version!r} is not a version such as 1.3.0", section)
+    elif int(pieces[0]) != 1 or int(pieces[1]) > NEWEST_MINOR:
+        problem = f"{version} is not supported, 1.0.0 to 1.{NEWEST_MINOR}.x are"
+        yield Finding(place, problem, section)
+
+
+def _root(config: dict[str, Any], bundle: str) -> Iterator[Finding]:
+    path = config["root"]["path"]
+    if not path:
+        yield Finding(["root", "path"], "is empty", "config.md, Root")
+    elif bundle and not os.path.isdir(os.path.join(bundle, path)):
+        yield Finding(["root", "path"], f"there is no directory {path}", "config.md, Root")
+
+
+def _process(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
+    process = config.get("process")
+    if process is None:  # needed by start only
+        return
+    section = "config.md, Process"
+    if not process["cwd"].startswith("/"):
+        yield Finding(["process", "cwd"], "must be an absolute path", section)
+    if not process["args"]:
+        yield Finding(["process", "args"], "must have at least one entry", section)
+    seen = set()
+    for index, limit in enumerate(process.get("rlimits") or []):
+        place, section = ["process", "rlimits", str(index)], "config.md, POSIX process"
+        if limit["type"] in seen:
+            yield Finding(place, f"{limit['type']} is there twice", section)
+        seen.add(limit["type"])
+        if limit["soft"] > limit["hard"]:
+            yield Finding([*place, "soft"], "is above the hard limit", section)
+    section = "config.md, Linux Process"
+    if not -1000 <= (process.get("oomScoreAdj") or 0) <= 1000:
+        yield Finding(["process", "oomScoreAdj"], "is not between -1000 and 1000", section)
+    priority = process.get("ioPriority")
+    if priority and not 0 <= priority["priority"] <= 7:
+        yield Finding(["process", "ioPriority", "priority"], "is not between 0 and 7", section)
+
+
+def _mounts(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
+    for index, entry in enumerate(config.get("mounts") or []):
+        place, section = ["mounts", str(index)], "config.md, Mounts"
+        if not entry["destination"]:
+            yield Finding([*place, "destination"], "is empty", section)
+        users, groups = entry.get("uidMappings"), entry.get("gidMappings")
+        if users and not groups:
+            yield Finding([*place, "gidMappings"], "is needed beside uidMappings", section)
+        if groups and not users:
+            yield Finding([*place, "uidMappings"], "is needed beside gidMappings", section)
+        options = entry.get("options") or []
+        mapped = "idmap" in options or "ridmap" in options
+        if mapped and not users and not groups and "user" not in _namespaces(config):
+            problem = "idmap needs uidMappings and gidMappings, or a user namespace"
+            yield Finding([*place, "options"], problem, section)
+
+
+def _hooks(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
+    section = "config.md, POSIX-platform Hooks"
+    for kind, hooks in (config.get("hooks") or {}).items():
+        if kind not in shapes.HOOK_KINDS or hooks is None:
+            continue
+        for index, hook in enumerate(hooks):
+            place = ["hooks", kind, str(index)]
+            if not hook["path"].startswith("/"):
+                yield Finding([*place, "path"], "must be an absolute path", section)
+            if (hook.get("timeout") if hook.get("timeout") is not None else 1) <= 0:
+                yield Finding([*place, "timeout"], "must be greater than zero", section)
+
+
+def _annotations(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
+    if "" in (config.get("annotations") or {}):
+        yield Finding(["annotations", ""], "a key must not be empty", "config.md, Annotations")
+
+
+def _namespaces(config: dict[str, Any]) -> set[str]:
+    return {entry["type"] for entry in (config.get("linux") or {}).get("namespaces") or []}
+
+
+def _namespace_rules(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
+    """What needs a namespace of the container's own would otherwise change the host."""
+    linux = config.get("linux") or {}
+    seen = set()
+    for index, entry in enumerate(linux.get("namespaces") or []):
+        place, section = ["linux", "namespaces", str(index)], "config-linux.md, Namespaces"
+        if entry["type"] in seen:
+            yield Finding(place, f"{entry['type']} is there twice", section)
+        seen.add(entry["type"])
+        if entry.get("path") and not entry["path"].startswith("/"):
+            yield Finding([*place, "path"], "must be an absolute path", section)
+    needs: list[tuple[list[str], Any, str, str]] = [
+        (["hostname"], config.get("hostname"), "uts", "config.md, Hostname"),
+        (["domainname"], config.get("domainname"), "uts", "config.md, Domainname"),
+        *(
+            (["linux", name], linux.get(name), needed, f"config-linux.md, {title}")
+            for name, needed, title in (
+                ("uidMappings", "user", "User namespace mappings"),
+                ("gidMappings", "user", "User namespace mappings"),
+                ("timeOffsets", "time", "Offset for Time Namespace"),
+                ("netDevices", "network", "Network Devices"),
+                ("maskedPaths", "mount", "Masked Paths"),
+                ("readonlyPaths", "mount", "Readonly Paths"),
+            )
+        ),
+    ]
+    for where, value, needed, section in needs:
+        if value and needed not in seen:
+            yield Finding(where, f"needs a {needed} namespace in /linux/namespaces", section)
+
+
+def _paths(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
+    linux = config.get("linux") or {}
+    for name, title in (("maskedPaths", "Masked Paths"), ("readonlyPaths", "Readonly Paths")):
+        for index, path in enumerate(linux.get(name) or []):
+            if not path.startswith("/"):
+                place = ["linux", name, str(index)]
+                yield Finding(place, "must be an absolute path", f"config-linux.md, {title}")
+
+
+def _devices(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
+    section = "config-linux.md, Devices"
+    for index, device in enumerate((config.get("linux") or {}).get("devices") or []):
+        place = ["linux", "devices", str(index)]
+        if not device["path"].startswith("/"):
+            yield Finding([*place, "path"], "must be an absolute path", section)
+        for name in ("major", "minor") if device["type"] != "p" else ():
+            if device.get(name) is None:
+                yield Finding([*place, name], "is missing", section)
+
+
+def _sysctl(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
+    section = "config-linux.md, Sysctl"
+    own = _namespaces(config)
+    for key in (config.get("linux") or {}).get("sysctl") or {}:
+        name = key.replace("/", ".")
+        if name in IPC_SYSCTLS or name.startswith("fs.mqueue."):
+            needed = "ipc"
+        elif name.startswith("net."):
+            needed = "network"
+        elif name in UTS_SYSCTLS:
+            needed = "uts"
+        elif name.startswith("user."):
+            needed = "user"
+        else:
+            problem = "is not a namespaced setting, it would change the host"
+            yield Finding(["linux", "sysctl", key], problem, section)
+            continue
+        if needed not in own:
+            problem = f"needs a {needed} namespace in /linux/namespaces"
+            yield Finding(["linux", "sysctl", key], problem, section)
+
+
+def _resources(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
+    resources = (config.get("linux") or {}).get("resources") or {}
+    for path, problem, title in _resource_problems(resources):
+        yield Finding(["linux", "resources", *path], problem, f"config-linux.md, {title}")
+
+
+def check_resources(resources: Any) -> list[Finding]:
+    """The same for ``linux.resources`` alone (``update``); pointers start at it."""
+    found: list[Finding] = []
+    shapes.walk(resources, shapes.RESOURCES, "config-linux.md, Control groups", found)
+    if not found:
+        for path, problem, title in _resource_problems(resources):
+            found.append(Finding(path, problem, f"config-linux.md, {title}"))
+    return found
+
+
+def _resource_problems(resources: dict[str, Any]) -> Iterator[tuple[list[str], str, str]]:
+    for index, rule in enumerate(resources.get("devices") or []):
+        if not set(rule.get("access") or "") <= set("rwm"):
+            place = ["devices", str(index), "access"]
+            yield place, "has a letter other than r, w and m", "Allowed Device list"
+    memory = resources.get("memory") or {}
+    limit, swap = memory.get("limit") or 0, memory.get("swap") or 0
+    if 0 < swap < limit:
+        yield ["memory", "swap"], "counts memory and swap, so it is at least limit", "Memory"
+    if (memory.get("swappiness") or 0) > 200:
+        yield ["memory", "swappiness"], "is not between 0 and 200", "Memory"
+    cpu = resources.get("cpu") or {}
+    quota, burst = cpu.get("quota") or 0, cpu.get("burst") or 0
+    if quota > 0 and burst > quota:
+        yield ["cpu", "burst"], "is above quota", "CPU"
+    yield from _block_io_problems(resources.get("blockIO") or {})
+    for index, entry in enumerate(resources.get("hugepageLimits") or []):
+        size = entry["pageSize"]
+        if size[-2:] not in ("KB", "MB", "GB") or not (size[:-2].isascii() and size[:-2].isdigit()):
+            place = ["hugepageLimits", str(index), "pageSize"]
+            yield place, f"{size!r} is not a size such as 2MB", "Huge page limits"
+    for device, entry in (resources.get("rdma") or {}).items():
+        if entry.get("hcaHandles") is None and entry.get("hcaObjects") is None:
+            yield ["rdma", device], "needs hcaHandles or hcaObjects", "RDMA"
+
+
+def _block_io_problems(block: dict[str, Any]) -> Iterator[tuple[list[str], str, str]]:
+    devices = [(["blockIO"], block)]
+    for index, entry in enumerate(block.get("weightDevice") or []):
+        place = ["blockIO", "weightDevice", str(index)]
+        devices.append((place, entry))
+        if entry.get("weight") is None and entry.get("leafWeight") is None:
+            yield place, "needs weight or leafWeight", "Block IO"
+    for place, entry in devices:
+        for name in ("weight", "leafWeight"):
+            if entry.get(name) and not 10 <= entry[name] <= 1000:
+                yield [*place, name], "is not between 10 and 1000", "Block IO"
+
+
+def _seccomp(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
+    profile = (config.get("linux") or {}).get("seccomp")
+    if not profile:
+        return
+    top, section = ["linux", "seccomp"], "config-linux.md, Seccomp"
+    with_errno = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
+    if profile.get("defaultErrnoRet") is not None and profile["defaultAction"] not in with_errno:
+        place = [*top, "defaultErrnoRet"]
+        yield Finding(place, f"does not fit {profile['defaultAction']}", section)
+    notifies = profile["defaultAction"] == "SCMP_ACT_NOTIFY"
+    for index, rule in enumerate(profile.get("syscalls") or []):
+        place = [*top, "syscalls", str(index)]
+        if not rule["names"]:
+            yield Finding([*place, "names"], "must have at least one entry", section)
+        if rule.get("errnoRet") is not None and rule["action"] not in with_errno:
+            yield Finding([*place, "errnoRet"], f"does not fit {rule['action']}", section)
+        notifies = notifies or rule["action"] == "SCMP_ACT_NOTIFY"
+        for number, argument in enumerate(rule.get("args") or []):
+            if argument["index"] > 5:
+                where = [*place, "args", str(number), "index"]
+                yield Finding(where, "a system call has arguments 0 to 5", section)
+    if notifies and not profile.get("listenerPath"):
+        yield Finding([*top, "listenerPath"], "is needed for SCMP_ACT_NOTIFY", section)
+    if profile.get("listenerMetadata") and not profile.get("listenerPath"):
+        yield Finding([*top, "listenerMetadata"], "must not be there without listenerPath", section)
+
+
+def _intel_rdt(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
+    rdt = (config.get("linux") or {}).get("intelRdt") or {}
+    section = "config-linux.md, IntelRdt"
+    bandwidth = rdt.get("memBwSchema") or "MB:"
+    if not bandwidth.startswith("MB:"):
+        yield Finding(["linux", "intelRdt", "memBwSchema"], "must start with MB:", section)
+    if "\n" in bandwidth:
+        yield Finding(["linux", "intelRdt", "memBwSchema"], "has a newline", section)
+    for index, line in enumerate(rdt.get("schemata") or []):
+        if "\n" in line:
+            yield Finding(["linux", "intelRdt", "schemata", str(index)], "has a newline", section)
+
+
+_NAMESPACES = ("linux", "namespaces")
+# The parts that a rule reads, and the rule.
+_RULES = [
+    ([("ociVersion", "")], _version),
+    ([("root", "path")], _root),
+    (
+        [("process", name) for name in ("cwd", "args", "rlimits", "oomScoreAdj", "ioPriority")],
+        _process,
+    ),
+    ([("mounts", ""), _NAMESPACES], _mounts),
+    ([("hooks", "")], _hooks),
+    ([("annotations", "")], _annotations),
+    ([_NAMESPACES], _namespace_rules),
+    ([("linux", "maskedPaths"), ("linux", "readonlyPaths")], _paths),
+    ([("linux", "devices")], _devices),
+    ([("linux", "sysctl"), _NAMESPACES], _sysctl),
+    ([("linux", "resources")], _resources),
+    ([("linux", "seccomp")], _seccomp),
+    ([("linux", "intelRdt")], _intel_rdt),
+]
