@@ -26,7 +26,7 @@ NOUNS = ["kube", "build", "pods", "containers", "images", "networks", "volumes",
 DRIVERS = {
     "specgen", "monitor", "ocirun", "storage", "registry", "netdriver", "database", "config",
 }  # fmt: skip
-BASE = {"errors", "syscalls", "version"}
+BASE = {"errors", "log", "syscalls", "version"}
 
 
 def modules(program: str) -> list[Path]:

@@ -4,11 +4,16 @@ import os
 import sys
 
 # The launcher starts Python with -I -S, so nothing but the standard library is on the path.
-sys.path.append(__file__.rpartition("/")[0].rpartition("/")[0])
+_packages = __file__.rpartition("/")[0].rpartition("/")[0]
+sys.path.append(_packages)
+if not os.path.isdir(f"{_packages}/click"):
+    import site  # the dependencies live elsewhere: an editable installation, a system package
 
-from pyengine import cli
+    site.main()
 
-status = cli.main(sys.argv[1:])
+from pyengine.cli import app  # noqa: E402 - only now on the path
+
+status = app.main(sys.argv[1:])
 try:
     sys.stdout.flush()
 except OSError:

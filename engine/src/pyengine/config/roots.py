@@ -1,0 +1,21 @@
+"""Where images, containers and state live when no option says otherwise."""
+
+from __future__ import annotations
+
+import os
+
+
+def default_root() -> str:
+    """Directory of the database, blobs, layers and containers; survives a reboot."""
+    if os.geteuid() == 0:
+        return "/var/lib/pyengine"
+    base = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    return f"{base}/pyengine"
+
+
+def default_runroot() -> str:
+    """Directory of what a reboot may forget, such as monitors' sockets."""
+    if os.geteuid() == 0:
+        return "/run/pyengine"
+    base = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/pyengine-run-{os.geteuid()}"
+    return f"{base}/pyengine"

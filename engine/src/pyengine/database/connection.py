@@ -1,0 +1,114 @@
+"""The database: one SQLite file in WAL mode per storage root (docs/adr/0005)."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+
+from pyengine.database import schema
+from pyengine.database.intents import Intents
+from pyengine.database.locks import Locks
+from pyengine.errors import DatabaseError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BUSY_TIMEOUT_S = 60.0
+
+
+class Database:
+    """A connection of the thread that made it.
+
+    Attributes:
+        locks: one flock file per object, for changing that object's state.
+        intents: what is under way; written before any operation of several steps.
+    """
+
+    def __init__(self, root: str) -> None:
+        """Open ``root``'s database, made or migrated when it is new or older.
+
+        Raises:
+            DatabaseError: it cannot be opened, or is newer than this program.
+        """
+        self.path = f"{root}/pyengine.db"
+        self.locks = Locks(f"{root}/locks")
+        try:
+            self._connection = sqlite3.connect(
+                self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None
+            )
+            self._connection.execute("PRAGMA foreign_keys = ON")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            if self._version() != len(schema.MIGRATIONS):
+                self._migrate()
+        except sqlite3.Error as error:
+            raise DatabaseError(f"open database {self.path}: {error}") from error
+        self.intents = Intents(self)
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """One consistent view of everything; takes no lock and never waits for writers.
+
+        Raises:
+            DatabaseError: the file cannot be read.
+        """
+        with self._transaction("BEGIN", "COMMIT") as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def write(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """A transaction that happens as a whole or, on an exception, not at all.
+
+        Keep it short: other writers wait. Not nestable.
+
+        Args:
+            durable: also survives a power cut from the moment it returns. Needed before files
+                that the old rows name are removed, and when the user is told of a result;
+                without it a power cut (never a kill) may lose the last transactions as a whole.
+
+        Raises:
+            DatabaseError: the disk is full, the file cannot be written, or another writer did
+                not end within ``BUSY_TIMEOUT_S``.
+        """
+        if durable:
+            self._connection.execute("PRAGMA synchronous = FULL")
+        try:
+            with self._transaction("BEGIN IMMEDIATE", "COMMIT") as connection:
+                yield connection
+        finally:
+            if durable:
+                self._connection.execute("PRAGMA synchronous = NORMAL")
+
+    @contextlib.contextmanager
+    def _transaction(self, begin: str, end: str) -> Iterator[sqlite3.Connection]:
+        try:
+            self._connection.execute(begin)
+            try:
+                yield self._connection
+                self._connection.execute(end)
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+        except sqlite3.IntegrityError:
+            raise  # a constraint's meaning is the caller's to tell, such as a name in use
+        except sqlite3.Error as error:
+            raise DatabaseError(f"use database {self.path}: {error}") from error
+
+    def _version(self) -> int:
+        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+
+    def _migrate(self) -> None:
+        """Apply what is missing, under a lock, because two processes may find the file new."""
+        with self.locks.hold("database"):
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            version = self._version()
+            if version > len(schema.MIGRATIONS):
+                raise DatabaseError(
+                    f"open database {self.path}: its version {version} is newer than this "
+                    f"program's {len(schema.MIGRATIONS)}; use a newer pyengine"
+                )
+            for number, script in enumerate(schema.MIGRATIONS[version:], version + 1):
+                self._connection.executescript(
+                    f"BEGIN IMMEDIATE;{script};PRAGMA user_version = {number};COMMIT;"
+                )

@@ -1,0 +1,49 @@
+"""What pyengine's frequent commands import: each module below costs every start of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[2] / "engine" / "src"
+
+BANNED = {
+    "argparse", "asyncio", "http.client", "logging", "ssl", "subprocess", "tarfile", "tomllib",
+    "urllib3", "yaml", "zstandard",
+}  # fmt: skip
+
+# "-S" as the launcher does it: site itself may import some of these.
+SCRIPT = """
+import sys
+sys.path[:0] = [{source!r}, {packages!r}]
+from pyengine.cli import app
+status = app.main({arguments!r})
+print("\\n".join(sys.modules), file=sys.stderr)
+sys.exit(status)
+"""
+
+
+def modules_after(arguments: list[str]) -> set[str]:
+    import click
+
+    packages = str(Path(click.__file__).parents[1])
+    script = SCRIPT.format(source=str(SOURCE), packages=packages, arguments=arguments)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["version"]], ids=" ".join)
+def test_a_frequent_command_imports_nothing_slow(arguments: list[str], tmp_path: Path) -> None:
+    roots = ["--root", str(tmp_path / "root"), "--runroot", str(tmp_path / "run")]
+    assert modules_after([*roots, *arguments]) & BANNED == set()
+
+
+def test_help_imports_no_commands_module() -> None:
+    loaded = {name for name in modules_after(["--help"]) if name.startswith("pyengine.cli.")}
+    assert loaded == {"pyengine.cli.app", "pyengine.cli.table"}

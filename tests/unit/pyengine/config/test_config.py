@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pyengine.config import containers_conf, programs, roots
+from pyengine.errors import ConfigError
+
+
+def test_a_later_file_overrides_single_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = tmp_path / "a.conf", tmp_path / "b.conf"
+    first.write_text('[engine]\nruntime = "runc"\nnum_locks = 1\n')
+    second.write_text('[engine]\nruntime = "crun"\n')
+    monkeypatch.setenv("CONTAINERS_CONF", str(first))
+    monkeypatch.setenv("CONTAINERS_CONF_OVERRIDE", str(second))
+    assert containers_conf.load()["engine"] == {"runtime": "crun", "num_locks": 1}
+
+
+def test_a_file_that_is_not_toml_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.conf"
+    path.write_text("[engine\n")
+    monkeypatch.setenv("CONTAINERS_CONF", str(path))
+    with pytest.raises(ConfigError, match=f"{path}: not TOML"):
+        containers_conf.load()
+
+
+def make_executable(path: Path) -> str:
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_runtime_is_found_by_path_name_and_configuration(tmp_path: Path) -> None:
+    ours = make_executable(tmp_path / "pyrun")
+    other = make_executable(tmp_path / "other")
+    configured = {"runtimes": {"mine": ["/nowhere/mine", other]}}
+    assert programs.find_runtime(None, {}, str(tmp_path)) == ours
+    assert programs.find_runtime(other, {}, "/nowhere") == other
+    assert programs.find_runtime("mine", configured, "/nowhere") == other
+    assert programs.find_runtime(None, {"runtime": "mine", **configured}, str(tmp_path)) == other
+
+
+@pytest.mark.parametrize("find", [programs.find_runtime, programs.find_monitor])
+def test_a_missing_program_is_named_with_what_to_do(find: programs.Finder, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"/nowhere/x: does not exist; correct the path"):
+        find("/nowhere/x", {}, "/nowhere")
+    (tmp_path / "plain").write_text("")
+    with pytest.raises(ConfigError, match="is not executable"):
+        find(str(tmp_path / "plain"), {}, "/nowhere")
+    with pytest.raises(ConfigError, match=r"find .* no-such-program"):
+        find("no-such-program", {}, "/nowhere")
+
+
+def test_an_ordinary_user_keeps_everything_below_the_home(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setenv("XDG_DATA_HOME", "/home/u/data")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1000")
+    assert roots.default_root() == "/home/u/data/pyengine"
+    assert roots.default_runroot() == "/run/user/1000/pyengine"
