@@ -63,12 +63,17 @@ def check(config: Any, bundle: str = "") -> list[Finding]:
     if type(process) is dict and not process.get("terminal"):
         # consoleSize must be ignored then, whatever it is
         found = [one for one in found if one.path[:2] != ["process", "consoleSize"]]
-    broken = {(*one.path[:2], "")[:2] for one in found}
+    broken = [(*one.path[:2], "", "")[:2] for one in found]
     for places, rule in _RULES:
         # A rule reads its part without asking for types, so it waits until those are right.
-        if not any(place in broken or (place[0], "") in broken for place in places):
+        if not any(_touches(place, where) for place in places for where in broken):
             found += rule(config, bundle)
     return found
+
+
+def _touches(place: tuple[str, str], where: tuple[str, ...]) -> bool:
+    """Whether something wrong at ``where`` is in ``place`` or around it."""
+    return place[0] == where[0] and ("" in (place[1], where[1]) or place[1] == where[1])
 
 
 def check_process(process: Any) -> list[Finding]:

@@ -75,7 +75,7 @@ def _pids(pids: dict[str, Any]) -> list[Setting]:
     limit = pids.get("limit")
     if limit is None:
         return []
-    return [("pids", "pids.max", str(limit) if limit > 0 else "max", "/pids/limit")]
+    return [("pids", "pids.max", str(limit) if limit >= 0 else "max", "/pids/limit")]
 
 
 def _block_io(block: dict[str, Any]) -> list[Setting]:

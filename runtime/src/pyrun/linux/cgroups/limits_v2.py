@@ -137,7 +137,7 @@ def _pids(pids: dict[str, Any], _directory: str, _pointer: str) -> list[Setting]
     limit = pids.get("limit")
     if limit is None:
         return []
-    return [("pids", "pids.max", str(limit) if limit > 0 else "max", "/pids/limit")]
+    return [("pids", "pids.max", str(limit) if limit >= 0 else "max", "/pids/limit")]
 
 
 def _block_io(block: dict[str, Any], directory: str, pointer: str) -> list[Setting]:

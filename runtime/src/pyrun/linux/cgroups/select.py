@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pyrun.errors import KernelError
 from pyrun.linux.cgroups.manager import UNIFIED, Hierarchy, Manager, own_paths, read_file
 
 TYPE_CHECKING = False
@@ -33,6 +34,9 @@ def manager(
 
         return systemd.manager(cgroups_path, container_id, rootless=rootless)
     found = hierarchies()
+    if not found and not rootless:
+        step = f"make the cgroup of {container_id}"
+        raise KernelError(step, f"no cgroup hierarchy is mounted below {ROOT}")
     paths = {
         controller: hierarchy.mountpoint.rstrip("/") + place(hierarchy, cgroups_path, container_id)
         for hierarchy in found
