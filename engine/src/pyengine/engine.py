@@ -17,11 +17,16 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyengine.database.connection import Database
+    from pyengine.images.store import Images
+    from pyengine.storage.store import Storage
 
 # Who finishes or rolls back what a dead process left half done, by intent kind: the engine's
 # property and its method, called with the intent. It is called without locks, takes the object's
 # own lock where it needs it, and can itself be killed at any point and be run again.
-RECOVERY: dict[str, tuple[str, str]] = {}
+RECOVERY = {
+    "image-add": ("images", "recover_addition"),
+    "image-files": ("images", "recover_removal"),
+}
 
 
 class Options:
@@ -59,6 +64,8 @@ class Engine:
         self.runroot = os.path.abspath(options.runroot or roots.default_runroot())
         self._config: dict[str, dict[str, Any]] | None = None
         self._database: Database | None = None
+        self._storage: Storage | None = None
+        self._images: Images | None = None
 
     @property
     def config(self) -> dict[str, dict[str, Any]]:
@@ -99,6 +106,24 @@ class Engine:
             self.recover()
         return self._database
 
+    @property
+    def storage(self) -> Storage:
+        """Layers, blobs and containers' root file systems."""
+        if self._storage is None:
+            from pyengine.storage.store import Storage
+
+            self._storage = Storage(self.root, self.database, self.options.storage_driver)
+        return self._storage
+
+    @property
+    def images(self) -> Images:
+        """Images by name."""
+        if self._images is None:
+            from pyengine.images.store import Images
+
+            self._images = Images(self.database, self.storage)
+        return self._images
+
     def recover(self) -> None:
         """Finish or roll back the intents of dead owners; one indexed SELECT when there are none.
 
@@ -110,9 +135,7 @@ class Engine:
                 getattr(getattr(self, noun), method)(intent)
                 intent.finish()
             except (PyengineError, OSError) as error:
-                log.warning(
-                    f"recover {intent.kind} of {intent.object}: {error}; trying again later"
-                )
+                log.warning(f"recover {intent.kind} of {intent.object}, will try again: {error}")
 
     def close(self) -> None:
         """Say that this process has nothing under way any more."""

@@ -55,3 +55,7 @@ class NotFoundError(PyengineError):
 
 class ConflictError(PyengineError):
     """The name is taken, or the object is in use or in the wrong state."""
+
+
+class InUseError(ConflictError):
+    """Something else still needs the object."""

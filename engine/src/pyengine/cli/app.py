@@ -20,7 +20,7 @@ EXIT_STATUS: dict[tuple[str, type[errors.PyengineError]], int] = {
     ("rm", errors.NotFoundError): 1,
     ("rm", errors.ConflictError): 2,
     ("rmi", errors.NotFoundError): 1,
-    ("rmi", errors.ConflictError): 2,
+    ("rmi", errors.InUseError): 2,
 }
 ENGINE_FAILURE = 125
 INTERRUPTED = 130

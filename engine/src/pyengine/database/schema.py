@@ -20,7 +20,6 @@ CREATE TABLE blobs (            -- files of blobs/sha256/, by "sha256:..."
 
 CREATE TABLE layers (           -- directories of layers/, by "sha256:..." of the uncompressed tar
     diff_id TEXT PRIMARY KEY,
-    number INTEGER NOT NULL UNIQUE,   -- a short name
     size INTEGER NOT NULL             -- bytes of the uncompressed tar
 ) WITHOUT ROWID;
 

@@ -1,0 +1,221 @@
+"""Images by name: finding, listing, naming and removing them."""
+
+from __future__ import annotations
+
+import re
+
+from pyengine.errors import ConflictError, InUseError, NotFoundError
+from pyengine.images import references
+from pyengine.images.model import Image
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
+
+    from pyengine.database.connection import Database
+    from pyengine.database.intents import Intent
+    from pyengine.storage.store import Storage
+
+_HEX = re.compile(r"[0-9a-f]{1,64}\Z")
+_COLUMNS = "id, manifest_digest, config, created_at, size"
+
+
+class Removal:
+    """What ``remove`` did: the names taken away and, if the image is gone, its id."""
+
+    __slots__ = ("deleted_id", "untagged")
+
+    def __init__(self, untagged: list[str], deleted_id: str | None) -> None:
+        self.untagged = untagged
+        self.deleted_id = deleted_id
+
+
+class Images:
+    """The images of one storage root."""
+
+    def __init__(self, database: Database, storage: Storage) -> None:
+        self.database = database
+        self.storage = storage
+
+    def resolve(self, text: str) -> Image:
+        """The image with this name, ``name@digest``, or (beginning of an) id.
+
+        A short name stands for ``localhost/NAME`` and then ``docker.io/library/NAME``.
+
+        Raises:
+            NotFoundError: ``NAME: image not known``, as podman says it.
+            ConflictError: an id's beginning fits several images.
+        """
+        with self.database.read() as connection:
+            return self._read(connection, self._find(connection, text)[0])
+
+    def list_images(self) -> list[Image]:
+        """Every image, the newest first."""
+        with self.database.read() as connection:
+            ids = connection.execute("SELECT id FROM images ORDER BY created_at DESC, id")
+            return [self._read(connection, row[0]) for row in ids.fetchall()]
+
+    def tag(self, text: str, *names: str) -> None:
+        """Give an image further names, taking them from the images that had them.
+
+        Raises:
+            NotFoundError: there is no such image.
+            ConfigError: a name is not one.
+        """
+        full_names = [references.local_name(name).name for name in names]
+        with self.database.write(durable=True) as connection:
+            image_id, _ = self._find(connection, text)
+            self.put_names(connection, image_id, full_names)
+
+    def untag(self, text: str, *names: str) -> None:
+        """Take names, or all of them, from an image; it stays even without any.
+
+        Raises:
+            NotFoundError: there is no such image, or it has no such name.
+        """
+        with self.database.write(durable=True) as connection:
+            image_id, _ = self._find(connection, text)
+            had = self._names(connection, image_id)
+            wanted = [self._own_name(name, had, text) for name in names] or had
+            connection.executemany("DELETE FROM names WHERE name = ?", [(one,) for one in wanted])
+
+    def put_names(
+        self, connection: sqlite3.Connection, image_id: str, full_names: list[str]
+    ) -> None:
+        """Write full names of an image in the caller's transaction."""
+        connection.executemany(
+            "INSERT OR REPLACE INTO names VALUES (?, ?)", [(name, image_id) for name in full_names]
+        )
+
+    def containers_of(self, image_id: str) -> list[str]:
+        """The ids of the containers made of an image."""
+        with self.database.read() as connection:
+            return self._containers(connection, image_id)
+
+    def remove(self, text: str, *, force: bool = False) -> Removal:
+        """Take a name from an image, and remove the image with its last name.
+
+        Args:
+            text: a name, which is untagged, or an id.
+            force: an id removes the image whatever names it has.
+
+        Raises:
+            NotFoundError: there is no such image.
+            InUseError: a container needs it; the caller may remove ``containers_of`` first.
+            ConflictError: an id was given, it has several names, and ``force`` was not.
+        """
+        with self.database.locks.hold("storage"):
+            with self.database.write(durable=True) as connection:
+                image_id, name = self._find(connection, text)
+                names = self._names(connection, image_id)
+                if name and len(names) > 1:
+                    connection.execute("DELETE FROM names WHERE name = ?", (name,))
+                    return Removal([name], None)
+                if len(names) > 1 and not force:
+                    raise ConflictError(
+                        f'unable to delete image "{image_id}" by ID with more than one tag '
+                        f"([{' '.join(names)}]): please force removal"
+                    )
+                users = self._containers(connection, image_id)
+                if users:
+                    raise InUseError(
+                        f"image used by {users[0]}: image is in use by a container: consider "
+                        "removing the container before the image, or force removal with --force"
+                    )
+                intent = self._delete(connection, image_id)
+            self.storage.trash(intent)
+        self.storage.empty_trash(intent)
+        intent.finish()
+        return Removal(names, image_id)
+
+    def recover_removal(self, intent: Intent) -> None:
+        """Go on removing the files of images whose rows are gone."""
+        with self.database.locks.hold("storage"):
+            self.storage.trash(intent)
+        self.storage.empty_trash(intent)
+
+    def recover_addition(self, intent: Intent) -> None:
+        """Roll back a load or pull whose process died; a pull's finished layers stay."""
+        self.storage.roll_back(intent, keep_finished=bool(intent.data["resumable"]))
+
+    def _delete(self, connection: sqlite3.Connection, image_id: str) -> Intent:
+        """Remove the image's rows and what only it needed; the intent is to remove the files."""
+        digests = [
+            row[0]
+            for row in connection.execute(
+                "SELECT diff_id FROM image_layers WHERE image_id = :id"
+                " UNION SELECT digest FROM image_blobs WHERE image_id = :id",
+                {"id": image_id},
+            )
+        ]
+        connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
+        paths = self.storage.forget_unneeded(connection, digests)
+        return self.database.intents.begin("image-files", image_id, {"paths": paths}, connection)
+
+    def _find(self, connection: sqlite3.Connection, text: str) -> tuple[str, str]:
+        """The id, and the full name that led to it (empty for an id or a digest)."""
+        for reference in references.local_candidates(text):
+            if reference.digest:
+                row = connection.execute(
+                    "SELECT image_id, '' FROM digests WHERE repository = ? AND digest = ?",
+                    (reference.repository, reference.digest),
+                ).fetchone()
+            else:
+                row = connection.execute(
+                    "SELECT image_id, name FROM names WHERE name = ?", (reference.name,)
+                ).fetchone()
+            if row:
+                return str(row[0]), str(row[1])
+        prefix = text.removeprefix("sha256:")
+        if _HEX.match(prefix):
+            rows = connection.execute(
+                "SELECT id FROM images WHERE id >= ? AND id < ? LIMIT 2", (prefix, prefix + "g")
+            ).fetchall()
+            if len(rows) > 1:
+                raise ConflictError(f"{text}: this beginning of an image id fits several images")
+            if rows:
+                return str(rows[0][0]), ""
+        raise NotFoundError(f"{text}: image not known")
+
+    def _own_name(self, name: str, had: list[str], text: str) -> str:
+        for reference in references.local_candidates(name):
+            if reference.name in had:
+                return reference.name
+        raise NotFoundError(f"untag {text}: it has no name {name}: tag not known")
+
+    def _names(self, connection: sqlite3.Connection, image_id: str) -> list[str]:
+        rows = connection.execute(
+            "SELECT name FROM names WHERE image_id = ? ORDER BY name", (image_id,)
+        )
+        return [row[0] for row in rows]
+
+    def _containers(self, connection: sqlite3.Connection, image_id: str) -> list[str]:
+        rows = connection.execute(
+            "SELECT id FROM containers WHERE image_id = ? ORDER BY created_at", (image_id,)
+        )
+        return [row[0] for row in rows]
+
+    def _read(self, connection: sqlite3.Connection, image_id: str) -> Image:
+        query = f"SELECT {_COLUMNS} FROM images WHERE id = ?"
+        found_id, manifest_digest, config, created_at, size = connection.execute(
+            query, (image_id,)
+        ).fetchone()
+        digests = connection.execute(
+            "SELECT repository || '@' || digest FROM digests WHERE image_id = ? ORDER BY 1",
+            (image_id,),
+        )
+        repo_digests = [found[0] for found in digests]
+        layers = connection.execute(
+            "SELECT diff_id FROM image_layers WHERE image_id = ? ORDER BY position", (image_id,)
+        )
+        diff_ids = [found[0] for found in layers]
+        return Image(
+            image_id=found_id,
+            manifest_digest=manifest_digest,
+            config_text=config,
+            created_at=created_at,
+            size=size,
+            names=self._names(connection, image_id),
+            repo_digests=repo_digests,
+            diff_ids=diff_ids,
+        )

@@ -1,0 +1,99 @@
+"""Layers stacked by the kernel's overlay file system."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from pyengine import syscalls
+from pyengine.errors import StorageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# mount(2) takes one page of options, the final null byte included.
+_OPTIONS_LIMIT_BYTES = 4095
+
+
+def in_user_namespace() -> bool:
+    """Whether our root is somebody else's ordinary user; trusted.* attributes are refused then."""
+    with open("/proc/self/uid_map") as file:
+        return file.read().split() != ["0", "0", "4294967295"]
+
+
+def mount(layers: Sequence[str], upper: str, work: str, target: str, *, volatile: bool) -> None:
+    """Show ``layers`` (directories, bottom first) with ``upper`` on them at ``target``.
+
+    Directories are named by descriptors, so that two hundred layers fit in the page of options
+    and no character of a path can be taken for an option.
+
+    Args:
+        layers: at least one.
+        upper: takes the changes.
+        work: overlay's own directory, empty, beside ``upper``.
+        target: an empty directory.
+        volatile: skip the sync at unmount; ``upper`` is lost then and must not be mounted again.
+
+    Raises:
+        StorageError: too many layers, or the kernel refuses.
+    """
+    fds: list[int] = []
+
+    def named(path: str) -> str:
+        fds.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        return f"/proc/self/fd/{fds[-1]}"
+
+    try:
+        lower = ":".join(named(path) for path in reversed(layers))
+        options = f"lowerdir={lower},upperdir={named(upper)},workdir={named(work)},index=off"
+        if in_user_namespace():
+            options += ",userxattr"
+        if volatile:
+            options += ",volatile"
+        if len(options) > _OPTIONS_LIMIT_BYTES:
+            raise StorageError(
+                f"mount overlay on {target}: {len(layers)} layers do not fit in mount(2)'s page "
+                "of options; use --storage-driver vfs or squash the image"
+            )
+        syscalls.mount("overlay", target, "overlay", syscalls.MS_NODEV, options)
+    except OSError as error:
+        raise StorageError(f"mount overlay on {target}: {error.strerror}") from error
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def unmount(target: str) -> None:
+    """Detach what is mounted at ``target``, busy or not; nothing mounted is fine.
+
+    Raises:
+        StorageError: the kernel refuses.
+    """
+    try:
+        syscalls.umount2(target, syscalls.MNT_DETACH | syscalls.UMOUNT_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # not a mount point
+            raise StorageError(f"unmount {target}: {error.strerror}") from error
+
+
+def works(directory: str) -> bool:
+    """Try a mount in ``directory``, which must be empty and is left empty."""
+    paths = [f"{directory}/{name}" for name in ("lower", "upper", "work", "merged")]
+    for path in paths:
+        os.mkdir(path)
+    lower, upper, work, merged = paths
+    try:
+        mount([lower], upper, work, merged, volatile=False)
+    except StorageError:
+        return False
+    else:
+        unmount(merged)
+        return True
+    finally:
+        from pyengine.storage import trees
+
+        for path in paths:
+            trees.remove_tree(path)

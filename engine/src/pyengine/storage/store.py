@@ -1,0 +1,283 @@
+"""What lies below the storage root, and containers' root file systems made of it (docs/adr/0005).
+
+pyengine.db            the truth: a file that no row accounts for is an orphan
+blobs/sha256/HEX       manifests, configs and layers as they came, as in an OCI image layout
+layers/HEX             unpacked layers under their diff id, in overlay's form
+containers/ID          diff, work and merged (overlay), or only merged (vfs)
+staging/               what an intent is making or removing
+locks/                 one file per object
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyengine.errors import NotFoundError, StorageError
+from pyengine.storage import overlay, trees
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from pyengine.database.connection import Database
+    from pyengine.database.intents import Intent
+
+
+class Storage:
+    """One storage root. A method that takes a container id creates no database row of it."""
+
+    def __init__(self, root: str, database: Database, driver: str | None) -> None:
+        """Use ``root``; ``driver`` is ``overlay``, ``vfs`` or None for the best that works."""
+        self.root = root
+        self.database = database
+        self._driver = driver
+        for name in ("blobs/sha256", "layers", "containers", "staging"):
+            os.makedirs(f"{root}/{name}", mode=0o711, exist_ok=True)
+
+    # Containers
+
+    def record_layers(
+        self, connection: sqlite3.Connection, container_id: str, diff_ids: Sequence[str]
+    ) -> None:
+        """Keep an image's layers for a container, in the transaction that makes its row.
+
+        From then on they cannot be removed, whatever happens to the image.
+        """
+        connection.executemany(
+            "INSERT INTO container_layers VALUES (?, ?, ?)",
+            [(container_id, position, diff_id) for position, diff_id in enumerate(diff_ids)],
+        )
+
+    def create_container(self, container_id: str, diff_ids: Sequence[str]) -> None:
+        """Make the directories of a new container; its intent and row are the caller's.
+
+        With the vfs driver this copies the layers. Running it again after a failure is fine.
+
+        Args:
+            container_id: becomes a file name.
+            diff_ids: the image's layers, bottom first; may be empty.
+
+        Raises:
+            StorageError: a layer is missing, or the disk is full.
+        """
+        directory = self.container_directory(container_id)
+        try:
+            os.makedirs(f"{directory}/merged", mode=0o755, exist_ok=True)
+            os.chmod(directory, 0o711)
+            if self.driver == "overlay" and diff_ids:
+                for name in ("diff", "work"):
+                    os.makedirs(f"{directory}/{name}", mode=0o755, exist_ok=True)
+                self._copy_top_attributes(diff_ids[-1], f"{directory}/diff")
+            else:
+                trees.stack_layers(map(self.layer_path, diff_ids), f"{directory}/merged")
+        except OSError as error:
+            raise StorageError(
+                f"create root file system of container {container_id}: {_reason(error)}"
+            ) from error
+
+    def mount(
+        self,
+        container_id: str,
+        diff_ids: Sequence[str] | None = None,
+        *,
+        volatile: bool = False,
+    ) -> str:
+        """Make the root file system visible and return its path; mounted already is fine.
+
+        Args:
+            container_id: one that ``create_container`` made.
+            diff_ids: its layers, where the caller has them at hand; else the database is asked.
+            volatile: for ``--rm``: unmounts quickly, and can never be mounted again.
+
+        Raises:
+            NotFoundError: it has no directory.
+            StorageError: the mount failed.
+        """
+        directory = self.container_directory(container_id)
+        merged = f"{directory}/merged"
+        if not os.path.isdir(merged):
+            raise NotFoundError(f"mount container {container_id}: it has no root file system here")
+        if not os.path.isdir(f"{directory}/diff") or os.path.ismount(merged):
+            return merged
+        if diff_ids is None:
+            diff_ids = self._container_layers(container_id)
+        overlay.mount(
+            [self.layer_path(diff_id) for diff_id in diff_ids],
+            f"{directory}/diff",
+            f"{directory}/work",
+            merged,
+            volatile=volatile,
+        )
+        return merged
+
+    def unmount(self, container_id: str) -> None:
+        """Detach the root file system, busy or not; not mounted is fine. Hold no lock here.
+
+        Raises:
+            StorageError: the kernel refuses.
+        """
+        overlay.unmount(f"{self.container_directory(container_id)}/merged")
+
+    def remove(self, container_id: str) -> None:
+        """Unmount and remove a container's directory; a missing one is fine. Hold no lock here.
+
+        Raises:
+            StorageError: something cannot be removed; running it again goes on from there.
+        """
+        trash = f"{self.root}/staging/container-{container_id}"
+        try:
+            self.unmount(container_id)
+            trees.remove_tree(trash)
+            try:
+                os.rename(self.container_directory(container_id), trash)
+            except FileNotFoundError:
+                return
+            trees.remove_tree(trash)
+        except OSError as error:
+            raise StorageError(
+                f"remove root file system of container {container_id}: {_reason(error)}"
+            ) from error
+
+    def container_directory(self, container_id: str) -> str:
+        """The container's own directory; files beside diff, work and merged are the caller's."""
+        return f"{self.root}/containers/{container_id}"
+
+    @property
+    def driver(self) -> str:
+        """``overlay`` or ``vfs``; tried once per storage root and then remembered."""
+        if self._driver is None:
+            with self.database.read() as connection:
+                row = connection.execute("SELECT value FROM facts WHERE key = 'driver'").fetchone()
+            self._driver = row[0] if row else self._probe_driver()
+        return self._driver
+
+    def _probe_driver(self) -> str:
+        directory = f"{self.root}/staging/probe-{os.getpid()}"
+        os.makedirs(directory)
+        try:
+            driver = "overlay" if overlay.works(directory) else "vfs"
+        finally:
+            os.rmdir(directory)
+        with self.database.write() as connection:
+            connection.execute("INSERT OR REPLACE INTO facts VALUES ('driver', ?)", (driver,))
+        return driver
+
+    def _container_layers(self, container_id: str) -> list[str]:
+        with self.database.read() as connection:
+            rows = connection.execute(
+                "SELECT diff_id FROM container_layers WHERE container_id = ? ORDER BY position",
+                (container_id,),
+            ).fetchall()
+        return [row[0] for row in rows]
+
+    def _copy_top_attributes(self, diff_id: str, target: str) -> None:
+        """Overlay shows the upper directory's own mode and owner as those of /."""
+        status = os.stat(self.layer_path(diff_id))
+        os.chown(target, status.st_uid, status.st_gid)
+        os.chmod(target, status.st_mode & 0o7777)
+
+    # Layers and blobs
+
+    def layer_path(self, diff_id: str) -> str:
+        """The directory of a layer."""
+        return f"{self.root}/layers/{diff_id.removeprefix('sha256:')}"
+
+    def blob_path(self, digest: str) -> str:
+        """The file of a blob."""
+        return f"{self.root}/blobs/sha256/{digest.removeprefix('sha256:')}"
+
+    def staging_path(self, intent: Intent) -> str:
+        """The directory in which an intent makes or removes things."""
+        return f"{self.root}/staging/{intent.id}"
+
+    def forget_unneeded(self, connection: sqlite3.Connection, digests: Sequence[str]) -> list[str]:
+        """Delete the rows of those layers and blobs that no image, container or intent needs.
+
+        Call it in a durable transaction under the lock ``storage``; ``trash`` what it returns
+        before freeing the lock.
+
+        Returns:
+            Paths below the root of the files that no row accounts for any more.
+        """
+        paths = []
+        for digest in digests:
+            name = digest.removeprefix("sha256:")
+            # A layer that came uncompressed has one digest as a blob and as a layer.
+            if connection.execute(_DELETE_LAYER, {"digest": digest}).rowcount:
+                paths.append(f"layers/{name}")
+            if connection.execute(_DELETE_BLOB, {"digest": digest}).rowcount:
+                paths.append(f"blobs/sha256/{name}")
+        return paths
+
+    def trash(self, intent: Intent) -> None:
+        """Move ``intent.data["paths"]`` away; under the lock ``storage``, so keep it short."""
+        staging = self.staging_path(intent)
+        os.makedirs(staging, mode=0o700, exist_ok=True)
+        with self.database.read() as connection:
+            orphans = [path for path in intent.data["paths"] if not _has_row(connection, path)]
+        for path in orphans:
+            target = f"{staging}/{path.replace('/', '-')}"
+            try:
+                os.rename(f"{self.root}/{path}", target)
+            except FileNotFoundError:
+                continue
+
+    def empty_trash(self, intent: Intent) -> None:
+        """Remove an intent's staging directory; hold no lock here.
+
+        Raises:
+            StorageError: something cannot be removed.
+        """
+        try:
+            trees.remove_tree(self.staging_path(intent))
+        except OSError as error:
+            raise StorageError(f"remove {self.staging_path(intent)}: {_reason(error)}") from error
+
+    def roll_back(self, intent: Intent, *, keep_finished: bool) -> None:
+        """Undo an addition of blobs and layers (``storage/addition.py``).
+
+        Args:
+            intent: the addition's.
+            keep_finished: keep blobs and layers that are complete, for the next attempt.
+        """
+        with self.database.locks.hold("storage"):
+            with self.database.write(durable=True) as connection:
+                rows = connection.execute(
+                    "DELETE FROM holds WHERE intent_id = ? RETURNING digest, fresh", (intent.id,)
+                ).fetchall()
+                fresh = [digest for digest, was_fresh in rows if was_fresh]
+                if not keep_finished:
+                    self.forget_unneeded(connection, fresh)
+                # All of them: a process that died before writing a row may have left a file.
+                names = [digest.removeprefix("sha256:") for digest in fresh]
+                paths = [f"{kind}/{name}" for name in names for kind in ("layers", "blobs/sha256")]
+                paths += intent.data.get("paths", [])
+                intent.update({**intent.data, "paths": paths}, connection)
+            self.trash(intent)
+        self.empty_trash(intent)
+
+
+_DELETE_LAYER = """
+DELETE FROM layers WHERE diff_id = :digest
+    AND NOT EXISTS (SELECT 1 FROM image_layers WHERE diff_id = :digest)
+    AND NOT EXISTS (SELECT 1 FROM container_layers WHERE diff_id = :digest)
+    AND NOT EXISTS (SELECT 1 FROM holds WHERE digest = :digest)
+"""
+_DELETE_BLOB = """
+DELETE FROM blobs WHERE digest = :digest
+    AND NOT EXISTS (SELECT 1 FROM image_blobs WHERE digest = :digest)
+    AND NOT EXISTS (SELECT 1 FROM holds WHERE digest = :digest)
+"""
+
+
+def _has_row(connection: sqlite3.Connection, path: str) -> bool:
+    table, column = ("layers", "diff_id") if path.startswith("layers/") else ("blobs", "digest")
+    digest = f"sha256:{path.rpartition('/')[2]}"
+    query = f"SELECT 1 FROM {table} WHERE {column} = ?"
+    return connection.execute(query, (digest,)).fetchone() is not None
+
+
+def _reason(error: OSError) -> str:
+    where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
+    return f"{where}{error.strerror}"
