@@ -92,6 +92,10 @@ class Manager(abc.ABC):
             KernelError: a directory or a value was refused, or the cgroup has processes already.
         """
         made: list[str] = []
+        others = self.procs()
+        if others:
+            step = f"make cgroup {self.process_directory()}"
+            raise KernelError(step, f"it has processes already: {_some(others)}")
         try:
             self._make(made)
             self.set(resources, pointer, creating=True)
@@ -134,21 +138,11 @@ class Manager(abc.ABC):
             try:
                 write_file(f"{target}/cgroup.procs", str(pid))
             except OSError as error:
-                moved = error.errno == errno.EBUSY and beside and not sub_path
-                if moved and self._join_beside(directory, pid, beside):
-                    continue
-                raise KernelError(f"move process {pid} to cgroup {target}", error) from error
-
-    def _join_beside(self, directory: str, pid: int, beside: int) -> bool:
-        """Whether ``pid`` could join the cgroup2 of ``beside``, which is below ``directory``."""
-        for path in own_paths(read_file(f"/proc/{beside}/cgroup")).items():
-            if path[0] != (UNIFIED,):
-                continue
-            inside = path[1].partition(os.path.basename(directory) + "/")[2]
-            if inside:
-                write_file(f"{directory}/{inside}/cgroup.procs", str(pid))
-                return True
-        return False
+                inner = error.errno == errno.EBUSY and beside and not sub_path
+                place = find_process(directory, beside) if inner else ""
+                if not place:
+                    raise KernelError(f"move process {pid} to cgroup {target}", error) from error
+                write_file(f"{place}/cgroup.procs", str(pid))
 
     def clone_fd(self) -> int:
         """A descriptor for CLONE_INTO_CGROUP, or -1 where only ``join`` works; close it."""
@@ -286,6 +280,10 @@ class Manager(abc.ABC):
             pending = refused
 
 
+def _some(pids: list[int]) -> str:
+    return ", ".join(map(str, pids[:5])) + (" and more" if len(pids) > 5 else "")
+
+
 def make_directories(directory: str, made: list[str]) -> None:
     """Make a directory with its parents; a parent may vanish meanwhile with another container."""
     for _ in range(10):
@@ -357,6 +355,17 @@ def tree_procs(directory: str) -> set[int]:
     for name in _children(directory):
         found |= tree_procs(f"{directory}/{name}")
     return found
+
+
+def find_process(directory: str, pid: int) -> str:
+    """Which cgroup, this one or one below it, has the process; empty when none has."""
+    if str(pid) in read_file(f"{directory}/cgroup.procs").split():
+        return directory
+    for name in _children(directory):
+        found = find_process(f"{directory}/{name}", pid)
+        if found:
+            return found
+    return ""
 
 
 def _children(directory: str) -> list[str]:

@@ -65,22 +65,23 @@ class Manager(manager.Manager):
         """On a hybrid host, cgroup2 may have what no v1 hierarchy has (hugetlb, rdma)."""
         from pyrun.linux.cgroups import limits_v2, v2
 
-        lost = {
-            where.split("/")[1]
-            for controller, *_, where in settings
-            if controller not in self.paths
-        }
+        lost = {where for controller, *_, where in settings if controller not in self.paths}
+        sections = {where.split("/")[1] for where in lost} - {"network"}  # v1 alone has it
         if resources.get("unified"):
-            lost.add("unified")
-        if not lost:
+            sections.add("unified")
+        if not sections:
             return settings
-        moved = limits_v2.settings({name: resources[name] for name in lost}, self.paths[UNIFIED])
         directory = self.paths[UNIFIED]
-        for controller, _, _, where in moved:
-            if controller and not v2.enable(directory, [controller]):
+        kept = [setting for setting in settings if setting[3] not in lost]
+        wanted = {name: resources[name] for name in sections}
+        for controller, name, value, where in limits_v2.settings(wanted, directory, pointer):
+            if where not in lost and not where.startswith("/unified/"):
+                continue
+            if not v2.enable(directory, [controller]):
                 raise ConfigError(pointer + where, self._missing(controller))
-        kept = [setting for setting in settings if setting[3].split("/")[1] not in lost]
-        return kept + [(UNIFIED, name, value, where) for _, name, value, where in moved]
+            kept.append((UNIFIED, name, value, where))
+        moved = {setting[3] for setting in kept}
+        return kept + [setting for setting in settings if setting[3] in lost - moved]
 
     def _set_devices(self, rules: list[dict[str, Any]], pointer: str) -> None:
         from pyrun.linux.cgroups import devices
