@@ -16,6 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyengine.containers.create import Source
+    from pyengine.containers.options import ContainerOptions
+    from pyengine.containers.service import Containers
     from pyengine.database.connection import Database
     from pyengine.images.store import Images
     from pyengine.storage.store import Storage
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 # property and its method, called with the intent. It is called without locks, takes the object's
 # own lock where it needs it, and can itself be killed at any point and be run again.
 RECOVERY = {
+    "container-remove": ("containers", "recover"),
+    "container-start": ("containers", "recover"),
     "image-add": ("images", "recover_addition"),
     "image-files": ("images", "recover_removal"),
 }
@@ -63,6 +68,7 @@ class Engine:
         self.root = os.path.abspath(options.root or roots.default_root())
         self.runroot = os.path.abspath(options.runroot or roots.default_runroot())
         self._config: dict[str, dict[str, Any]] | None = None
+        self._containers: Containers | None = None
         self._database: Database | None = None
         self._storage: Storage | None = None
         self._images: Images | None = None
@@ -76,23 +82,70 @@ class Engine:
             self._config = containers_conf.load()
         return self._config
 
-    @property
-    def runtime_path(self) -> str:
-        """The OCI runtime to call (``--runtime``, containers.conf, pyrun, crun, runc)."""
+    def runtime_path(self, wanted: str = "") -> str:
+        """The OCI runtime to call: ``wanted``, --runtime, containers.conf, pyrun, crun, runc."""
         from pyengine.config import programs
 
         return programs.find_runtime(
-            self.options.runtime, self.config.get("engine", {}), _beside_executable()
+            wanted or self.options.runtime, self.config.get("engine", {}), _beside_executable()
         )
 
-    @property
-    def monitor_path(self) -> str:
-        """The monitor to start (``--conmon``, containers.conf, pyconmon, conmon)."""
+    def monitor_path(self, wanted: str = "") -> str:
+        """The monitor to start: ``wanted``, --conmon, containers.conf, pyconmon, conmon."""
         from pyengine.config import programs
 
         return programs.find_monitor(
-            self.options.conmon, self.config.get("engine", {}), _beside_executable()
+            wanted or self.options.conmon, self.config.get("engine", {}), _beside_executable()
         )
+
+    @property
+    def cgroup_manager(self) -> str:
+        """``cgroupfs`` or ``systemd`` (--cgroup-manager, containers.conf)."""
+        configured = self.config.get("engine", {}).get("cgroup_manager")
+        return self.options.cgroup_manager or configured or "cgroupfs"
+
+    @property
+    def containers(self) -> Containers:
+        """The containers of this storage root."""
+        if self._containers is None:
+            from pyengine.containers.host import Host
+            from pyengine.containers.service import Containers
+
+            self._containers = Containers(
+                Host(
+                    self.root,
+                    self.runroot,
+                    database=lambda: self.database,
+                    storage=lambda: self.storage,
+                    runtime_path=self.runtime_path,
+                    monitor_path=self.monitor_path,
+                    runtime_flags=[f"--{flag}" for flag in self.options.runtime_flag],
+                    systemd=self.cgroup_manager == "systemd",
+                    self_command=self._self_command(),
+                )
+            )
+        return self._containers
+
+    def container_source(self, options: ContainerOptions) -> Source:
+        """The image a container is made from, pulled if need be, or its directory."""
+        from pyengine.containers.create import Source
+
+        if options.rootfs:
+            return Source("", "", [], {})
+        image = self.images.resolve(options.image)
+        name = image.names[0] if image.names else image.id
+        return Source(image.id, name, image.diff_ids, image.config.get("config") or {})
+
+    def _self_command(self) -> list[str]:
+        """This program with the same global options, for a monitor's exit command."""
+        main = os.path.join(os.path.dirname(__file__), "__main__.py")
+        command = [sys.executable, "-I", "-S", main, "--root", self.root, "--runroot", self.runroot]
+        command += ["--cgroup-manager", self.cgroup_manager]
+        for flag in self.options.runtime_flag:
+            command += ["--runtime-flag", flag]
+        if self.options.storage_driver:
+            command += ["--storage-driver", self.options.storage_driver]
+        return command
 
     @property
     def database(self) -> Database:

@@ -19,6 +19,13 @@ CLONE_NEWIPC = 0x08000000
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
+IN_MODIFY = 0x2
+IN_CLOSE_WRITE = 0x8
+IN_MOVED_TO = 0x80
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_IN_ROOT = 0x10
+RESOLVE_CONFINED = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+SYS_OPENAT2 = 437  # the same number on every architecture
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (
@@ -27,6 +34,9 @@ _libc.mount.argtypes = (
 _libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
 _libc.syncfs.argtypes = (ctypes.c_int,)
 _libc.unshare.argtypes = (ctypes.c_int,)
+_libc.syscall.restype = ctypes.c_long
+_libc.inotify_init1.argtypes = (ctypes.c_int,)
+_libc.inotify_add_watch.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32)
 _libc.prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
 
 
@@ -55,6 +65,32 @@ def unshare(flags: int) -> None:
 def prctl(option: int, argument: int) -> None:
     """Change an attribute of this process; ``option`` is a ``PR_*`` (prctl(2))."""
     _check(_libc.prctl(option, argument, 0, 0, 0), None)
+
+
+def openat2(dir_fd: int, path: str, flags: int, *, mode: int = 0, resolve: int = 0) -> int:
+    """Open ``path`` below ``dir_fd`` as ``resolve`` allows (openat2(2), Linux 5.6)."""
+    how = (ctypes.c_uint64 * 3)(flags, mode, resolve)
+    fd: int = _libc.syscall(
+        ctypes.c_long(SYS_OPENAT2),
+        ctypes.c_int(dir_fd),
+        ctypes.c_char_p(os.fsencode(path)),
+        ctypes.byref(how),
+        ctypes.c_size_t(ctypes.sizeof(how)),
+    )
+    _check(fd, path)
+    return fd
+
+
+def inotify_init1(flags: int) -> int:
+    """A descriptor for watches (inotify(7))."""
+    fd: int = _libc.inotify_init1(flags)
+    _check(fd, None)
+    return fd
+
+
+def inotify_add_watch(inotify_fd: int, path: str, mask: int) -> None:
+    """Report what happens to ``path``; ``mask`` is an OR of the ``IN_`` flags above."""
+    _check(_libc.inotify_add_watch(inotify_fd, os.fsencode(path), mask), path)
 
 
 def _check(result: int, path: str | None) -> None:

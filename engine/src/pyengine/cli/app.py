@@ -17,6 +17,7 @@ from pyengine.version import VERSION
 EXIT_STATUS: dict[tuple[str, type[errors.PyengineError]], int] = {
     ("", errors.CommandNotFoundError): 127,
     ("", errors.CommandNotExecutableError): 126,
+    ("exec_", errors.ConflictError): 255,
     ("rm", errors.NotFoundError): 1,
     ("rm", errors.ConflictError): 2,
     ("rmi", errors.NotFoundError): 1,
@@ -100,6 +101,7 @@ def pyengine(ctx: click.Context, /, log_level: str, **options: object) -> None:
     """Manage pods, containers and images."""
     log.set_level(log_level)
     ctx.obj = Engine(Options(**options))  # type: ignore[arg-type]  # click made the types
+    ctx.call_on_close(ctx.obj.close)  # after a failure too
 
 
 def main(arguments: list[str]) -> int:
@@ -109,7 +111,6 @@ def main(arguments: list[str]) -> int:
         with pyengine.make_context("pyengine", arguments) as ctx:
             meta = ctx.meta
             status = pyengine.invoke(ctx)
-            ctx.obj.close()
         sys.stdout.flush()
     except click.exceptions.Exit as error:
         return error.exit_code

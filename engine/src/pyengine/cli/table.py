@@ -6,8 +6,43 @@ from __future__ import annotations
 Table = dict[str, tuple[str, str]]
 
 COMMANDS: Table = {
+    "container": ("", "Manage containers"),
+    "create": ("pyengine.cli.run:create", "Create but do not start a container"),
+    "exec": ("pyengine.cli.exec:exec_", "Run a process in a running container"),
+    "inspect": ("pyengine.cli.inspect:inspect", "Display the configuration of containers"),
+    "kill": (
+        "pyengine.cli.containers:kill",
+        "Kill one or more running containers with a specific signal",
+    ),
+    "logs": ("pyengine.cli.logs:logs", "Fetch the logs of one or more containers"),
+    "ps": ("pyengine.cli.ps:ps", "List containers"),
+    "rm": ("pyengine.cli.containers:rm", "Remove one or more containers"),
+    "run": ("pyengine.cli.run:run", "Run a command in a new container"),
+    "start": ("pyengine.cli.containers:start", "Start one or more containers"),
+    "stop": ("pyengine.cli.containers:stop", "Stop one or more containers"),
+    "wait": ("pyengine.cli.containers:wait", "Block on one or more containers"),
     "version": ("pyengine.cli.system:version", "Display the pyengine version information"),
 }
 
 # The commands below a noun; the noun itself has a line without a module above.
-GROUPS: dict[str, Table] = {}
+GROUPS: dict[str, Table] = {
+    "container": {
+        "cleanup": ("pyengine.cli.containers:cleanup", "Clean up after a container that has ended"),
+        "create": ("pyengine.cli.run:create", "Create but do not start a container"),
+        "exec": ("pyengine.cli.exec:exec_", "Run a process in a running container"),
+        "inspect": ("pyengine.cli.inspect:inspect", "Display the configuration of containers"),
+        "kill": (
+            "pyengine.cli.containers:kill",
+            "Kill one or more running containers with a specific signal",
+        ),
+        "list": ("pyengine.cli.ps:ps", "List containers"),
+        "logs": ("pyengine.cli.logs:logs", "Fetch the logs of one or more containers"),
+        "ls": ("pyengine.cli.ps:ps", "List containers"),
+        "ps": ("pyengine.cli.ps:ps", "List containers"),
+        "rm": ("pyengine.cli.containers:rm", "Remove one or more containers"),
+        "run": ("pyengine.cli.run:run", "Run a command in a new container"),
+        "start": ("pyengine.cli.containers:start", "Start one or more containers"),
+        "stop": ("pyengine.cli.containers:stop", "Stop one or more containers"),
+        "wait": ("pyengine.cli.containers:wait", "Block on one or more containers"),
+    },
+}

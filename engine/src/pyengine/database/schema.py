@@ -134,4 +134,12 @@ CREATE TABLE holds (                  -- blobs and layers that an intent counts 
 CREATE INDEX holds_by_digest ON holds (digest);
 """
 
-MIGRATIONS = (_FIRST,)
+_EXIT_CODES = """
+CREATE TABLE exit_codes (             -- of containers removed a short while ago, for `wait`
+    container_id TEXT PRIMARY KEY,
+    code INTEGER NOT NULL,
+    at REAL NOT NULL
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS = (_FIRST, _EXIT_CODES)

@@ -1,0 +1,40 @@
+"""inspect: everything about containers, as JSON."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from pyengine.cli.durations import rfc3339
+from pyengine.cli.many import latest_option, names_or_latest
+from pyengine.errors import NotFoundError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyengine.engine import Engine
+
+
+@click.command()
+@latest_option
+@click.argument("containers", nargs=-1, metavar="CONTAINER...")
+@click.pass_obj
+def inspect(engine: Engine, /, containers: tuple[str, ...], latest: bool) -> None:
+    """Print the configuration and state of one or more containers."""
+    names = names_or_latest(engine, containers, latest=latest)
+    found: list[dict[str, Any]] = []
+    missing: list[str] = []
+    for name in names:
+        try:
+            container = engine.containers.find(name)
+        except NotFoundError:
+            missing.append(name)
+            continue
+        stamps = (container.created_at, container.started_at, container.finished_at)
+        times = tuple(rfc3339(stamp) for stamp in stamps)
+        found.append(engine.containers.inspect(container, (times[0], times[1], times[2])))
+    click.echo(json.dumps(found, indent=5) if found else "[]")
+    if missing:
+        raise NotFoundError(f'inspecting object: no such object: "{missing[0]}"')

@@ -1,0 +1,124 @@
+"""Makes a container: one row, in one transaction; its directories are made when it starts."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+
+from pyengine.containers import record
+from pyengine.containers.configure import configure
+from pyengine.containers.names import random_name
+from pyengine.errors import ConfigError, ConflictError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyengine.containers.host import Host
+    from pyengine.containers.options import ContainerOptions
+    from pyengine.database.intents import Intent
+
+RANDOM_NAME_TRIES = 20
+
+
+class Source:
+    """What the container is made from: an image, or a directory of the host."""
+
+    __slots__ = ("config", "id", "layers", "name")
+
+    def __init__(self, id_: str, name: str, layers: list[str], config: dict[str, Any]) -> None:
+        """``config`` is the image's ``config`` object, ``layers`` its diff_ids from the bottom."""
+        self.id, self.name, self.layers, self.config = id_, name, layers, config
+
+
+def create(
+    host: Host, options: ContainerOptions, source: Source, then: str = ""
+) -> tuple[record.Container, Intent | None]:
+    """Add the container.
+
+    Args:
+        host: where.
+        options: what the user asked for.
+        source: the image, already in the storage.
+        then: the kind of the intent that comes next, begun in the same transaction.
+
+    Raises:
+        ConfigError: an option has no meaning.
+        ConflictError: the name or the cidfile is taken.
+    """
+    id_ = os.urandom(32).hex()
+    config = configure(options, source.id, source.name, source.config)
+    # The container keeps the runtime it was made with; the monitor is only looked for.
+    config["runtime"] = host.runtime_path(options.runtime)
+    host.monitor_path(options.conmon)
+    _claim_cidfile(options.cidfile, id_)
+    try:
+        container, intent = _insert(host, options.name, id_, config, source, then)
+    except BaseException:
+        remove_cidfile(options.cidfile)
+        raise
+    return container, intent
+
+
+def _insert(
+    host: Host, name: str, id_: str, config: Any, source: Source, then: str
+) -> tuple[record.Container, Intent | None]:
+    for _ in range(RANDOM_NAME_TRIES):
+        container = record.new(id_, name or random_name(), config, time.time())
+        try:
+            with host.database.write() as connection:
+                record.insert(connection, container)
+                host.storage.record_layers(connection, id_, source.layers)
+                connection.executemany(
+                    "INSERT INTO container_volumes VALUES (?, ?)",
+                    [(id_, volume) for volume in {v["name"] for v in config["volumes"]} if volume],
+                )
+                intent = None
+                if then:
+                    intent = host.database.intents.begin(then, id_, {}, connection)
+        except sqlite3.IntegrityError as error:
+            if "containers.name" not in str(error):
+                raise ConflictError(
+                    f"create container {container.name}: its image {source.name} was removed"
+                    " meanwhile: try again"
+                ) from error
+            if name:
+                raise _name_taken(host, name) from error
+        else:
+            return container, intent
+    raise ConflictError("no free name found for the container: give one with --name")
+
+
+def _name_taken(host: Host, name: str) -> ConflictError:
+    with host.database.read() as connection:
+        row = connection.execute("SELECT id FROM containers WHERE name = ?", (name,)).fetchone()
+    owner = f"by {row[0]}" if row else "by a container that is being removed"
+    return ConflictError(
+        f'creating container storage: the container name "{name}" is already in use {owner}. You'
+        " have to remove that container to be able to reuse that name: that name is already in use"
+    )
+
+
+def _claim_cidfile(path: str, id_: str) -> None:
+    if not path:
+        return
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    except FileExistsError as error:
+        raise ConflictError(
+            f"container id file exists. Ensure another container is not using it or delete {path}"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"opening cidfile {path}: {error.strerror}") from error
+    with open(fd, "w", encoding="ascii") as file:
+        file.write(id_)
+
+
+def remove_cidfile(path: str) -> None:
+    """Remove the file of ``--cidfile``, if there is one."""
+    if path:
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass

@@ -1,0 +1,152 @@
+"""After a container's end: record it, unmount, remove; and what dead processes left half done."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pyengine import log
+from pyengine.containers import record, remains
+from pyengine.containers.create import remove_cidfile
+from pyengine.containers.start import INTENT as START_INTENT
+from pyengine.containers.start import clear_run_files, take_back
+from pyengine.errors import PyengineError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyengine.containers.host import Host
+    from pyengine.database.intents import Intent
+    from pyengine.monitor.exits import Exit
+
+REMOVE_INTENT = "container-remove"
+EXIT_CODE_KEPT_S = 300  # for a `wait` that comes after a --rm container has gone, as podman
+
+
+def finish(host: Host, id_: str, how: Exit | None = None) -> None:
+    """Clean up after a container that has ended, and remove it if it was run with ``--rm``.
+
+    Does nothing where it still runs, was cleaned up already, or is gone.
+
+    Args:
+        host: where.
+        id_: of the container.
+        how: the caller's knowledge of the end; without it the exit file is read.
+    """
+    lock_fd = host.database.locks.acquire(host.lock_name(id_), wait=True)
+    assert lock_fd is not None
+    gone = False
+    try:
+        container = record.by_id(host, id_)
+        gone = container is None
+        if container is not None and container.running:
+            record.observe(host, container)
+            if container.status == "exited":
+                if how is not None:
+                    container.exit_code, container.finished_at = how.code, how.finished_at
+                gone = _clean_up(host, container)
+        if gone:
+            clear_run_files(host, id_)
+    finally:
+        host.database.locks.release(host.lock_name(id_), lock_fd, remove=gone)
+
+
+def _clean_up(host: Host, container: record.Container) -> bool:
+    """Under the lock; true when the container was removed altogether."""
+    if container.config["auto_remove"]:
+        remove_locked(host, container)
+        return True
+    release(host, container)
+    with host.database.write() as connection:
+        record.update(
+            connection, container, status="exited", pid=None, monitor_pid=None,
+            exit_code=container.exit_code, oom_killed=container.oom_killed, error=container.error,
+            finished_at=container.finished_at or time.time(),
+        )  # fmt: skip
+    clear_run_files(host, container.id)
+    return False
+
+
+def release(host: Host, container: record.Container) -> None:
+    """Let the runtime forget the container, and unmount its root file system."""
+    runtime_error: PyengineError | None = None
+    if os.path.exists(host.bundle(container.id)) or container.boot_id == host.boot_id:
+        try:
+            host.runtime(container.config["runtime"]).delete(container.id)
+        except PyengineError as error:
+            runtime_error = error
+    if runtime_error is not None:
+        log.warning(f"container {container.id[:12]}: {runtime_error}")
+    remains.end_processes(container.id)
+    host.storage.unmount(container.id)
+
+
+def remove_locked(host: Host, container: record.Container) -> None:
+    """Remove a container that does not run, under its lock, in steps that can be repeated."""
+    with host.database.write() as connection:
+        connection.execute(
+            "UPDATE containers SET status = 'removing' WHERE id = ?", (container.id,)
+        )
+        intent = host.database.intents.begin(REMOVE_INTENT, container.id, {}, connection)
+    _remove(host, container, intent)
+
+
+def _remove(host: Host, container: record.Container, intent: Intent) -> None:
+    release(host, container)
+    host.storage.remove(container.id)
+    clear_run_files(host, container.id)
+    remove_cidfile(container.config["cidfile"])
+    now = time.time()
+    with host.database.write() as connection:
+        connection.execute("DELETE FROM containers WHERE id = ?", (container.id,))
+        connection.execute("DELETE FROM exit_codes WHERE at < ?", (now - EXIT_CODE_KEPT_S,))
+        if container.exit_code is not None:
+            connection.execute(
+                "INSERT OR REPLACE INTO exit_codes VALUES (?, ?, ?)",
+                (container.id, container.exit_code, now),
+            )
+        intent.finish(connection)
+
+
+def recent_exit_code(host: Host, id_: str) -> int | None:
+    """The exit code of a container that was removed a short while ago."""
+    with host.database.read() as connection:
+        row = connection.execute(
+            "SELECT code FROM exit_codes WHERE container_id = ?", (id_,)
+        ).fetchone()
+    return row[0] if row else None
+
+
+def recover(host: Host, intent: Intent) -> None:
+    """Take back a start, or end a removal, whose process was killed; ``intent`` is left open."""
+    name = host.lock_name(intent.object)
+    lock_fd = host.database.locks.acquire(name, wait=True)
+    assert lock_fd is not None
+    gone = True
+    try:
+        container = record.by_id(host, intent.object)
+        if container is not None and intent.kind == START_INTENT:
+            remove = container.config["auto_remove"]
+            take_back(host, container, "pyengine was killed while it started it", None)
+            if remove:
+                remove_locked(host, container)
+            gone = remove
+        elif container is not None:
+            _remove(host, container, intent)
+        else:
+            clear_run_files(host, intent.object)
+    finally:
+        host.database.locks.release(name, lock_fd, remove=gone)
+
+
+def settle(host: Host) -> None:
+    """Clean up after containers whose monitor was killed, so that nobody else will."""
+    with host.database.read() as connection:
+        rows = connection.execute(f"{record.SELECT} WHERE status IN ('running', 'paused')")
+        containers = [record.Container(row) for row in rows.fetchall()]
+    for container in containers:
+        monitored = container.boot_id == host.boot_id and record.monitor_lives(container)
+        if not monitored and record.observe(host, container).status == "exited":
+            try:
+                finish(host, container.id)
+            except (PyengineError, OSError) as error:
+                log.warning(f"clean up {container.id[:12]}: {error}")

@@ -1,0 +1,174 @@
+"""Runs another process in a running container (an exec session)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+from pyengine.containers.host import make_directory, start_time
+from pyengine.errors import ConflictError
+from pyengine.monitor import start as monitor
+from pyengine.monitor.attach import Attachment
+from pyengine.monitor.exits import Watch
+from pyengine.specgen import process, users
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyengine.containers.host import Host
+    from pyengine.containers.record import Container
+
+UNKNOWN_EXIT_CODE = 255
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ExecOptions:
+    """Options of exec as given, each under its long name."""
+
+    command: tuple[str, ...]
+    terminal: bool = False
+    stdin: bool = False
+    env: tuple[str, ...] = ()
+    user: str = ""
+    workdir: str = ""
+
+
+class Session:
+    """One exec session."""
+
+    def __init__(self, host: Host, container: Container, options: ExecOptions) -> None:
+        """Prepare it.
+
+        Raises:
+            ConflictError: the container does not run.
+            ConfigError: the user is not in the container.
+        """
+        if not container.running:
+            raise ConflictError(
+                "can only create exec sessions on running containers: container state improper"
+            )
+        self.id = os.urandom(32).hex()
+        self._host, self._container, self._options = host, container, options
+        self._directory = f"{host.bundle(container.id)}/exec/{self.id}"
+        self._exit_dir = f"{self._directory}/exits"
+        make_directory(self._exit_dir)
+
+    def detach(self) -> str:
+        """Start the process and leave it alone; the answer is the session's id."""
+        running = self._call(attach=False).spawn()
+        try:
+            running.go()
+            running.wait_for_pid()
+        except BaseException:
+            running.abandon()
+            self._remove()
+            raise
+        running.close()
+        return self.id
+
+    def attend(self) -> int:
+        """Start the process and stay with it; the answer is its exit code.
+
+        Raises:
+            monitor.attach.Detached: the user left; the process goes on.
+        """
+        options = self._options
+        running = self._call(attach=True).spawn(attach=True)
+        attachment = None
+        try:
+            running.go()
+            running.wait_until_attachable()
+            attachment = Attachment(self._directory, stdin=options.stdin, terminal=options.terminal)
+            attachment.prepare(proxy_signals=True)
+            running.attached()
+            pid = running.wait_for_pid()
+            watch = Watch(
+                f"{self._exit_dir}/{self._container.id}", self._directory, pid, self._monitor_pid()
+            )
+            try:
+                how = attachment.run(watch, lambda number: _send(pid, number))
+            finally:
+                watch.close()
+        finally:
+            if attachment is not None:
+                attachment.close()
+            running.abandon()
+        self._remove()
+        return UNKNOWN_EXIT_CODE if how is None else how.code
+
+    def _call(self, *, attach: bool) -> monitor.Call:
+        container, options = self._container, self._options
+        files = monitor.Files(self._directory, self._exit_dir, "none")
+        process_file = f"{self._directory}/process.json"
+        with open(process_file, "w", encoding="utf-8") as file:
+            file.write(json.dumps(self._process()))
+        runtime = self._host.runtime(container.config["runtime"])
+        path = self._host.monitor_path(container.config["conmon"])
+        call = monitor.Call(path, container.id, runtime, files)
+        call.exec_session(self.id, process_file, attach=attach)
+        call.stdio(stdin=options.stdin, terminal=options.terminal)
+        if self._host.systemd:
+            call.systemd_cgroup()
+        return call
+
+    def _process(self) -> dict[str, Any]:
+        """The container's own ``process`` with what the options change."""
+        container, options = self._container, self._options
+        with open(f"{self._host.bundle(container.id)}/config.json", encoding="utf-8") as file:
+            found: dict[str, Any] = json.load(file)["process"]
+        found["args"] = list(options.command)
+        found["terminal"] = options.terminal
+        found["env"] = [*found["env"], *options.env]
+        if options.workdir:
+            found["cwd"] = options.workdir
+        if options.user:
+            user = self._look_up_user()
+            found["user"] = process.user_object(user)
+            config = dict(container.config, user=options.user)
+            bounding = found["capabilities"]["bounding"]
+            found["capabilities"] = process.capability_sets(config, bounding)  # type: ignore[arg-type]  # still a ContainerConfig
+            own = [entry for entry in found["env"] if not entry.startswith("HOME=")]
+            found["env"] = [*own, f"HOME={user.home}"]
+        entries = dict(entry.partition("=")[::2] for entry in found["env"])
+        found["env"] = [f"{name}={value}" for name, value in entries.items()]
+        return found
+
+    def _look_up_user(self) -> users.User:
+        """In the files that the container's own processes see."""
+        pid = self._container.pid
+        try:
+            root_fd = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise ConflictError(f"container {self._container.name} has just ended") from error
+        try:
+            if pid is None or start_time(pid) != self._container.pid_start:
+                raise ConflictError(f"container {self._container.name} has just ended")
+            return users.look_up(root_fd, self._options.user)
+        finally:
+            os.close(root_fd)
+
+    def _monitor_pid(self) -> int:
+        try:
+            with open(f"{self._directory}/conmon.pid", encoding="ascii") as file:
+                return int(file.read())
+        except (FileNotFoundError, ValueError):
+            return 0
+
+    def _remove(self) -> None:
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def _send(pid: int, number: int) -> None:
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(pidfd)

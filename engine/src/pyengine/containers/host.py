@@ -1,0 +1,109 @@
+"""What every operation on containers needs: the database, directories, and the drivers."""
+
+from __future__ import annotations
+
+import os
+
+from pyengine.ocirun.call import Runtime
+from pyengine.volumes.directories import volume_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyengine.database.connection import Database
+    from pyengine.specgen.types import ContainerConfig
+    from pyengine.storage.store import Storage
+
+    Finder = Callable[[str], str]
+
+
+class Host:
+    """One engine's surroundings; drivers are made when first asked for."""
+
+    def __init__(
+        self,
+        root: str,
+        runroot: str,
+        *,
+        database: Callable[[], Database],
+        storage: Callable[[], Storage],
+        runtime_path: Finder,
+        monitor_path: Finder,
+        runtime_flags: list[str],
+        systemd: bool,
+        self_command: list[str],
+    ) -> None:
+        """``runtime_path`` and ``monitor_path`` take a name, a path or an empty string."""
+        self.root, self.runroot = root, runroot
+        self._database, self._storage = database, storage
+        self.runtime_path, self.monitor_path = runtime_path, monitor_path
+        self.runtime_flags, self.systemd = runtime_flags, systemd
+        self.self_command = self_command
+        self._boot_id = ""
+
+    @property
+    def database(self) -> Database:
+        """The database; the first access recovers what dead processes left, perhaps through us."""
+        return self._database()
+
+    @property
+    def storage(self) -> Storage:
+        """The storage driver."""
+        return self._storage()
+
+    @property
+    def boot_id(self) -> str:
+        """Changes with each start of the host's kernel."""
+        if not self._boot_id:
+            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+                self._boot_id = file.read().strip()
+        return self._boot_id
+
+    def runtime(self, wanted: str) -> Runtime:
+        """The runtime a container was created with."""
+        return Runtime(self.runtime_path(wanted), self.runtime_flags)
+
+    def bundle(self, id_: str) -> str:
+        """The run directory of a container: config.json, sockets, pid files."""
+        return f"{self.runroot}/containers/{id_}"
+
+    @property
+    def exit_dir(self) -> str:
+        """Where monitors write exit codes."""
+        return f"{self.runroot}/exits"
+
+    def exit_path(self, id_: str) -> str:
+        """The exit file of a container."""
+        return f"{self.exit_dir}/{id_}"
+
+    def log_path(self, id_: str) -> str:
+        """What a container wrote, in the k8s-file format."""
+        return f"{self.root}/containers/{id_}/ctr.log"
+
+    def volume_paths(self, config: ContainerConfig) -> dict[str, str]:
+        """The directory of each named volume of a container."""
+        names = [volume["name"] for volume in config["volumes"] if volume["name"]]
+        return {name: volume_path(self.root, name) for name in names}
+
+    def lock_name(self, id_: str) -> str:
+        """The name of a container's lock."""
+        return f"container-{id_}"
+
+
+def start_time(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot: tells a reused pid (proc(5)).
+
+    None where the process has ended, a zombie included.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def make_directory(path: str) -> None:
+    """Make a directory of ours with its parents."""
+    os.makedirs(path, mode=0o700, exist_ok=True)

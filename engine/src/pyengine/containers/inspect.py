@@ -1,0 +1,219 @@
+"""Everything about a container, under podman's names."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from pyengine.specgen import capabilities, generate, mounts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyengine.containers.host import Host
+    from pyengine.containers.record import Container
+    from pyengine.specgen.types import ContainerConfig
+
+
+def inspect(host: Host, container: Container, times: tuple[str, str, str]) -> dict[str, Any]:
+    """The object that ``inspect`` prints.
+
+    Args:
+        host: where the container is.
+        container: as it is now.
+        times: created, started and finished, as they are to be printed.
+    """
+    config = container.config
+    bundle = host.bundle(container.id)
+    bounding = capabilities.allowed(
+        config["cap_add"], config["cap_drop"], privileged=config["privileged"]
+    )
+    arguments = [*config["entrypoint"], *config["command"]]
+    directory = host.storage.container_directory(container.id)
+    return {
+        "Id": container.id,
+        "Created": times[0],
+        "Path": arguments[0],
+        "Args": arguments[1:],
+        "State": _state(host, container, times),
+        "Image": container.image_id or "",
+        "ImageName": container.image_name,
+        "Rootfs": config["rootfs"],
+        "Pod": "",
+        "ResolvConfPath": f"{bundle}/resolv.conf" if config["network"] == "host" else "",
+        "HostnamePath": f"{bundle}/hostname",
+        "HostsPath": f"{bundle}/hosts",
+        "StaticDir": directory,
+        "OCIConfigPath": f"{bundle}/config.json",
+        "OCIRuntime": os.path.basename(config["runtime"]),
+        "ConmonPidFile": f"{bundle}/conmon.pid",
+        "PidFile": f"{bundle}/pidfile",
+        "Name": container.name,
+        "RestartCount": 0,
+        "Driver": host.storage.driver,
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "EffectiveCaps": _effective(container, bounding),
+        "BoundingCaps": bounding,
+        "ExecIDs": _exec_ids(bundle),
+        "GraphDriver": {"Name": host.storage.driver, "Data": _graph_data(host, container)},
+        "Mounts": [_mount(host, volume) for volume in config["volumes"]],
+        "Dependencies": [],
+        "NetworkSettings": {"Ports": {}, "Networks": {}},
+        "Namespace": "",
+        "IsInfra": False,
+        "Config": _config(host, container),
+        "HostConfig": _host_config(host, config),
+    }
+
+
+def _state(host: Host, container: Container, times: tuple[str, str, str]) -> dict[str, Any]:
+    running = container.running
+    return {
+        "OciVersion": generate.OCI_VERSION,
+        "Status": container.status,
+        "Running": container.status == "running",
+        "Paused": container.status == "paused",
+        "Restarting": False,
+        "OOMKilled": bool(container.oom_killed),
+        "Dead": False,
+        "Pid": container.pid or 0,
+        "ConmonPid": (container.monitor_pid or 0) if running else 0,
+        "ExitCode": container.exit_code or 0,
+        "Error": container.error,
+        "StartedAt": times[1],
+        "FinishedAt": times[2],
+        "CgroupPath": generate.cgroups_path(container.id, systemd=host.systemd) if running else "",
+    }
+
+
+def _effective(container: Container, bounding: list[str]) -> list[str]:
+    from pyengine.specgen.process import capability_sets
+
+    return capability_sets(container.config, bounding).get("effective", [])
+
+
+def _exec_ids(bundle: str) -> list[str]:
+    try:
+        return sorted(os.listdir(f"{bundle}/exec"))
+    except FileNotFoundError:
+        return []
+
+
+def _graph_data(host: Host, container: Container) -> dict[str, str]:
+    if container.config["rootfs"] or host.storage.driver != "overlay":
+        return {}
+    directory = host.storage.container_directory(container.id)
+    with host.database.read() as connection:
+        rows = connection.execute(
+            "SELECT diff_id FROM container_layers WHERE container_id = ? ORDER BY position DESC",
+            (container.id,),
+        ).fetchall()
+    return {
+        "LowerDir": ":".join(host.storage.layer_path(row[0]) for row in rows),
+        "MergedDir": f"{directory}/merged",
+        "UpperDir": f"{directory}/diff",
+        "WorkDir": f"{directory}/work",
+    }
+
+
+def _mount(host: Host, volume: Any) -> dict[str, Any]:
+    name = volume["name"]
+    options = [word for word in volume["options"] if word not in ("ro", "rw")]
+    propagation = [word for word in options if word.removeprefix("r") in
+                   ("shared", "slave", "private")]  # fmt: skip
+    found = {
+        "Type": "volume" if name else "bind",
+        "Source": volume["source"] or host.volume_paths({"volumes": [volume]})[name],  # type: ignore[typeddict-item]  # only volumes are read
+        "Destination": volume["destination"],
+        "Driver": "local" if name else "",
+        "Mode": "",
+        "Options": [word for word in options if word not in propagation],
+        "RW": "ro" not in volume["options"],
+        "Propagation": propagation[0] if propagation else "",
+    }
+    return {"Name": name, **found} if name else found
+
+
+def _config(host: Host, container: Container) -> dict[str, Any]:
+    config = container.config
+    return {
+        "Hostname": generate.hostname(config, container.id),
+        "Domainname": "",
+        "User": config["user"],
+        "AttachStdin": False,
+        "AttachStdout": False,
+        "AttachStderr": False,
+        "Tty": config["terminal"],
+        "OpenStdin": config["stdin"],
+        "StdinOnce": False,
+        "Env": _environment(host, container),
+        "Cmd": config["command"],
+        "Image": container.image_name,
+        "Volumes": None,
+        "WorkingDir": config["cwd"] or "/",
+        "Entrypoint": " ".join(config["entrypoint"]),
+        "OnBuild": None,
+        "Labels": config["labels"] or None,
+        "Annotations": {
+            "io.container.manager": "pyengine",
+            "org.opencontainers.image.stopSignal": str(config["stop_signal"]),
+        },
+        "StopSignal": config["stop_signal"],
+        "CreateCommand": config["create_command"],
+        "Umask": "0022",
+        "Timeout": 0,
+        "StopTimeout": config["stop_timeout_s"],
+    }
+
+
+def _environment(host: Host, container: Container) -> list[str]:
+    """What the running process was given, or what the container was created with."""
+    try:
+        with open(f"{host.bundle(container.id)}/config.json", encoding="utf-8") as file:
+            found: list[str] = json.load(file)["process"]["env"]
+            return found
+    except (FileNotFoundError, ValueError):
+        return container.config["env"]
+
+
+def _host_config(host: Host, config: ContainerConfig) -> dict[str, Any]:
+    limits = config["resources"]
+    memory = limits.get("memory_limit_bytes", 0)
+    paths = host.volume_paths(config)
+    security = [f"seccomp={config['seccomp']}"] if config["seccomp"] else []
+    if config["no_new_privileges"]:
+        security.append("no-new-privileges")
+    return {
+        "Binds": [
+            f"{volume['source'] or paths[volume['name']]}:{volume['destination']}"
+            f":{','.join(volume['options'])}"
+            for volume in config["volumes"]
+        ],
+        "CgroupManager": "systemd" if host.systemd else "cgroupfs",
+        "ContainerIDFile": config["cidfile"],
+        "LogConfig": {"Type": "k8s-file", "Config": None, "Path": "", "Tag": "", "Size": "0B"},
+        "NetworkMode": config["network"],
+        "PortBindings": {},
+        "RestartPolicy": {"Name": "", "MaximumRetryCount": 0},
+        "AutoRemove": config["auto_remove"],
+        "CapAdd": [f"CAP_{name.upper().removeprefix('CAP_')}" for name in config["cap_add"]],
+        "CapDrop": [f"CAP_{name.upper().removeprefix('CAP_')}" for name in config["cap_drop"]],
+        "IpcMode": "private",
+        "PidMode": "private",
+        "UTSMode": "private",
+        "UsernsMode": "",
+        "Privileged": config["privileged"],
+        "ReadonlyRootfs": config["read_only"],
+        "SecurityOpt": security,
+        "Tmpfs": {path: ",".join(options) for path, options in config["tmpfs"].items()},
+        "ShmSize": mounts.SHM_SIZE_BYTES,
+        "Runtime": "oci",
+        "Memory": memory,
+        "MemorySwap": 2 * memory,
+        "NanoCpus": limits.get("cpu_quota_us", 0) * 10_000,
+        "CpuPeriod": limits.get("cpu_period_us", 0),
+        "CpuQuota": limits.get("cpu_quota_us", 0),
+        "PidsLimit": limits.get("pids_limit", generate.PIDS_LIMIT),
+    }

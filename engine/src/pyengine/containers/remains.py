@@ -1,0 +1,93 @@
+"""Ends what a killed pyengine, monitor or runtime left of a container outside the database.
+
+A runtime that is killed half way knows nothing of what it made, so its processes are found by
+their command line and the container's by its cgroup.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+
+from pyengine import log
+from pyengine.specgen.generate import cgroups_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyengine.containers.host import Host
+
+CGROUP_ROOT = "/sys/fs/cgroup"
+END_TIMEOUT_MS = 5000
+
+
+def end_monitor(host: Host, id_: str) -> None:
+    """Kill the container's monitor and a runtime that it is just calling, and wait for their end.
+
+    Killed, the monitor writes no exit file for a start that never happened.
+    """
+    wanted = os.fsencode(id_)
+    bundle = os.fsencode(host.bundle(id_))
+    for pid in _pids():
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                words = file.read().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if pid == os.getpid() or wanted not in words:
+            continue
+        is_monitor = b"-c" in words and words[words.index(b"-c") + 1] == wanted
+        if is_monitor or (b"create" in words and bundle in words):
+            _kill(pid)
+
+
+def end_processes(id_: str) -> None:
+    """Kill every process in the container's cgroups and remove the cgroups."""
+    for directory in _cgroups(id_):
+        for parent, _, _ in os.walk(directory, topdown=False):
+            for pid in _members(parent):
+                _kill(pid)
+            try:
+                os.rmdir(parent)
+            except OSError as error:
+                log.warning(f"remove cgroup {parent}: {error.strerror}")
+
+
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+
+
+def _cgroups(id_: str) -> list[str]:
+    """The container's directory in each hierarchy, or in the one of cgroup v2."""
+    inside = cgroups_path(id_, systemd=False)
+    try:
+        names = os.listdir(CGROUP_ROOT)
+    except FileNotFoundError:
+        return []
+    candidates = [CGROUP_ROOT, *(f"{CGROUP_ROOT}/{name}" for name in names)]
+    return [f"{path}{inside}" for path in candidates if os.path.isdir(f"{path}{inside}")]
+
+
+def _members(directory: str) -> list[int]:
+    try:
+        with open(f"{directory}/cgroup.procs", encoding="ascii") as file:
+            return [int(line) for line in file]
+    except OSError:  # another process removed it meanwhile
+        return []
+
+
+def _kill(pid: int) -> None:
+    """Kill one process and wait for its end, by descriptor: the pid may be reused meanwhile."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        poller = select.poll()
+        poller.register(pidfd, select.POLLIN)
+        poller.poll(END_TIMEOUT_MS)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(pidfd)

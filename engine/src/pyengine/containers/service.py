@@ -1,0 +1,265 @@
+"""The calls that both faces make on containers."""
+
+from __future__ import annotations
+
+from pyengine.containers import ending, record, start
+from pyengine.containers.create import Source, create
+from pyengine.errors import ConflictError
+from pyengine.monitor import exits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pyengine.containers.exec import ExecOptions, Session
+    from pyengine.containers.host import Host
+    from pyengine.containers.logs import Line
+    from pyengine.containers.options import ContainerOptions
+    from pyengine.containers.start import Started
+    from pyengine.database.intents import Intent
+
+KILL = 9
+
+
+class Containers:
+    """Containers of one engine."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+
+    def create(self, options: ContainerOptions, source: Source) -> record.Container:
+        """Make a container without starting it."""
+        self._make_volumes(options)
+        container, _ = create(self.host, options, source)
+        return container
+
+    def run(
+        self, options: ContainerOptions, source: Source, *, stdin: bool, proxy_signals: bool
+    ) -> Started:
+        """Make a container and start it, attached unless ``options.detach``.
+
+        Raises:
+            PyengineError: it could not be made, or not be started; then it stays, as created,
+                unless it is to be removed automatically.
+        """
+        self._make_volumes(options)
+        container, intent = create(self.host, options, source, then=start.INTENT)
+        assert intent is not None
+        locks, name = self.host.database.locks, self.host.lock_name(container.id)
+        lock_fd = locks.acquire(name, wait=True)
+        assert lock_fd is not None
+        gone = False
+        try:
+            return start.launch(
+                self.host, container, intent, attach=not options.detach, stdin=stdin,
+                proxy_signals=proxy_signals,
+            )  # fmt: skip
+        except BaseException:
+            if options.auto_remove:
+                ending.remove_locked(self.host, container)
+                gone = True
+            raise
+        finally:
+            locks.release(name, lock_fd, remove=gone)
+
+    def start(self, name_or_id: str, *, attach: bool, stdin: bool, proxy_signals: bool) -> Started:
+        """Start a container that does not run."""
+        container = self.find(name_or_id)
+        ending.finish(self.host, container.id)
+        with self.host.database.locks.hold(self.host.lock_name(container.id)):
+            container = self.find(container.id)
+            intent = start.begin(self.host, container)
+            return start.launch(
+                self.host, container, intent, attach=attach, stdin=stdin,
+                proxy_signals=proxy_signals,
+            )  # fmt: skip
+
+    def attend(self, started: Started) -> int:
+        """Stay with an attached container to its end, and clean up; the answer is its exit code.
+
+        Raises:
+            monitor.attach.Detached: the user left; the container goes on.
+        """
+        attachment, container = started.attachment, started.container
+        assert attachment is not None
+        watch = self._watch(container)
+        try:
+            how = attachment.run(watch, lambda number: started.runtime.kill(container.id, number))
+        except BaseException:
+            attachment.close()
+            started.leave()
+            raise
+        finally:
+            watch.close()
+        attachment.close()
+        ending.finish(self.host, container.id, how)
+        started.leave()
+        return record.UNKNOWN_EXIT_CODE if how is None else how.code
+
+    def find(self, name_or_id: str) -> record.Container:
+        """A container by its name, id, or beginning of an id."""
+        return record.find(self.host, name_or_id)
+
+    def latest(self) -> record.Container:
+        """The container created last."""
+        return record.latest(self.host)
+
+    def every(self) -> list[record.Container]:
+        """All containers as they are now, oldest first; cleans up after killed monitors."""
+        ending.settle(self.host)
+        return record.every(self.host)
+
+    def wait(self, name_or_id: str) -> int:
+        """Wait until a container has ended; the answer is its exit code."""
+        container = self.find(name_or_id)
+        if not container.running:
+            return container.exit_code or 0
+        ended, how = self._wait(container, None)
+        assert ended
+        if how is not None:
+            return how.code
+        kept = record.by_id(self.host, container.id)
+        code = kept.exit_code if kept else ending.recent_exit_code(self.host, container.id)
+        return record.UNKNOWN_EXIT_CODE if code is None else code
+
+    def stop(self, name_or_id: str, timeout_s: int | None) -> record.Container:
+        """Ask a container to end, make it after ``timeout_s``, and clean up.
+
+        One that does not run is no error. The lock is not held while waiting.
+        """
+        container = self.find(name_or_id)
+        if container.running:
+            self._stop(container, timeout_s)
+        ending.finish(self.host, container.id)
+        return container
+
+    def logs(
+        self, name_or_id: str, write: Callable[[Line], object], *, tail: int | None, follow: bool
+    ) -> None:
+        """Pass what a container wrote to ``write``, line by line.
+
+        Args:
+            name_or_id: of the container.
+            write: called with each line.
+            tail: only the last so many lines of what there is.
+            follow: go on until the container has ended.
+        """
+        from pyengine.containers import logs
+
+        container = self.find(name_or_id)
+        path = self.host.log_path(container.id)
+        if not (follow and container.running):
+            for line in logs.read(path, tail):
+                write(line)
+            return
+        watch = self._watch(container)
+        try:
+            logs.follow(path, tail, watch, write)
+        finally:
+            watch.close()
+
+    def kill(self, name_or_id: str, signal_number: int) -> record.Container:
+        """Send a signal.
+
+        Raises:
+            ConflictError: the container does not run.
+        """
+        container = self.find(name_or_id)
+        if not container.running:
+            raise ConflictError(
+                f"can only kill running containers. {container.id} is in state"
+                f" {container.status}: container state improper"
+            )
+        self.host.runtime(container.config["runtime"]).kill(container.id, signal_number)
+        return container
+
+    def remove(self, name_or_id: str, *, force: bool, timeout_s: int | None = None) -> str:
+        """Remove a container; the answer is its id.
+
+        Args:
+            name_or_id: of the container.
+            force: stop it first if it runs.
+            timeout_s: how long ``force`` waits before it kills; the container's own by default.
+
+        Raises:
+            ConflictError: it runs, and ``force`` is false.
+        """
+        container = self.find(name_or_id)
+        id_ = container.id
+        if container.running and force:
+            self._stop(container, timeout_s)
+        lock_fd = self.host.database.locks.acquire(self.host.lock_name(id_), wait=True)
+        assert lock_fd is not None
+        gone = False
+        try:
+            current = record.by_id(self.host, id_)
+            if current is None:  # removed itself (--rm) meanwhile
+                gone = True
+                return id_
+            record.observe(self.host, current)
+            if current.running:
+                raise ConflictError(
+                    f"cannot remove container {id_} as it is running - running or paused"
+                    " containers cannot be removed without force: container state improper"
+                )
+            ending.remove_locked(self.host, current)
+            gone = True
+        finally:
+            self.host.database.locks.release(self.host.lock_name(id_), lock_fd, remove=gone)
+        return id_
+
+    def exec_session(self, name_or_id: str, options: ExecOptions) -> Session:
+        """Prepare another process in a running container; the session starts it."""
+        from pyengine.containers.exec import Session
+
+        return Session(self.host, self.find(name_or_id), options)
+
+    def inspect(self, container: record.Container, times: tuple[str, str, str]) -> dict[str, Any]:
+        """Everything about a container, under podman's names; ``times`` are to be printed."""
+        from pyengine.containers.inspect import inspect
+
+        return inspect(self.host, container, times)
+
+    def clean_up(self, id_: str) -> None:
+        """What a monitor's exit command does."""
+        ending.finish(self.host, id_)
+
+    def recover(self, intent: Intent) -> None:
+        """Take back or complete what a killed pyengine began."""
+        ending.recover(self.host, intent)
+
+    def _stop(self, container: record.Container, timeout_s: int | None) -> None:
+        config = container.config
+        runtime = self.host.runtime(config["runtime"])
+        limit_s = config["stop_timeout_s"] if timeout_s is None else timeout_s
+        ended = False
+        if limit_s > 0 and runtime.kill(container.id, config["stop_signal"]):
+            ended, _ = self._wait(container, float(limit_s))
+        if not ended:
+            runtime.kill(container.id, KILL)
+            self._wait(container, None)
+
+    def _wait(
+        self, container: record.Container, timeout_s: float | None
+    ) -> tuple[bool, exits.Exit | None]:
+        watch = self._watch(container)
+        try:
+            return watch.wait(timeout_s)
+        finally:
+            watch.close()
+
+    def _watch(self, container: record.Container) -> exits.Watch:
+        return exits.Watch(
+            self.host.exit_path(container.id), self.host.bundle(container.id), container.pid or 0,
+            container.monitor_pid or 0,
+        )  # fmt: skip
+
+    def _make_volumes(self, options: ContainerOptions) -> None:
+        if not options.volumes:
+            return
+        from pyengine.specgen.options import volume
+        from pyengine.volumes import directories
+
+        names = [volume(text)["name"] for text in options.volumes]
+        directories.ensure(self.host.database, self.host.root, [name for name in names if name])

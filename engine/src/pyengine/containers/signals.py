@@ -1,0 +1,34 @@
+"""Signals by name or number (signal(7))."""
+
+from __future__ import annotations
+
+import signal
+
+from pyengine.errors import ConfigError
+
+HIGHEST = 64
+
+
+def number(text: str) -> int:
+    """``TERM``, ``SIGTERM``, ``sigterm``, ``15``, ``RTMIN+3``.
+
+    Raises:
+        ConfigError: there is no such signal.
+    """
+    if text.isdecimal():
+        value = int(text)
+        if 1 <= value <= HIGHEST:
+            return value
+        raise ConfigError(f"invalid signal: {text}")
+    name = text.upper().removeprefix("SIG")
+    base, sign, offset = name.partition("+")
+    if not sign:
+        base, sign, offset = name.partition("-")
+    if sign and base in ("RTMIN", "RTMAX") and offset.isdecimal():
+        value = getattr(signal, f"SIG{base}") + int(f"{sign}{offset}")
+        if signal.SIGRTMIN <= value <= signal.SIGRTMAX:
+            return int(value)
+    found = getattr(signal, f"SIG{name}", None)
+    if isinstance(found, signal.Signals) and not sign:
+        return int(found)
+    raise ConfigError(f"invalid signal: {text}")

@@ -1,0 +1,232 @@
+"""Starts a created or exited container, attached or not, and takes a failed start back.
+
+The order is what makes a start quick and safe: the monitor is spawned first and waits, while the
+root file system is mounted and config.json written; a client attaches before the container's
+program is let go, so that no output is lost. An intent row covers everything up to the moment
+when the row says ``running``; from then on the monitor, its exit file and its exit command do.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+
+from pyengine import log
+from pyengine.containers import record, remains
+from pyengine.containers.host import make_directory, start_time
+from pyengine.errors import ConflictError, PyengineError
+from pyengine.monitor import start as monitor
+from pyengine.specgen import generate
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyengine.containers.host import Host
+    from pyengine.database.intents import Intent
+    from pyengine.monitor.attach import Attachment
+    from pyengine.ocirun.call import Runtime
+
+INTENT = "container-start"
+ATTENDED = "attended"  # the lock file of a foreground pyengine, in the bundle
+
+
+class Started:
+    """A container that runs, and how this process is connected to it."""
+
+    __slots__ = ("_attended_fd", "attachment", "container", "runtime")
+
+    def __init__(
+        self,
+        container: record.Container,
+        runtime: Runtime,
+        attachment: Attachment | None,
+        attended_fd: int,
+    ) -> None:
+        self.container, self.runtime, self.attachment = container, runtime, attachment
+        self._attended_fd = attended_fd
+
+    def leave(self) -> None:
+        """Let the exit command know that nobody attends the container any more."""
+        if self._attended_fd >= 0:
+            os.close(self._attended_fd)
+            self._attended_fd = -1
+
+
+def begin(host: Host, container: record.Container) -> Intent:
+    """Write the intent; the caller holds the container's lock.
+
+    Raises:
+        ConflictError: it cannot be started in the state it is in.
+    """
+    if container.running:
+        raise ConflictError(
+            f"container {container.id} is already running: container state improper"
+        )
+    if container.status == "removing":
+        raise ConflictError(f"container {container.id} is being removed: container state improper")
+    return host.database.intents.begin(INTENT, container.id, {})
+
+
+def launch(
+    host: Host,
+    container: record.Container,
+    intent: Intent,
+    *,
+    attach: bool,
+    stdin: bool = False,
+    proxy_signals: bool = True,
+) -> Started:
+    """Start it under the caller's lock and intent.
+
+    Raises:
+        PyengineError: some step failed; everything was taken back and the intent is finished.
+    """
+    start = _Start(host, container)
+    try:
+        return start.run(intent, attach=attach, stdin=stdin, proxy_signals=proxy_signals)
+    except BaseException as error:
+        reason = str(error) if isinstance(error, PyengineError) else type(error).__name__
+        try:
+            start.undo()
+            take_back(host, container, reason, intent)
+        except (PyengineError, OSError) as second:
+            log.warning(f"take back the start of {container.id[:12]}: {second}")
+        raise
+
+
+class _Start:
+    """One start and what it has made so far."""
+
+    def __init__(self, host: Host, container: record.Container) -> None:
+        self.host, self.container = host, container
+        self.bundle = host.bundle(container.id)
+        self.monitor: monitor.Monitor | None = None
+        self.attachment: Attachment | None = None
+        self.attended_fd = -1
+        self.layers: list[str] | None = None
+
+    def run(self, intent: Intent, *, attach: bool, stdin: bool, proxy_signals: bool) -> Started:
+        host, container, config = self.host, self.container, self.container.config
+        runtime = host.runtime(config["runtime"])
+        monitor_path = host.monitor_path(config["conmon"])
+        files = self._make_directories()
+        call = monitor.Call(monitor_path, container.id, runtime, files)
+        call.stdio(stdin=config["stdin"], terminal=config["terminal"])
+        if host.systemd:
+            call.systemd_cgroup()
+        call.exit_command(self._exit_command(attended=attach))
+        self.monitor = call.spawn()
+        rootfs = config["rootfs"] or self._mount()
+        place = generate.Place(
+            container.id, container.name, self.bundle, rootfs,
+            systemd=host.systemd, volume_paths=host.volume_paths(config),
+        )  # fmt: skip
+        generate.write(config, place)
+        self.monitor.go()
+        pid = self.monitor.wait_for_pid()
+        monitor_pid = _read_pid(files.monitor_pid)
+        if attach:
+            self._attach(stdin=stdin, proxy_signals=proxy_signals)
+        runtime.start(container.id)
+        with host.database.write() as connection:
+            record.update(
+                connection, container, status="running", boot_id=host.boot_id, pid=pid,
+                pid_start=start_time(pid) or 0, monitor_pid=monitor_pid, started_at=time.time(),
+                finished_at=None, exit_code=None, oom_killed=0, error="",
+            )  # fmt: skip
+            intent.finish(connection)
+        self.monitor.close()
+        return Started(container, runtime, self.attachment, self.attended_fd)
+
+    def _make_directories(self) -> monitor.Files:
+        host, id_ = self.host, self.container.id
+        clear_run_files(host, id_)
+        log_path = host.log_path(id_)
+        for directory in (self.bundle, host.exit_dir, os.path.dirname(log_path)):
+            make_directory(directory)
+        return monitor.Files(self.bundle, host.exit_dir, f"k8s-file:{log_path}")
+
+    def _mount(self) -> str:
+        """The root file system, made when the container starts for the first time."""
+        storage, container = self.host.storage, self.container
+        if container.started_at is None:
+            storage.create_container(container.id, self._layers())
+        volatile = container.config["auto_remove"]
+        return storage.mount(container.id, self._layers(), volatile=volatile)
+
+    def _layers(self) -> list[str]:
+        if self.layers is None:
+            with self.host.database.read() as connection:
+                rows = connection.execute(
+                    "SELECT diff_id FROM container_layers WHERE container_id = ? ORDER BY position",
+                    (self.container.id,),
+                ).fetchall()
+            self.layers = [row[0] for row in rows]
+        return self.layers
+
+    def _exit_command(self, *, attended: bool) -> list[str]:
+        full = [*self.host.self_command, "container", "cleanup", self.container.id]
+        if not attended:
+            return full
+        import fcntl
+
+        path = f"{self.bundle}/{ATTENDED}"
+        self.attended_fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self.attended_fd, fcntl.LOCK_EX)
+        script = f"{os.path.dirname(monitor.__file__)}/attended.py"
+        return [sys.executable, "-I", "-S", script, path, *full]
+
+    def _attach(self, *, stdin: bool, proxy_signals: bool) -> None:
+        from pyengine.monitor.attach import Attachment
+
+        config = self.container.config
+        self.attachment = Attachment(
+            self.bundle, stdin=stdin and config["stdin"], terminal=config["terminal"]
+        )
+        self.attachment.prepare(proxy_signals=proxy_signals)
+
+    def undo(self) -> None:
+        """End what this process still holds."""
+        if self.attachment is not None:
+            self.attachment.close()
+        if self.monitor is not None:
+            self.monitor.abandon()
+        if self.attended_fd >= 0:
+            os.close(self.attended_fd)
+
+
+def take_back(host: Host, container: record.Container, reason: str, intent: Intent | None) -> None:
+    """Leave nothing of a start that failed, or whose pyengine was killed; can be repeated."""
+    remains.end_monitor(host, container.id)
+    try:
+        host.runtime(container.config["runtime"]).delete(container.id)
+    except PyengineError as error:
+        log.debug(f"delete {container.id[:12]} after a failed start: {error}")
+    remains.end_processes(container.id)
+    if container.started_at is None:
+        host.storage.remove(container.id)  # perhaps half made; the next start makes it anew
+    else:
+        host.storage.unmount(container.id)
+    clear_run_files(host, container.id)
+    with host.database.write() as connection:
+        record.update(connection, container, error=reason, pid=None, monitor_pid=None)
+        if intent is not None:
+            intent.finish(connection)
+
+
+def clear_run_files(host: Host, id_: str) -> None:
+    """Remove the run directory and the exit file."""
+    shutil.rmtree(host.bundle(id_), ignore_errors=True)
+    try:
+        os.unlink(host.exit_path(id_))
+    except FileNotFoundError:
+        pass
+
+
+def _read_pid(path: str) -> int | None:
+    try:
+        with open(path, encoding="ascii") as file:
+            return int(file.read())
+    except (FileNotFoundError, ValueError):
+        return None

@@ -1,0 +1,169 @@
+"""Calls an OCI runtime by path, and turns its refusal into one of pyengine's errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any
+
+from pyengine.errors import (
+    CommandNotExecutableError,
+    CommandNotFoundError,
+    RuntimeCallError,
+)
+
+# What crun, runc and pyrun write when the container's command cannot be executed; podman looks
+# for the same words, and users know the sentences that it appends.
+NOT_EXECUTABLE = re.compile(
+    r"permission denied|operation not permitted|exec format error|is a directory", re.IGNORECASE
+)
+NOT_FOUND = re.compile(
+    r"executable file .*not found|no such file or directory|open executable", re.IGNORECASE
+)
+ALREADY_GONE = re.compile(
+    r"does not exist|not running|process already finished|no such process|not found"
+    r"|container .* is stopped|status is stopped",
+    re.IGNORECASE,
+)
+MAX_OUTPUT_BYTES = 1 << 20
+DEFAULT_SIGNALS = (13, 25)  # SIGPIPE and SIGXFSZ, which Python ignores and children would inherit
+
+
+class Runtime:
+    """One OCI runtime with its global options."""
+
+    __slots__ = ("flags", "name", "path")
+
+    def __init__(self, path: str, flags: list[str]) -> None:
+        self.path, self.flags = path, flags
+        self.name = os.path.basename(path)
+
+    def start(self, id_: str) -> None:
+        """Let the created process execute the user's program."""
+        self.call("start", id_)
+
+    def kill(self, id_: str, signal_number: int, *, everyone: bool = False) -> bool:
+        """Send a signal to init or to every process; false when there is none any more."""
+        options = ["--all"] if everyone else []
+        try:
+            self.call("kill", *options, id_, str(signal_number))
+        except RuntimeCallError as error:
+            if ALREADY_GONE.search(str(error)):
+                return False
+            raise
+        return True
+
+    def delete(self, id_: str) -> None:
+        """Remove what the runtime keeps of a container; one that it does not know is no error."""
+        try:
+            self.call("delete", "--force", id_)
+        except RuntimeCallError as error:
+            if not ALREADY_GONE.search(str(error)):
+                raise
+
+    def state(self, id_: str) -> dict[str, Any] | None:
+        """The runtime's view (runtime-spec, "State"), or nothing where it knows no such id."""
+        try:
+            output = self.call("state", id_)
+        except RuntimeCallError as error:
+            if ALREADY_GONE.search(str(error)) or "no such file" in str(error).lower():
+                return None
+            raise
+        try:
+            found = json.loads(output)
+        except ValueError as error:
+            raise RuntimeCallError(f"{self.name}: state {id_}: not JSON: {error}") from error
+        return found if isinstance(found, dict) else None
+
+    def version(self) -> str:
+        """The first line that ``--version`` prints."""
+        status, output, _ = run([self.path, "--version"])
+        return output.decode("utf-8", "replace").strip() if status == 0 else ""
+
+    def call(self, *arguments: str) -> bytes:
+        """Run one command and wait for it; the answer is what it printed.
+
+        Raises:
+            RuntimeCallError: it failed, or a subclass where the container's command is at fault.
+        """
+        status, output, complaint = run([self.path, *self.flags, *arguments])
+        if status != 0:
+            text = complaint.decode("utf-8", "replace") or f"exit status {status}"
+            raise error_of(self.name, text)
+        return output
+
+
+def error_of(name: str, text: str) -> RuntimeCallError:
+    """The error that a runtime's words stand for, in podman's form."""
+    message = _last_message(text)
+    if NOT_FOUND.search(message):
+        return CommandNotFoundError(
+            f"{name}: {message}: OCI runtime attempted to invoke a command that was not found"
+        )
+    if NOT_EXECUTABLE.search(message):
+        return CommandNotExecutableError(f"{name}: {message}: OCI permission denied")
+    return RuntimeCallError(f"{name}: {message}: OCI runtime error")
+
+
+def _last_message(text: str) -> str:
+    """The last JSON log record's ``msg`` at error level, or the text as it is."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    for line in reversed(lines):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and record.get("level", "error") in ("error", "fatal"):
+            return str(record.get("msg", "")).strip()
+    plain = [re.sub(r'^time="[^"]*" level=\w+ msg=', "", line) for line in lines]
+    return plain[-1].strip().strip('"') if plain else "no message"
+
+
+def run(argv: list[str]) -> tuple[int, bytes, bytes]:
+    """Execute a program with no input; its status (128+N for signal N), output and complaints.
+
+    posix_spawn instead of subprocess, whose import costs more than the call.
+    """
+    out_read, out_write = os.pipe2(os.O_CLOEXEC)
+    err_read, err_write = os.pipe2(os.O_CLOEXEC)
+    try:
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, out_write, 1),
+            (os.POSIX_SPAWN_DUP2, err_write, 2),
+        ]
+        try:
+            pid = os.posix_spawn(
+                argv[0], argv, os.environ, file_actions=actions, setsigdef=DEFAULT_SIGNALS
+            )
+        except OSError as error:
+            raise RuntimeCallError(f"execute {argv[0]}: {error.strerror}") from error
+        finally:
+            os.close(out_write)
+            os.close(err_write)
+        texts = _drain({out_read: bytearray(), err_read: bytearray()})
+    finally:
+        os.close(out_read)
+        os.close(err_read)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return (status if status >= 0 else 128 - status), bytes(texts[out_read]), bytes(texts[err_read])
+
+
+def _drain(texts: dict[int, bytearray]) -> dict[int, bytearray]:
+    """Read both pipes to their end; what is past the limit is thrown away."""
+    import select
+
+    poller = select.poll()
+    for fd in texts:
+        poller.register(fd, select.POLLIN)
+    open_fds = len(texts)
+    while open_fds:
+        for fd, _ in poller.poll():
+            data = os.read(fd, 65536)
+            if not data:
+                poller.unregister(fd)
+                open_fds -= 1
+            elif len(texts[fd]) < MAX_OUTPUT_BYTES:
+                texts[fd] += data
+    return texts

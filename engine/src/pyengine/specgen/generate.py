@@ -1,0 +1,164 @@
+"""config.json (runtime-spec 1.0.2 and later) from a container's saved configuration."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from typing import Any
+
+from pyengine.errors import ConfigError
+from pyengine.specgen import files, mounts, process, seccomp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyengine.specgen.types import ContainerConfig, Resources
+
+OCI_VERSION = "1.0.2"
+CGROUP_PARENT = "/libpod_parent"  # podman's, which monitoring tools look for
+PIDS_LIMIT = 2048
+
+MASKED_PATHS = [
+    "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
+    "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/fs/selinux",
+    "/sys/dev/block", "/sys/devices/virtual/powercap",
+]  # fmt: skip
+READONLY_PATHS = [
+    "/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
+]  # fmt: skip
+
+
+class Place:
+    """Where one start of a container happens."""
+
+    __slots__ = ("bundle", "id", "name", "rootfs", "systemd", "volume_paths")
+
+    def __init__(
+        self, id_: str, name: str, bundle: str, rootfs: str, *, systemd: bool,
+        volume_paths: dict[str, str],
+    ) -> None:  # fmt: skip
+        """``volume_paths`` holds the directory of each named volume."""
+        self.id, self.name, self.bundle, self.rootfs = id_, name, bundle, rootfs
+        self.systemd, self.volume_paths = systemd, volume_paths
+
+
+def write(config: ContainerConfig, place: Place) -> dict[str, Any]:
+    """Write config.json and the files it mounts into the bundle; the answer is its content.
+
+    Raises:
+        ConfigError: the configuration asks for what the image or this host does not have.
+    """
+    spec = build(config, place)
+    path = f"{place.bundle}/config.json"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(json.dumps(spec))
+    return spec
+
+
+def build(config: ContainerConfig, place: Place) -> dict[str, Any]:
+    """The content of config.json; writes the container's files beside it."""
+    name = hostname(config, place.id)
+    try:
+        root_fd = os.open(place.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConfigError(f"rootfs {place.rootfs}: {error.strerror}") from error
+    try:
+        proc = process.build(config, root_fd, name)
+    finally:
+        os.close(root_fd)
+    for volume in config["volumes"]:
+        if volume["source"] and not os.path.exists(volume["source"]):
+            raise ConfigError(f"statfs {volume['source']}: no such file or directory")
+    inside = files.write(place.bundle, config, name, place.name)
+    root: dict[str, Any] = {"path": place.rootfs}
+    if config["read_only"]:
+        root["readonly"] = True
+    return {
+        "ociVersion": OCI_VERSION,
+        "process": proc,
+        "root": root,
+        "hostname": name,
+        "mounts": mounts.build(config, inside, place.volume_paths),
+        "annotations": {
+            "io.container.manager": "pyengine",
+            "org.opencontainers.image.stopSignal": str(config["stop_signal"]),
+        },
+        "linux": _linux(config, place, proc["capabilities"]["bounding"]),
+    }
+
+
+def hostname(config: ContainerConfig, id_: str) -> str:
+    """The name given, the host's in its network, or the beginning of the id."""
+    if config["hostname_given"]:
+        return config["hostname_given"]
+    return os.uname().nodename if config["network"] == "host" else id_[:12]
+
+
+def cgroups_path(id_: str, *, systemd: bool) -> str:
+    """``linux.cgroupsPath`` in the form the cgroup manager expects."""
+    return f"machine.slice:libpod:{id_}" if systemd else f"{CGROUP_PARENT}/libpod-{id_}"
+
+
+def _linux(config: ContainerConfig, place: Place, bounding: list[str]) -> dict[str, Any]:
+    namespaces = ["pid", "ipc", "uts", "mount"]
+    if config["network"] == "none":
+        namespaces.append("network")
+    if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):  # podman: private on cgroup v2 only
+        namespaces.append("cgroup")
+    linux: dict[str, Any] = {
+        "namespaces": [{"type": kind} for kind in namespaces],
+        "cgroupsPath": cgroups_path(place.id, systemd=place.systemd),
+        "resources": _resources(config["resources"], privileged=config["privileged"]),
+    }
+    if config["privileged"]:
+        linux["devices"] = _host_devices()
+    else:
+        linux["maskedPaths"] = MASKED_PATHS
+        linux["readonlyPaths"] = READONLY_PATHS
+    choice = config["seccomp"] or ("unconfined" if config["privileged"] else "")
+    if not choice:
+        linux["seccomp"] = seccomp.default(bounding)
+    elif choice != "unconfined":
+        linux["seccomp"] = seccomp.from_file(choice, bounding)
+    return linux
+
+
+def _resources(limits: Resources, *, privileged: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"devices": [{"allow": privileged, "access": "rwm"}]}
+    pids = limits.get("pids_limit", PIDS_LIMIT)
+    if pids:
+        found["pids"] = {"limit": pids}
+    memory = limits.get("memory_limit_bytes")
+    if memory:
+        found["memory"] = {"limit": memory, "swap": 2 * memory}  # as podman without --memory-swap
+    if "cpu_quota_us" in limits:
+        found["cpu"] = {"quota": limits["cpu_quota_us"], "period": limits["cpu_period_us"]}
+    return found
+
+
+def _host_devices() -> list[dict[str, Any]]:
+    """Every device node of the host's /dev, for ``--privileged``."""
+    found = []
+    for directory, folders, names in os.walk("/dev"):
+        if directory == "/dev":
+            folders[:] = [name for name in folders if name not in ("pts", "shm", "mqueue", "fd")]
+            names = [name for name in names if name not in ("console", "ptmx", "tty")]
+        for name in names:
+            path = f"{directory}/{name}"
+            try:
+                status = os.lstat(path)
+            except FileNotFoundError:  # unplugged meanwhile
+                continue
+            if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
+                found.append(
+                    {
+                        "path": path,
+                        "type": "c" if stat.S_ISCHR(status.st_mode) else "b",
+                        "major": os.major(status.st_rdev),
+                        "minor": os.minor(status.st_rdev),
+                        "fileMode": stat.S_IMODE(status.st_mode),
+                        "uid": status.st_uid,
+                        "gid": status.st_gid,
+                    }
+                )
+    return found

@@ -1,0 +1,149 @@
+"""config.json's ``process``: what runs, as whom, where and with which limits."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from typing import Any
+
+from pyengine import syscalls
+from pyengine.errors import ConfigError
+from pyengine.specgen import capabilities, users
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyengine.specgen.types import ContainerConfig
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+UMASK = 0o022
+LIMIT = 1048576  # podman's default for nofile and nproc
+
+
+def build(config: ContainerConfig, root_fd: int, hostname: str) -> dict[str, Any]:
+    """The whole ``process`` object for a container whose root is open as ``root_fd``."""
+    user = users.look_up(root_fd, config["user"])
+    cwd = config["cwd"] or "/"
+    if config["cwd_given"]:
+        _check_cwd(root_fd, cwd)
+    bounding = capabilities.allowed(
+        config["cap_add"], config["cap_drop"], privileged=config["privileged"]
+    )
+    process: dict[str, Any] = {
+        "user": user_object(user),
+        "args": [*config["entrypoint"], *config["command"]],
+        "env": environment(config["env"], user.home, hostname),
+        "cwd": cwd,
+        "capabilities": capability_sets(config, bounding),
+        "rlimits": rlimits(),
+    }
+    if config["terminal"]:
+        process["terminal"] = True
+    if config["no_new_privileges"]:
+        process["noNewPrivileges"] = True
+    return process
+
+
+def user_object(user: users.User) -> dict[str, Any]:
+    """config.json's ``process.user``."""
+    found: dict[str, Any] = {"uid": user.uid, "gid": user.gid, "umask": UMASK}
+    if user.additional_gids:
+        found["additionalGids"] = user.additional_gids
+    return found
+
+
+def environment(env: list[str], home: str, hostname: str) -> list[str]:
+    """Podman's defaults, then the image's and the user's; a later entry replaces an earlier one."""
+    entries = {"PATH": DEFAULT_PATH, "TERM": "xterm", "container": "podman"}
+    entries.update(entry.partition("=")[::2] for entry in env)
+    entries.setdefault("HOME", home)
+    entries.setdefault("HOSTNAME", hostname)
+    return [f"{name}={value}" for name, value in entries.items()]
+
+
+def capability_sets(config: ContainerConfig, bounding: list[str]) -> dict[str, list[str]]:
+    """Root holds the bounding set; another user only what ``--cap-add`` names (as podman)."""
+    if users.is_root(config["user"]):
+        return {"bounding": bounding, "effective": bounding, "permitted": bounding}
+    held = capabilities.added_only(config["cap_add"], bounding)
+    if not held:
+        return {"bounding": bounding}
+    return {
+        "bounding": bounding,
+        "effective": held,
+        "inheritable": held,
+        "permitted": held,
+        "ambient": held,
+    }
+
+
+def rlimits() -> list[dict[str, Any]]:
+    """Podman's limits, or what this process may set: only CAP_SYS_RESOURCE raises a hard limit."""
+    may_raise = "SYS_RESOURCE" in capabilities.bounding_set()
+    found = []
+    for name in ("NOFILE", "NPROC"):
+        hard = resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[1]
+        value = LIMIT if may_raise or hard == resource.RLIM_INFINITY else min(LIMIT, hard)
+        found.append({"type": f"RLIMIT_{name}", "hard": value, "soft": value})
+    return found
+
+
+def _check_cwd(root_fd: int, cwd: str) -> None:
+    """A directory asked for by ``--workdir`` must exist; an image's own is made by the runtime."""
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    try:
+        os.close(
+            syscalls.openat2(
+                root_fd, cwd.lstrip("/") or ".", flags, resolve=syscalls.RESOLVE_CONFINED
+            )
+        )
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            raise ConfigError(f'workdir "{cwd}" does not exist in the container') from error
+        raise ConfigError(f'workdir "{cwd}": {error.strerror}') from error
+
+
+def arguments(
+    image: dict[str, Any], entrypoint: str | None, command: list[str]
+) -> tuple[list[str], list[str]]:
+    """Entry point and command, by docker's rules.
+
+    Args:
+        image: the ``config`` object of the image; either may be missing or null in it.
+        entrypoint: ``--entrypoint``: a JSON list, one word, or empty to clear the image's.
+        command: what follows the image's name.
+
+    Raises:
+        ConfigError: there is nothing to run.
+    """
+    if entrypoint is None:
+        entry = _words(image.get("Entrypoint"))
+        chosen = command or _words(image.get("Cmd"))
+    else:
+        entry = _entrypoint(entrypoint)
+        chosen = command
+    if not entry and not chosen:
+        raise ConfigError("no command or entrypoint provided, and no CMD or ENTRYPOINT from image")
+    return entry, chosen
+
+
+def _words(value: object) -> list[str]:
+    """An image's Entrypoint or Cmd; a plain string (an old image's shell form) goes to a shell."""
+    if isinstance(value, str):
+        return ["/bin/sh", "-c", value] if value else []
+    return [str(word) for word in value] if isinstance(value, list) else []
+
+
+def _entrypoint(text: str) -> list[str]:
+    if not text:
+        return []
+    if text.startswith("["):
+        import json
+
+        try:
+            words = json.loads(text)
+        except ValueError:
+            return [text]
+        if isinstance(words, list) and all(isinstance(word, str) for word in words):
+            return words
+    return [text]

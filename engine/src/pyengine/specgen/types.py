@@ -1,0 +1,62 @@
+"""The shape of a container's saved configuration, for the type checker and the reader only.
+
+It is what the database keeps of a container: the image's configuration and the user's options
+already merged, so that a later ``start`` needs neither. config.json is made from it at each start.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class Volume(TypedDict):
+    """A bind mount, or a named volume whose directory is filled in when the container starts."""
+
+    source: str  # an absolute path, or empty for a named volume
+    name: str  # the volume's name, or empty
+    destination: str
+    options: list[str]
+
+
+class Resources(TypedDict, total=False):
+    """Limits as the user gave them."""
+
+    memory_limit_bytes: int
+    cpu_quota_us: int
+    cpu_period_us: int
+    pids_limit: int  # 0 is unlimited
+
+
+class ContainerConfig(TypedDict):
+    """Everything about a container but its id, its name and its state."""
+
+    image: str  # the name the user gave, empty with --rootfs
+    image_id: str
+    rootfs: str  # a directory of the host instead of an image
+    entrypoint: list[str]
+    command: list[str]
+    env: list[str]
+    hostname_given: str
+    cwd: str  # empty: "/"
+    cwd_given: bool  # by -w: it must exist then
+    user: str
+    terminal: bool
+    stdin: bool
+    network: str  # none or host
+    read_only: bool
+    privileged: bool
+    cap_add: list[str]
+    cap_drop: list[str]
+    no_new_privileges: bool
+    seccomp: str  # "", "unconfined" or the path of a profile
+    resources: Resources
+    tmpfs: dict[str, list[str]]
+    volumes: list[Volume]
+    labels: dict[str, str]
+    stop_signal: int
+    stop_timeout_s: int
+    auto_remove: bool
+    runtime: str  # as given: a name or a path; empty is the default
+    conmon: str
+    cidfile: str
+    create_command: list[str]
