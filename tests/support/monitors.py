@@ -32,7 +32,7 @@ def wait_for(condition: Callable[[], Any], what: str) -> Any:
 def read_if_there(path: Path) -> str | None:
     try:
         return path.read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
 
 
@@ -55,6 +55,12 @@ def make_bundle(directory: Path, arguments: list[str], *, terminal: bool = False
     return directory
 
 
+def is_running(pid: int | str) -> bool:
+    """Whether the process lives; a zombie that some init has yet to reap does not."""
+    text = read_if_there(Path(f"/proc/{pid}/stat"))
+    return text is not None and text.rpartition(")")[2].split()[0] != "Z"
+
+
 class Container:
     """One container under a monitor; every path is below ``directory``."""
 
@@ -72,8 +78,7 @@ class Container:
         self.runtime_root = directory / "runtime"
         for path in (directory / "exits", self.persist_dir):
             path.mkdir()
-        self.sync_lines: list[dict[str, Any]] = []
-        self.sync: socket.socket | int = -1
+        self.clients: list[socket.socket] = []
 
     def command(self, *more: str) -> list[str]:
         return [
@@ -140,7 +145,7 @@ class Container:
 
     def wait_for_monitor(self) -> None:
         pid = self.monitor_pid
-        wait_for(lambda: not os.path.exists(f"/proc/{pid}"), "the monitor's end")
+        wait_for(lambda: not is_running(pid), "the monitor's end")
 
     def run(self, *more: str) -> str:
         """Create, start and wait; the exit file's content."""
@@ -157,9 +162,14 @@ class Container:
                 for line in lines]  # fmt: skip
 
     def attach(self) -> socket.socket:
+        return self.attach_at(self.bundle)
+
+    def attach_at(self, directory: Path) -> socket.socket:
+        """A client of the attach socket in ``directory``; closed with the container."""
         client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.clients.append(client)
         client.settimeout(PATIENCE_S)
-        directory_fd = os.open(self.bundle, os.O_PATH)
+        directory_fd = os.open(directory, os.O_PATH)
         try:
             client.connect(f"/proc/self/fd/{directory_fd}/attach")
         finally:
@@ -168,14 +178,15 @@ class Container:
 
     def destroy(self) -> None:
         """Kill and delete the container, and end its monitor, in whatever state they are."""
+        for client in self.clients:
+            client.close()
         self.run_runtime("delete", "--force", self.id)
         text = read_if_there(self.monitor_pid_file)
-        if text and os.path.exists(f"/proc/{text}"):
-            deadline = time.monotonic() + 5
-            while os.path.exists(f"/proc/{text}") and time.monotonic() < deadline:
-                time.sleep(0.01)
-            if os.path.exists(f"/proc/{text}"):
-                os.kill(int(text), signal.SIGKILL)
+        deadline = time.monotonic() + 5
+        while text and is_running(text) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        if text and is_running(text):
+            os.kill(int(text), signal.SIGKILL)
 
 
 @contextmanager
@@ -199,3 +210,35 @@ def receive_all(client: socket.socket) -> dict[int, bytes]:
     while packet := client.recv(16384):
         streams[packet[0]] = streams.get(packet[0], b"") + packet[1:]
     return streams
+
+
+class ExecSession:
+    """One process added to a running container, monitored by its own monitor."""
+
+    def __init__(self, made: Container, arguments: list[str], *, terminal: bool = False) -> None:
+        self.container = made
+        self.directory = made.directory / f"exec-{uuid.uuid4().hex[:8]}"
+        self.directory.mkdir()
+        self.log = self.directory / "log"
+        self.pid_file = self.directory / "pid"
+        self.spec = self.directory / "process.json"
+        process = json.loads((made.bundle / "config.json").read_text())["process"]
+        self.spec.write_text(json.dumps({**process, "args": arguments, "terminal": terminal}))
+        self.terminal = terminal
+
+    def command(self, *more: str) -> list[str]:
+        made = self.container
+        return [
+            made.monitor, "--api-version", "1", "-c", made.id, "-u", self.directory.name,
+            "-n", "name", "-r", made.runtime, "-b", str(self.directory), "-p", str(self.pid_file),
+            "--exit-dir", str(self.directory), "-l", f"k8s-file:{self.log}", "--full-attach",
+            "-e", "--exec-process-spec", str(self.spec), *(["-t"] if self.terminal else []),
+            "--runtime-arg", "--root", "--runtime-arg", str(made.runtime_root), *more,
+        ]  # fmt: skip
+
+    def run(self, *more: str) -> list[dict[str, Any]]:
+        """Run it to its end; the lines of the sync pipe: the pid, then the exit code."""
+        done, fd = self.container.launch(self.command(*more))
+        assert done.returncode == 0, done.stderr
+        with os.fdopen(fd) as sync:
+            return [json.loads(line) for line in sync]

@@ -132,33 +132,31 @@ class KubernetesFile:
     def write(self, stream: int, data: bytes) -> None:
         """Append lines; one time stamp stands for all that was read at once."""
         stamp = f"{self._timestamp()} {_NAMES[stream]} ".encode()
-        lines: list[bytes] = []
+        full, part = stamp + b"F ", stamp + b"P "
+        pieces: list[bytes] = []
         for start in range(0, len(data), BLOCK_BYTES):
-            block = data[start : start + BLOCK_BYTES]
-            ends = block.count(b"\n")
-            partial = block[-1] != NEWLINE
-            cost = len(block) + _PREFIX_BYTES * (ends + partial) + partial
+            end = min(start + BLOCK_BYTES, len(data))
+            ends = data.count(b"\n", start, end)
+            partial = data[end - 1] != NEWLINE
+            cost = end - start + _PREFIX_BYTES * (ends + partial) + partial
             if self._would_exceed(cost):
-                self._append(b"".join(lines))
-                lines.clear()
-                self._write_by_line(stamp, block)
+                self._append(b"".join(pieces))
+                pieces.clear()
+                self._write_by_line(full, part, data[start:end])
                 continue
-            full = stamp + b"F "
+            cut = data.rfind(b"\n", start, end) if ends else start - 1
+            if ends:
+                pieces += (full, data[start:cut].replace(b"\n", b"\n" + full), b"\n")
             if partial:
-                head, newline, tail = block.rpartition(b"\n")
-                if newline:
-                    lines.append(full + head.replace(b"\n", b"\n" + full) + b"\n")
-                lines.append(stamp + b"P " + tail + b"\n")
-            else:
-                lines.append(full + block[:-1].replace(b"\n", b"\n" + full) + b"\n")
+                pieces += (part, data[cut + 1 : end], b"\n")
             self._size += cost
             self._total += cost
-        self._append(b"".join(lines))
+        self._append(b"".join(pieces))
 
     def _would_exceed(self, cost: int) -> bool:
         return (0 < self._max < self._size + cost) or (0 < self._global_max < self._total + cost)
 
-    def _write_by_line(self, stamp: bytes, block: bytes) -> None:
+    def _write_by_line(self, full: bytes, part: bytes, block: bytes) -> None:
         """Near a limit each line is counted, as conmon counts all of them."""
         for line in lines_of(block):
             partial = line[-1] != NEWLINE
@@ -167,7 +165,7 @@ class KubernetesFile:
                 return
             if 0 < self._max < self._size + cost:
                 self.reopen()
-            self._append(stamp + (b"P " + line + b"\n" if partial else b"F " + line))
+            self._append(part + line + b"\n" if partial else full + line)
             self._size += cost
             self._total += cost
 

@@ -173,7 +173,7 @@ def parse(arguments: list[str]) -> Options:
             name, equals, value = argument.partition("=")
             entry = names.get(name)
             if entry is None or (equals and entry[2] == FLAG):
-                raise UsageError(f"Unknown option {argument}")
+                raise _unreadable(f"Unknown option {argument}")
             _set(options, entry, name, value if equals else None, rest)
         elif len(argument) > 1 and argument[0] == "-":
             _read_letters(options, letters, argument, rest)
@@ -187,7 +187,7 @@ def _read_letters(
     for place, letter in enumerate(argument[1:], 2):
         entry = letters.get(letter)
         if entry is None:
-            raise UsageError(f"Unknown option {argument}")
+            raise _unreadable(f"Unknown option {argument}")
         if entry[2] == FLAG:
             _set(options, entry, "-" + letter, None, rest)
         else:
@@ -205,7 +205,7 @@ def _set(
     if value is None:
         value = next(rest, None)
         if value is None:
-            raise UsageError(f"Missing argument for {shown}")
+            raise _unreadable(f"Missing argument for {shown}")
     if kind == TEXT:
         setattr(options, attribute, value)
     elif kind == LIST:
@@ -219,12 +219,18 @@ def _integer(value: str, shown: str, limit: int) -> int:
         # As strtol with base 0, but Python writes an octal number 0o17 and not 017.
         digits = value.strip().lstrip("+-")
         octal = digits.isdecimal() and digits[0] == "0"
+        if "_" in digits:
+            raise ValueError
         number = int(value, 8 if octal else 0)
     except ValueError:
-        raise UsageError(f"Cannot parse integer value “{value}” for {shown}") from None
+        raise _unreadable(f"Cannot parse integer value “{value}” for {shown}") from None
     if not -limit - 1 <= number <= limit:
-        raise UsageError(f"Integer value “{value}” for {shown} out of range")
+        raise _unreadable(f"Integer value “{value}” for {shown} out of range")
     return number
+
+
+def _unreadable(problem: str) -> UsageError:
+    return UsageError(f"option parsing failed: {problem}")
 
 
 def usage() -> str:

@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_READ_BYTES = 65536
+_READ_BYTES = 32768
 _TIOCSWINSZ = 0x5414
 # How much the runtime may print before it is taken for output and no longer for its last words.
 _HELD_BYTES = 8191

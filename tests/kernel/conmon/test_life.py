@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.monitors import Container, read_if_there, wait_for
+from support.monitors import Container, is_running, read_if_there, wait_for
 
 pytestmark = pytest.mark.needs("root", "runc", "busybox")
 
@@ -56,8 +56,8 @@ def test_without_an_exit_there_is_no_exit_file(make: Make) -> None:
     made.start()
     os.kill(made.monitor_pid, 9)
     made.wait_for_monitor()
-    assert os.path.exists(f"/proc/{pid}"), "the container goes on without its monitor"
+    assert is_running(pid), "the container goes on without its monitor"
     assert read_if_there(made.exit_file) is None
     made.run_runtime("kill", made.id, "KILL")
-    wait_for(lambda: not os.path.exists(f"/proc/{pid}"), "the container's end")
+    wait_for(lambda: not is_running(pid), "the container's end")
     assert read_if_there(made.exit_file) is None
