@@ -1,9 +1,205 @@
-"""The command line of pyrun."""
+"""The command line of pyrun: global options, the table of commands, the one place for errors."""
 
 from __future__ import annotations
+
+import os
+import sys
+
+from pyrun.errors import (
+    CommandNotExecutableError,
+    CommandNotFoundError,
+    KernelError,
+    PyrunError,
+    UsageError,
+)
+from pyrun.version import VERSION
+
+# a module of pyrun.commands each
+COMMANDS = {
+    "create": "create a container from a bundle",
+    "delete": "delete a container and what belongs to it",
+    "exec": "run a process in a running container",
+    "kill": "send a signal to a container",
+    "list": "list the containers below --root",
+    "run": "create and start a container, and wait for it",
+    "spec": "write a config.json to begin with",
+    "start": "start the program of a created container",
+    "state": "print the state of a container",
+}
+_OPTIONS = {
+    "--root": "directory of the containers' states",
+    "--log": "file for messages, beside standard error",
+    "--log-format": "text or json",
+    "--log-level": "error, warning, info or debug",
+    "--cgroup-manager": "cgroupfs or systemd",
+    "--rootless": "true, false or auto: whether to go without privileges",
+}
+_SWITCHES = {
+    "--debug": "write more into the log",
+    "--systemd-cgroup": "the same as --cgroup-manager systemd",
+    "--help": "print this text",
+    "--version": "print the version",
+}
+# 127 and 126 as a shell has them; 1 as runc for the rest
+_STATUS: dict[type[PyrunError], int] = {CommandNotFoundError: 127, CommandNotExecutableError: 126}
+
+
+class Settings:
+    """The global options.
+
+    Attributes:
+        root: directory of the containers' states.
+        log: a file, or an empty string.
+        log_format: ``text`` or ``json``.
+        debug: whether notes go to the log.
+        cgroup_driver: ``cgroupfs`` or ``systemd``.
+        rootless: whether the caller has no privileges.
+    """
+
+    __slots__ = ("cgroup_driver", "debug", "log", "log_format", "root", "rootless")
+
+    def __init__(self) -> None:
+        self.root = ""
+        self.log = ""
+        self.log_format = "text"
+        self.debug = False
+        self.cgroup_driver = "cgroupfs"
+        self.rootless = os.geteuid() != 0
+
+    def write(self, level: str, message: str) -> None:
+        """Write one line to the log, and errors and warnings to standard error (as runc does)."""
+        if level == "debug" and not self.debug:
+            return
+        line = self._line(level, message)
+        if self.log:
+            try:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+                fd = os.open(self.log, flags, 0o644)
+                try:
+                    os.write(fd, line.encode(errors="replace"))
+                finally:
+                    os.close(fd)
+            except OSError as error:
+                sys.stderr.write(f"pyrun: write the log {self.log}: {error.strerror}\n")
+            line = f"{message}\n"
+        if level != "debug" or not self.log:
+            sys.stderr.write(line)
+
+    def _line(self, level: str, message: str) -> str:
+        import time
+
+        from pyrun.spec import jsontext
+
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        if self.log_format == "json":
+            return jsontext.dumps({"level": level, "msg": message, "time": now}) + "\n"
+        return f'time="{now}" level={level} msg={jsontext.dumps(message)}\n'
 
 
 def main(arguments: list[str]) -> int:
     """Run one command; ``arguments`` is argv without the program's name."""
-    print(" ".join(["pyrun", *arguments]))
-    return 0
+    settings = Settings()
+    name = ""
+    try:
+        rest = _read_globals(arguments, settings)
+        if not rest:
+            sys.stdout.write(_help())
+            return 0
+        name = rest[0]
+        if name == "--version":
+            sys.stdout.write(f"pyrun version {VERSION}\nspec: 1.3.0\n")
+            return 0
+        if name not in COMMANDS:
+            raise UsageError(f"there is no command {name!r}: see pyrun --help")
+        from pyrun.commands.options import HelpShown
+
+        module = __import__(f"pyrun.commands.{name}", fromlist=["main"])
+        try:
+            return int(module.main(rest[1:], settings))
+        except HelpShown:
+            return 0
+    except PyrunError as error:
+        return _fail(settings, name, error)
+    except OSError as error:
+        return _fail(settings, name, KernelError(str(error.filename or "system call"), error))
+
+
+def _fail(settings: Settings, name: str, error: PyrunError) -> int:
+    message = str(error)
+    prefix = f"pyrun {name} failed: " if name in COMMANDS else "pyrun: "
+    settings.write("error", f"{prefix}{message}")
+    if name == "exec":
+        return _STATUS.get(type(error), 255)  # as runc: 1 could be the program's own status
+    return _STATUS.get(type(error), 1)
+
+
+def _read_globals(arguments: list[str], settings: Settings) -> list[str]:
+    """Take the global options; returns the command with its arguments.
+
+    Raises:
+        UsageError: an option is unknown or lacks its value.
+    """
+    rest = list(arguments)
+    while rest and rest[0].startswith("-"):
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        name = {"-h": "--help", "-v": "--version", "-help": "--help"}.get(name, name)
+        if name in _OPTIONS:
+            if not equals:
+                if not rest:
+                    raise UsageError(f"option {name} needs a value")
+                value = rest.pop(0)
+            _set(settings, name, value)
+        elif name not in _SWITCHES:
+            raise UsageError(f"there is no option {name}: see pyrun --help")
+        elif name == "--help":
+            return []
+        elif name == "--version":
+            return [name]
+        elif name == "--systemd-cgroup":
+            settings.cgroup_driver = "cgroupfs" if value == "false" else "systemd"
+        else:
+            settings.debug = value != "false"
+    if not settings.root:
+        settings.root = default_root(settings)
+    settings.root = os.path.abspath(settings.root)
+    return rest
+
+
+def _set(settings: Settings, name: str, value: str) -> None:
+    if name == "--root":
+        settings.root = value
+    elif name == "--log":
+        settings.log = value
+    elif name == "--log-level":
+        settings.debug = value == "debug"
+    elif name == "--log-format":
+        if value not in ("text", "json"):
+            raise UsageError(f"--log-format is text or json, not {value!r}")
+        settings.log_format = value
+    elif name == "--cgroup-manager":
+        if value not in ("cgroupfs", "systemd"):
+            raise UsageError(f"--cgroup-manager is cgroupfs or systemd, not {value!r}")
+        settings.cgroup_driver = value
+    elif value in ("true", "false"):
+        settings.rootless = value == "true"
+    elif value != "auto":
+        raise UsageError(f"--rootless is true, false or auto, not {value!r}")
+
+
+def default_root(settings: Settings) -> str:
+    """Where states are kept when --root says nothing."""
+    runtime_dir = os.environ.get("XDG_RUNTIME_DIR")
+    if settings.rootless and runtime_dir:
+        return f"{runtime_dir}/pyrun"
+    return "/run/pyrun"
+
+
+def _help() -> str:
+    lines = ["usage: pyrun [global options] COMMAND [options] [arguments]", "", "Commands:"]
+    lines += [f"  {name:<18}{text}" for name, text in COMMANDS.items()]
+    lines += ["", "Global options:"]
+    lines += [f"  {name + ' VALUE':<24}{text}" for name, text in _OPTIONS.items()]
+    lines += [f"  {name:<24}{text}" for name, text in _SWITCHES.items()]
+    lines += ["", "pyrun COMMAND --help tells the options of a command.", ""]
+    return "\n".join(lines)

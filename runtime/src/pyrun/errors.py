@@ -28,3 +28,15 @@ class KernelError(PyrunError):
         super().__init__(f"{step}: {reason}")
         self.step = step
         self.errno = 0 if isinstance(error, str) else error.errno or 0
+
+
+class UsageError(PyrunError):
+    """The command line has no meaning."""
+
+
+class CommandNotFoundError(ContainerError):
+    """The program to run is not in the container."""
+
+
+class CommandNotExecutableError(ContainerError):
+    """The program to run is there and cannot be executed."""

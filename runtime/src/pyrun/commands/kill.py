@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # typeshed has only signal
+
+from pyrun.commands.options import FLAG, Syntax
+from pyrun.container import lifecycle, store
+from pyrun.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrun.cli import Settings
+
+SYNTAX = Syntax(
+    "kill [options] CONTAINER-ID [SIGNAL]",
+    {"--all/-a": (FLAG, "send it to every process of the container")},
+    (1, 2),
+)
+
+
+def signal_number(word: str) -> int:
+    """The number of ``15``, ``TERM``, ``sigterm`` or ``RTMIN+3``.
+
+    Raises:
+        UsageError: there is no such signal.
+    """
+    name = word.upper().removeprefix("SIG")
+    base, plus, offset = name.partition("+")
+    if name.isdigit():
+        number = int(name)
+    elif plus and not offset.isdigit():
+        number = 0
+    else:
+        number = int(getattr(_signal, f"SIG{base}", 0)) + int(offset or 0)
+    if not 1 <= number < _signal.NSIG:
+        raise UsageError(f"there is no signal {word!r}")
+    return number
+
+
+def main(words: list[str], settings: Settings) -> int:
+    """``pyrun kill``."""
+    options = SYNTAX.parse(words)
+    number = signal_number([*options.arguments, "TERM"][1])
+    entry = store.find(settings.root, options.arguments[0], lock=False)
+    lifecycle.kill(entry, number, everyone=options.flag("all"))
+    return 0

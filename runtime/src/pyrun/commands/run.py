@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from pyrun.commands import create
+from pyrun.commands.options import FLAG, Syntax
+from pyrun.container import create as creation
+from pyrun.container import foreground, lifecycle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrun.cli import Settings
+
+SYNTAX = Syntax(
+    "run [options] CONTAINER-ID",
+    {
+        **create.OPTIONS,
+        "--detach/-d": (FLAG, "do not wait for the container"),
+        "--keep": (FLAG, "do not delete the container when it has stopped"),
+    },
+    (1, 1),
+)
+
+
+def main(words: list[str], settings: Settings) -> int:
+    """``pyrun run``: the exit status is the container's."""
+    options = SYNTAX.parse(words)
+    request = create.request(options, settings)
+    if options.flag("detach"):
+        entry = creation.create(request)
+        try:
+            lifecycle.start(entry)
+        except BaseException:
+            lifecycle.discard(entry)
+            raise
+        return 0
+    status, warnings = foreground.run(request, keep=options.flag("keep"))
+    for warning in warnings:
+        settings.write("warning", warning)
+    return status

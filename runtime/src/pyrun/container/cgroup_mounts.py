@@ -1,0 +1,126 @@
+"""Mounts entries of type ``cgroup`` as the host's layout wants it: v1, hybrid or cgroup2."""
+
+from __future__ import annotations
+
+import os
+
+from pyrun import syscalls
+from pyrun.errors import KernelError
+from pyrun.linux import mounts, paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrun.linux.cgroups.manager import Hierarchy
+    from pyrun.spec.types import JsonObject
+
+_ALWAYS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+
+
+def mount(
+    mounter: mounts.Mounter,
+    entry: JsonObject,
+    index: int,
+    hierarchies: list[Hierarchy],
+    *,
+    own_namespace: bool,
+) -> None:
+    """Mount one entry.
+
+    Args:
+        mounter: of the container's root.
+        entry: of ``mounts``.
+        index: its place.
+        hierarchies: of the host, with the container's path in each when it has no cgroup
+            namespace of its own.
+        own_namespace: the kernel shows the container's cgroup as the root.
+
+    Raises:
+        ConfigError: an option has no meaning.
+        KernelError: the kernel refused.
+    """
+    options = mounts.parse_options(entry.get("options") or [], f"/mounts/{index}/options")
+    destination = entry["destination"]
+    if all(hierarchy.fstype == "cgroup2" for hierarchy in hierarchies):
+        for hierarchy in hierarchies[:1]:
+            _one(mounter, destination, hierarchy, options.flags, own_namespace=own_namespace)
+        mounter.finish(destination, options)
+        return
+    tmpfs = {
+        "type": "tmpfs",
+        "source": "tmpfs",
+        "destination": destination,
+        "options": ["mode=755", *(entry.get("options") or ())],
+    }
+    mounter.mount(tmpfs, index)  # read-only in the end, if that was asked for
+    for hierarchy in hierarchies:
+        target = f"{destination}/{hierarchy.name}"
+        _one(mounter, target, hierarchy, options.flags, own_namespace=own_namespace)
+        for controller in hierarchy.controllers:
+            if len(hierarchy.controllers) > 1 and controller != hierarchy.name:
+                _link(mounter, destination, controller, hierarchy.name)
+
+
+def _one(
+    mounter: mounts.Mounter,
+    destination: str,
+    hierarchy: Hierarchy,
+    flags: int,
+    *,
+    own_namespace: bool,
+) -> None:
+    """One hierarchy: mounted anew where the namespace limits what it shows, else a bind mount."""
+    step = f"mount {hierarchy.fstype} {hierarchy.name} on {destination}"
+    flags |= _ALWAYS
+    try:
+        target_fd = paths.make_inside(mounter.root_fd, destination, directory=True)
+        try:
+            target = paths.proc_path(target_fd)
+            if own_namespace:
+                try:
+                    syscalls.mount(
+                        "cgroup", target, hierarchy.fstype, flags, hierarchy.data or None
+                    )
+                except PermissionError:
+                    # a user namespace may not mount it while the host's is covered in part
+                    _bind(hierarchy, target)
+                else:
+                    return
+            else:
+                _bind(hierarchy, target)
+        finally:
+            os.close(target_fd)
+        upper_fd = paths.open_inside(mounter.root_fd, destination)
+        try:
+            word = flags | syscalls.MS_REMOUNT | syscalls.MS_BIND
+            syscalls.mount(None, paths.proc_path(upper_fd), None, word, None)
+        finally:
+            os.close(upper_fd)
+    except OSError as error:
+        raise KernelError(step, error) from error
+
+
+def _bind(hierarchy: Hierarchy, target: str) -> None:
+    source = hierarchy.mountpoint.rstrip("/") + "/" + _own_path(hierarchy).strip("/")
+    syscalls.mount(source, target, None, syscalls.MS_BIND | syscalls.MS_REC, None)
+
+
+def _own_path(hierarchy: Hierarchy) -> str:
+    """Where this process, already in the container's cgroup, is in the hierarchy."""
+    with open("/proc/self/cgroup") as lines:
+        for line in lines:
+            _, controllers, path = line.rstrip("\n").split(":", 2)
+            if tuple(controllers.split(",")) == hierarchy.controllers:
+                return path
+    return "/"
+
+
+def _link(mounter: mounts.Mounter, destination: str, name: str, target: str) -> None:
+    directory_fd = paths.open_inside(mounter.root_fd, destination)
+    try:
+        os.symlink(target, name, dir_fd=directory_fd)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise KernelError(f"link {name} to {target} in {destination}", error) from error
+    finally:
+        os.close(directory_fd)

@@ -1,0 +1,90 @@
+"""The records that a command and the process it makes exchange, a failed step among them."""
+
+from __future__ import annotations
+
+import os
+from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socketpair
+
+from pyrun import errors
+from pyrun.spec import jsontext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrun.spec.types import JsonObject
+
+_LIMIT_BYTES = 1 << 16
+
+
+class ChannelClosedError(errors.PyrunError):
+    """The other side ended without a word."""
+
+
+class Channel:
+    """One end; a record is one packet."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def send(self, kind: str, **fields: object) -> None:
+        """Send a record.
+
+        Raises:
+            ChannelClosedError: nobody listens any more.
+        """
+        try:
+            os.write(self.fd, jsontext.dumps({"kind": kind, **fields}).encode())
+        except OSError as error:
+            raise ChannelClosedError(f"send {kind}: {error.strerror}") from error
+
+    def receive(self, kind: str) -> JsonObject:
+        """Wait for the record ``kind``.
+
+        Raises:
+            PyrunError: what the other side raised.
+            ChannelClosedError: it ended first.
+        """
+        try:
+            packet = os.read(self.fd, _LIMIT_BYTES)
+        except OSError as error:
+            raise ChannelClosedError(f"wait for {kind}: {error.strerror}") from error
+        if not packet:
+            raise ChannelClosedError(f"wait for {kind}: the process ended")
+        record: JsonObject = jsontext.loads(packet.decode())
+        if record["kind"] == "error":
+            raise revive(record)
+        if record["kind"] != kind:
+            raise ChannelClosedError(f"wait for {kind}: received {record['kind']}")
+        return record
+
+    def close(self) -> None:
+        """Close the descriptor; a second time does nothing."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def pair() -> tuple[Channel, Channel]:
+    """Two connected ends, close-on-exec."""
+    ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)
+    return Channel(ours.detach()), Channel(theirs.detach())
+
+
+def describe(error: BaseException) -> JsonObject:
+    """An exception as a record's fields, short enough for one packet."""
+    if isinstance(error, OSError):
+        error = errors.KernelError(error.filename or "container process", error)
+    name = type(error).__name__ if isinstance(error, errors.PyrunError) else "ContainerError"
+    message = str(error) if isinstance(error, errors.PyrunError) else repr(error)
+    return {"name": name, "message": message[:4096], "errno": getattr(error, "errno", 0)}
+
+
+def revive(record: JsonObject) -> errors.PyrunError:
+    """The exception that ``describe`` saw."""
+    kind = getattr(errors, record["name"], errors.ContainerError)
+    error: errors.PyrunError = kind.__new__(kind)
+    error.args = (record["message"],)
+    if isinstance(error, errors.KernelError):
+        error.errno = record["errno"]
+    return error

@@ -1,0 +1,341 @@
+"""The parent: forks init, maps ids, joins the cgroup, waits for init.
+
+A killed parent leaves its lock free and its state.json saying ``creating``: init ends by itself
+when the channel closes, and the next command with this id removes the rest.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # typeshed has only signal
+import os
+
+from pyrun import syscalls
+from pyrun.container import channel, hooks, init, lifecycle, process, store
+from pyrun.errors import ConfigError, ContainerError, KernelError
+from pyrun.linux import idmap, lsm, mounts, namespaces, rlimits, seccomp, sysctl
+from pyrun.linux.cgroups import select
+from pyrun.spec import load, validate
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyrun.container.channel import Channel
+    from pyrun.container.init import Task
+    from pyrun.container.store import Entry
+    from pyrun.linux.cgroups.manager import Manager
+    from pyrun.spec.load import Bundle
+    from pyrun.spec.types import JsonObject, State
+
+
+class Request:
+    """What ``create`` and ``run`` are asked for.
+
+    Attributes:
+        bundle: its path.
+        cgroup_driver: ``cgroupfs`` or ``systemd``.
+        config_name: of config.json in the bundle.
+        console_socket: its path, or an empty string.
+        console_fd: a connected console socket, instead of its path; or -1.
+        container_id: of the new container.
+        no_new_keyring: keeps the caller's session keyring.
+        no_pivot: uses MS_MOVE and chroot(2).
+        pid_file: gets init's process id, or an empty string.
+        preserve_fds: how many descriptors from 3 on the container inherits.
+        root: of ``--root``.
+        rootless: the caller has no privileges.
+    """
+
+    __slots__ = (
+        "bundle", "cgroup_driver", "config_name", "console_fd", "console_socket", "container_id",
+        "no_new_keyring", "no_pivot", "pid_file", "preserve_fds", "root", "rootless",
+    )  # fmt: skip
+
+    def __init__(self, root: str, container_id: str) -> None:
+        self.root = root
+        self.container_id = container_id
+        self.bundle = "."
+        self.cgroup_driver = "cgroupfs"
+        self.config_name = "config.json"
+        self.console_fd = -1
+        self.console_socket = ""
+        self.no_new_keyring = False
+        self.no_pivot = False
+        self.pid_file = ""
+        self.preserve_fds = 0
+        self.rootless = False
+
+
+def create(request: Request) -> Entry:
+    """Create a container up to the point where ``start`` lets it go; the entry stays locked.
+
+    Raises:
+        PyrunError: anything; nothing of the container is left then.
+    """
+    store.check_id(request.container_id)
+    bundle = load.read_bundle(request.bundle, request.config_name)
+    validate.require(bundle.config, bundle.path)
+    config = bundle.config
+    _check_terminal(config, request)
+    task = _prepare(bundle, request)
+    entry = store.reserve(request.root, request.container_id)
+    try:
+        if entry.state:
+            lifecycle.clear(entry)
+        manager = _manager(config, request)
+        entry.state = _state(task, config, request, manager)
+        entry.save()
+        entry.write(store.CONFIG, bundle.text)
+    except BaseException:
+        lifecycle.clear(entry)
+        entry.remove()
+        raise
+    try:
+        _make(task, entry, manager, request)
+    except BaseException:
+        lifecycle.discard(entry)
+        raise
+    finally:
+        task.plan.close()
+        for fd in task.trees.values():
+            os.close(fd)
+    return entry
+
+
+def _check_terminal(config: JsonObject, request: Request) -> None:
+    terminal = bool((config.get("process") or {}).get("terminal"))
+    has_socket = bool(request.console_socket) or request.console_fd >= 0
+    if terminal and not has_socket:
+        problem = "process.terminal is set: pass --console-socket"
+        raise ContainerError(f"create container {request.container_id}: {problem}")
+    if has_socket and not terminal:
+        problem = "a console socket is of use only with process.terminal"
+        raise ContainerError(f"create container {request.container_id}: {problem}")
+
+
+def _prepare(bundle: Bundle, request: Request) -> Task:
+    """Everything that can be checked, opened and computed before anything is made."""
+    config = bundle.config
+    settings = config.get("process")
+    if settings is None:
+        raise ConfigError("/process", "is missing: there is nothing to start")
+    linux = config.get("linux") or {}
+    task = init.Task()
+    task.bundle = bundle.path
+    task.config = config
+    task.rootfs = os.path.realpath(os.path.join(bundle.path, config["root"]["path"]))
+    task.plan = namespaces.plan(linux.get("namespaces") or ())
+    task.hierarchies = []
+    task.use_pivot = not request.no_pivot
+    task.keyring_name = "" if request.no_new_keyring else f"_ses.{request.container_id}"
+    task.fifo_fd = -1
+    task.trees = {}
+    _check_namespaces(config, task.plan)
+    lsm.check(settings.get("apparmorProfile") or "", settings.get("selinuxLabel") or "")
+    profile, compiled = linux.get("seccomp"), None
+    if profile:
+        compiled = seccomp.prepare(profile, seccomp.cache_directories(request.root))
+    task.identity = process.Identity(settings, compiled)
+    task.first_free_fd = 3 + inherited(request.preserve_fds, task.identity.env)
+    task.console_fd = request.console_fd
+    if settings.get("terminal"):
+        from pyrun.linux import console
+
+        if request.console_socket:
+            task.console_fd = console.connect(request.console_socket)
+    if any("tmpcopyup" in (entry.get("options") or ()) for entry in config.get("mounts") or ()):
+        import pyrun.linux.mount_copy  # noqa: F401 - init cannot import it after the root changed
+    task.state = {
+        "ociVersion": config["ociVersion"],
+        "id": request.container_id,
+        "status": "creating",
+        "bundle": bundle.path,
+        "annotations": config.get("annotations") or {},
+    }
+    return task
+
+
+def inherited(preserve_fds: int, env: list[str]) -> int:
+    """How many descriptors from 3 on the process gets; those of LISTEN_FDS come first.
+
+    Raises:
+        ContainerError: one of them is not open.
+    """
+    listen = os.environ.get("LISTEN_FDS", "")
+    count = preserve_fds
+    if listen.isdigit() and int(listen) > 0:
+        count += int(listen)
+        env += [f"LISTEN_FDS={listen}", "LISTEN_PID=1"]
+    for fd in range(3, 3 + count):
+        try:
+            os.fstat(fd)
+        except OSError as error:
+            raise ContainerError(
+                f"preserve descriptor {fd} of {count}: {error.strerror}"
+            ) from error
+    return count
+
+
+def _check_namespaces(config: JsonObject, plan: namespaces.Plan) -> None:
+    """Refuse settings that would change the host for want of a namespace."""
+    linux = config.get("linux") or {}
+    own = plan.new
+    for flag in plan.joined:
+        own |= flag
+    sysctl.check(linux.get("sysctl") or {}, own)
+    if not own & syscalls.CLONE_NEWNS:
+        for name, value in (
+            ("/mounts", config.get("mounts")),
+            ("/linux/maskedPaths", linux.get("maskedPaths")),
+            ("/linux/readonlyPaths", linux.get("readonlyPaths")),
+            ("/root/readonly", config["root"].get("readonly")),
+        ):
+            if value:
+                raise ConfigError(name, "needs a mount namespace in /linux/namespaces")
+
+
+def _manager(config: JsonObject, request: Request) -> Manager:
+    path = (config.get("linux") or {}).get("cgroupsPath") or ""
+    return select.manager(
+        path, request.container_id, request.cgroup_driver, rootless=request.rootless
+    )
+
+
+def _state(task: Task, config: JsonObject, request: Request, manager: Manager) -> State:
+    all_hooks = config.get("hooks") or {}
+    return {
+        "ociVersion": config["ociVersion"],
+        "id": request.container_id,
+        "stage": "creating",
+        "pid": 0,
+        "pid_start": 0,
+        "bundle": task.bundle,
+        "rootfs": task.rootfs,
+        "created": store.timestamp(),
+        "owner": "",
+        "annotations": config.get("annotations") or {},
+        "cgroup": manager.record(),
+        "own_pid_namespace": task.plan.has(syscalls.CLONE_NEWPID),
+        "hooks": {kind: all_hooks.get(kind) or [] for kind in ("poststart", "poststop")},
+    }
+
+
+def _make(task: Task, entry: Entry, manager: Manager, request: Request) -> None:
+    """The cgroup, the process, and its record."""
+    linux = task.config.get("linux") or {}
+    manager.create(linux.get("resources") or {})
+    task.hierarchies = manager.hierarchies
+    fifo = entry.file(store.FIFO)
+    os.mkfifo(fifo, 0o622)
+    os.chmod(fifo, 0o622)  # the container's user writes; the umask took that away
+    task.fifo_fd = os.open(fifo, os.O_PATH | os.O_CLOEXEC)
+    ours, task.channel = channel.pair()
+    pids: list[int] = []
+    try:
+        if task.plan.new & syscalls.CLONE_NEWUSER and os.geteuid() == 0:
+            task.trees = _trees(task)
+        _spawn(task, manager, ours, pids)
+        task.channel.close()
+        pid = pids[-1]
+        _wait_for_init(task, ours, pid)
+        entry.state["pid"] = pid
+        entry.state["pid_start"] = lifecycle.start_time(pid)
+        entry.state["stage"] = "created"
+        entry.save()
+        if request.pid_file:
+            path = os.path.abspath(request.pid_file)
+            store.replace(path, str(pid).encode(), f"write the pid file {path}", 0o644)
+        ours.send("go")
+    except BaseException:
+        _end(pids)
+        raise
+    finally:
+        ours.close()
+        os.close(task.fifo_fd)
+
+
+def _trees(task: Task) -> dict[int, int]:
+    """Detached mounts of what the root of a user namespace may not reach by its path."""
+    trees = {-1: mounts.detached_tree(task.rootfs, recursive=True)}
+    for index, entry in enumerate(task.config.get("mounts") or ()):
+        if mounts.is_bind(entry):
+            source = os.path.join(task.bundle, entry["source"])
+            recursive = "rbind" in (entry.get("options") or ())
+            trees[index] = mounts.detached_tree(source, recursive=recursive)
+    return trees
+
+
+def _spawn(task: Task, manager: Manager, ours: Channel, pids: list[int]) -> None:
+    """Fork init, or the helper that forks it; fills ``pids``, init's last."""
+    if not init.needs_helper(task.plan):
+        pids.append(fork_in_pid_namespace(task.plan, lambda: init.main(task)))
+        manager.join(pids[-1])
+        ours.send("go")
+        return
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)  # init outlives the helper, its parent
+    helper = os.fork()
+    if helper == 0:
+        init.helper(task)
+    pids.append(helper)
+    task.channel.close()
+    manager.join(helper)
+    ours.send("go")
+    if task.plan.new & syscalls.CLONE_NEWUSER:
+        linux = task.config["linux"]
+        ours.receive("user")
+        idmap.write(helper, linux.get("uidMappings") or [], linux.get("gidMappings") or [])
+        ours.send("go")
+    pids.append(ours.receive("forked")["pid"])
+    os.waitpid(helper, 0)
+    pids.remove(helper)
+
+
+def fork_in_pid_namespace(plan: namespaces.Plan, body: Callable[[], None]) -> int:
+    """Fork a child in the pid namespace of ``plan``; ``body`` never returns.
+
+    Entering one changes only the children to come, so this process goes back to its own
+    afterwards: its hooks belong to the host.
+    """
+    flag = syscalls.CLONE_NEWPID
+    if not plan.has(flag):
+        pid = os.fork()
+        if pid == 0:
+            body()
+        return pid
+    own_fd = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    namespaces.join(plan, flag)
+    namespaces.unshare(plan.new & flag)
+    try:
+        pid = os.fork()
+    except OSError as error:
+        raise KernelError("fork the container process", error) from error
+    if pid == 0:
+        body()
+    syscalls.setns(own_fd, flag)
+    os.close(own_fd)
+    return pid
+
+
+def _wait_for_init(task: Task, ours: Channel, pid: int) -> None:
+    """Answer what init asks until it stands ready."""
+    if task.hooks("prestart") or task.hooks("createRuntime"):
+        ours.receive("mounted")
+        state = {**task.state, "pid": pid}
+        hooks.run("prestart", task.hooks("prestart"), state)
+        hooks.run("createRuntime", task.hooks("createRuntime"), state)
+        ours.send("go")
+    try:
+        ours.receive("created")
+    except channel.ChannelClosedError as error:
+        raise ContainerError("create the container: its process was killed") from error
+    rlimits.apply(pid, task.identity.process.get("rlimits") or [])
+
+
+def _end(pids: list[int]) -> None:
+    """Kill and reap what was forked."""
+    for pid in pids:
+        try:
+            os.kill(pid, _signal.SIGKILL)
+            os.waitpid(pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            continue

@@ -1,0 +1,103 @@
+"""Runs one kind of hook with the state on its standard input (runtime-spec config.md, "Hooks")."""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # typeshed has only signal
+import os
+import select
+
+from pyrun import syscalls
+from pyrun.errors import ContainerError
+from pyrun.spec import jsontext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrun.spec.types import JsonObject
+
+_SHOWN_BYTES = 1024
+# Python ignores or catches these; every program it starts must find them as it was started itself.
+_CHANGED_SIGNALS = (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGINT)
+
+
+def reset_signals() -> None:
+    """Give the signals that Python handles their default action, and block none."""
+    for number in _CHANGED_SIGNALS:
+        _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+
+
+def run(kind: str, hooks: list[JsonObject], state: JsonObject, *, first: int = 0) -> None:
+    """Run hooks in their order.
+
+    Args:
+        kind: such as ``createRuntime``.
+        hooks: those of this kind.
+        state: what they read.
+        first: index of the first one to run, after one that failed.
+
+    Raises:
+        ContainerError: one failed, or took longer than its timeout.
+    """
+    text = jsontext.dumps(state).encode()
+    for index, hook in enumerate(hooks):
+        if index >= first:
+            _run_one(f"hook {kind}/{index} {hook['path']}", hook, text)
+
+
+def run_all(kind: str, hooks: list[JsonObject], state: JsonObject) -> list[str]:
+    """Run every hook whatever happens; returns what went wrong."""
+    problems = []
+    for index in range(len(hooks)):
+        try:
+            run(kind, hooks[: index + 1], state, first=index)
+        except ContainerError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _run_one(name: str, hook: JsonObject, state: bytes) -> None:
+    output_fd = os.memfd_create("output")
+    input_fd = os.memfd_create("state")  # a hook that does not read it disturbs nobody
+    try:
+        os.write(input_fd, state)
+        os.lseek(input_fd, 0, os.SEEK_SET)
+        pid = os.fork()
+        if pid == 0:
+            _execute(hook, input_fd, output_fd)
+        _wait(name, pid, hook.get("timeout"), output_fd)
+    finally:
+        os.close(input_fd)
+        os.close(output_fd)
+
+
+def _execute(hook: JsonObject, input_fd: int, output_fd: int) -> None:
+    """The child: never returns."""
+    try:
+        reset_signals()
+        for number, fd in enumerate((input_fd, output_fd, output_fd)):
+            os.dup2(fd, number, inheritable=True)
+        syscalls.close_range(3, 0xFFFFFFFF, syscalls.CLOSE_RANGE_CLOEXEC)
+        env = dict(entry.partition("=")[::2] for entry in hook.get("env") or ())
+        os.execve(hook["path"], hook.get("args") or [hook["path"]], env)
+    except OSError as error:
+        os.write(2, f"cannot be executed: {error.strerror}".encode())
+    finally:
+        os._exit(127)
+
+
+def _wait(name: str, pid: int, timeout_s: int | None, output_fd: int) -> None:
+    if timeout_s is not None:
+        pid_fd = os.pidfd_open(pid)
+        poll = select.poll()
+        poll.register(pid_fd, select.POLLIN)
+        ended = poll.poll(timeout_s * 1000)
+        os.close(pid_fd)
+        if not ended:
+            os.kill(pid, _signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise ContainerError(f"{name}: took longer than its timeout of {timeout_s} s")
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status:
+        said = os.pread(output_fd, _SHOWN_BYTES, 0).decode(errors="replace").strip()
+        how = f"exit status {status}" if status > 0 else f"killed by signal {-status}"
+        raise ContainerError(f"{name}: {how}" + (f": {said}" if said else ""))

@@ -1,0 +1,279 @@
+"""The child: from the first unshare to execve(2).
+
+Everything is imported before the root changes: an import after that would read the image's files.
+Init cannot raise into its parent, so it sends what went wrong through the channel.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyrun import syscalls
+from pyrun.container import cgroup_mounts, channel, hooks, process
+from pyrun.container.channel import Channel, ChannelClosedError
+from pyrun.errors import KernelError
+from pyrun.linux import devices, interfaces, keyring, mounts, namespaces, rootfs, sysctl
+from pyrun.spec import jsontext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrun.linux.cgroups.manager import Hierarchy
+    from pyrun.linux.namespaces import Plan
+    from pyrun.spec.types import JsonObject
+
+
+class Task:
+    """What init has to do; made by the parent, and the child has it by fork.
+
+    Attributes:
+        bundle: absolute path of the bundle.
+        channel: the child's end.
+        config: config.json.
+        console_fd: the console socket, or -1.
+        fifo_fd: the exec fifo, opened O_PATH.
+        first_free_fd: descriptors from here on are not for the container.
+        hierarchies: the host's cgroup hierarchies, for an entry of type ``cgroup``.
+        identity: of the process.
+        keyring_name: the session keyring to join, or an empty string.
+        plan: its namespaces.
+        rootfs: absolute path of the root on the host.
+        state: as hooks read it.
+        trees: detached mounts made in advance, by index in ``mounts``; -1 is the root.
+        use_pivot: pivot_root(2), or MS_MOVE and chroot(2).
+    """
+
+    __slots__ = (
+        "bundle", "channel", "config", "console_fd", "fifo_fd", "first_free_fd",
+        "hierarchies", "identity", "keyring_name", "plan", "rootfs", "state", "trees", "use_pivot",
+    )  # fmt: skip
+
+    bundle: str
+    channel: Channel
+    config: JsonObject
+    console_fd: int
+    fifo_fd: int
+    first_free_fd: int
+    hierarchies: list[Hierarchy]
+    identity: process.Identity
+    keyring_name: str
+    plan: Plan
+    rootfs: str
+    state: JsonObject
+    trees: dict[int, int]
+    use_pivot: bool
+
+    def linux(self, name: str) -> JsonObject | list[JsonObject] | None:
+        """A member of ``linux``."""
+        return (self.config.get("linux") or {}).get(name)
+
+    def hooks(self, kind: str) -> list[JsonObject]:
+        """The hooks of one kind."""
+        return (self.config.get("hooks") or {}).get(kind) or []
+
+
+def main(task: Task) -> None:
+    """Init's whole life up to execve(2); never returns."""
+    start = StartPipe(task)
+    try:
+        _set_up(task)
+        path = process.settle(task.identity, start.proc_fd)
+        task.channel.send("created")
+        task.channel.receive("go")
+        start.wait()
+        if task.hooks("startContainer"):
+            state = {**task.state, "status": "created", "pid": os.getpid()}
+            hooks.run("startContainer", task.hooks("startContainer"), state)
+        syscalls.close_range(task.first_free_fd, 0xFFFFFFFF, syscalls.CLOSE_RANGE_CLOEXEC)
+        process.execute(path, task.identity)
+    except ChannelClosedError:
+        os._exit(1)  # the parent was killed; whoever deletes the container finds nothing of us
+    except BaseException as error:  # noqa: BLE001 - init must never return into its parent's code
+        start.report(error)
+    finally:
+        os._exit(1)
+
+
+def helper(task: Task) -> None:
+    """The process between parent and init, where user or time namespaces ask for one."""
+    try:
+        task.channel.receive("go")  # the parent has moved us into the cgroup
+        _enter_user_namespace(task)
+        plan = task.plan
+        namespaces.join(plan, ~syscalls.CLONE_NEWUSER)
+        namespaces.unshare(plan.new & ~syscalls.CLONE_NEWUSER)
+        if plan.new & syscalls.CLONE_NEWTIME:
+            namespaces.set_time_offsets(task.linux("timeOffsets") or {})  # type: ignore[arg-type]  # validated
+        pid = os.fork()
+        if pid == 0:
+            main(task)
+        task.channel.send("forked", pid=pid)
+        os._exit(0)
+    except BaseException as error:  # noqa: BLE001 - as in main
+        if not isinstance(error, ChannelClosedError):
+            task.channel.send("error", **channel.describe(error))
+    finally:
+        os._exit(1)
+
+
+def _enter_user_namespace(task: Task) -> None:
+    """Join or make it, first of all; the parent writes the mappings."""
+    if not task.plan.has(syscalls.CLONE_NEWUSER):
+        return
+    namespaces.join(task.plan, syscalls.CLONE_NEWUSER)
+    if task.plan.new & syscalls.CLONE_NEWUSER:
+        namespaces.unshare(syscalls.CLONE_NEWUSER)
+        task.channel.send("user")
+        task.channel.receive("go")
+    try:
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+    except OSError as error:
+        raise KernelError("become root of the user namespace (is id 0 mapped?)", error) from error
+
+
+class StartPipe:
+    """The way to ``start``: the exec fifo, once it is open; to the parent before that."""
+
+    __slots__ = ("_fd", "_task", "proc_fd")
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._fd = -1
+        self.proc_fd = process.open_proc_self()
+
+    def wait(self) -> None:
+        """Block until ``start`` opens the other end."""
+        task = self._task
+        task.channel.close()
+        self._fd = os.open(f"fd/{task.fifo_fd}", os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.proc_fd)
+
+    def report(self, error: BaseException) -> None:
+        """Tell whoever waits what went wrong."""
+        if self._fd >= 0:
+            os.write(self._fd, jsontext.dumps(channel.describe(error)).encode())
+        else:
+            self._task.channel.send("error", **channel.describe(error))
+
+
+def _set_up(task: Task) -> None:
+    """Everything between the fork and the process's own settings."""
+    plan, config = task.plan, task.config
+    two_steps = needs_helper(plan)
+    if not two_steps:
+        task.channel.receive("go")
+    os.setsid()
+    _set_oom_score(config.get("process") or {})
+    if task.keyring_name:
+        keyring.join(task.keyring_name)
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    if not two_steps:
+        namespaces.join(plan, ~namespaces.OF_CHILDREN)
+        namespaces.unshare(plan.new & ~namespaces.OF_CHILDREN)
+    if plan.new & syscalls.CLONE_NEWNET:
+        interfaces.set_loopback_up()
+    if config.get("hostname"):
+        _uts("hostname", config["hostname"], syscalls.sethostname)
+    if config.get("domainname"):
+        _uts("domainname", config["domainname"], syscalls.setdomainname)
+    _change_root(task)
+
+
+def needs_helper(plan: Plan) -> bool:
+    """Whether init cannot be the parent's own child.
+
+    Its pid namespace may belong to a user namespace that the parent is not in, and a time
+    namespace is entered by forking.
+    """
+    return plan.has(syscalls.CLONE_NEWUSER) or plan.has(syscalls.CLONE_NEWTIME)
+
+
+def _uts(name: str, value: str, call: object) -> None:
+    try:
+        call(value)  # type: ignore[operator]  # one of two functions of syscalls
+    except OSError as error:
+        raise KernelError(f"set the {name} {value}", error) from error
+
+
+def _set_oom_score(settings: JsonObject) -> None:
+    score = settings.get("oomScoreAdj")
+    if score is None:
+        return
+    try:
+        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, str(score).encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise KernelError(f"set oom_score_adj to {score}", error) from error
+
+
+def _change_root(task: Task) -> None:
+    """Mounts, devices and hooks in the container's root, and then the root itself."""
+    plan, config = task.plan, task.config
+    settings = config.get("linux") or {}
+    propagation = settings.get("rootfsPropagation") or ""
+    if plan.new & syscalls.CLONE_NEWNS:
+        root_fd = rootfs.prepare(task.rootfs, propagation, task.trees.get(-1, -1))
+    else:
+        root_fd = os.open(task.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    label = settings.get("mountLabel") or ""
+    mounter = mounts.Mounter(root_fd, task.bundle, label, task.trees)
+    if plan.has(syscalls.CLONE_NEWNS):
+        for index, entry in enumerate(config.get("mounts") or ()):
+            if entry.get("type") in ("cgroup", "cgroup2"):
+                own = plan.has(syscalls.CLONE_NEWCGROUP)
+                cgroup_mounts.mount(mounter, entry, index, task.hierarchies, own_namespace=own)
+            else:
+                mounter.mount(entry, index)
+        bind = plan.has(syscalls.CLONE_NEWUSER)
+        devices.make_all(root_fd, settings.get("devices") or [], bind=bind)
+        devices.make_links(root_fd)
+    if task.hooks("prestart") or task.hooks("createRuntime"):
+        task.channel.send("mounted")
+        task.channel.receive("go")
+    if task.hooks("createContainer"):
+        state = {**task.state, "pid": os.getpid()}
+        hooks.run("createContainer", task.hooks("createContainer"), state)
+    if (config.get("process") or {}).get("terminal"):
+        _make_console(task, root_fd)
+    if settings.get("sysctl"):
+        sysctl.apply(settings["sysctl"])
+    if plan.has(syscalls.CLONE_NEWNS):
+        _protect(root_fd, settings, label)
+        mounter.finish_late()
+    if plan.new & syscalls.CLONE_NEWNS:
+        if (config.get("root") or {}).get("readonly"):
+            rootfs.make_read_only(root_fd)
+        if task.use_pivot:
+            rootfs.pivot(root_fd)
+        else:
+            rootfs.move(root_fd, task.rootfs)
+        rootfs.set_propagation(propagation)
+    else:
+        rootfs.chroot(task.rootfs)
+    os.close(root_fd)
+
+
+def _protect(root_fd: int, settings: JsonObject, label: str) -> None:
+    for path in settings.get("readonlyPaths") or ():
+        rootfs.make_path_read_only(root_fd, path)
+    masked = settings.get("maskedPaths")
+    if masked:
+        null_fd = rootfs.open_null()
+        for path in masked:
+            rootfs.mask_path(root_fd, path, null_fd, label)
+        os.close(null_fd)
+
+
+def _make_console(task: Task, root_fd: int) -> None:
+    from pyrun.linux import console  # the parent has imported it already
+
+    settings = task.identity.process
+    master_fd, slave_fd = console.make(root_fd, settings.get("consoleSize"))
+    if task.plan.has(syscalls.CLONE_NEWNS):
+        console.bind_console(root_fd, slave_fd)
+    console.send(task.console_fd, master_fd)
+    os.close(master_fd)
+    console.attach(slave_fd)
+    os.close(slave_fd)

@@ -1,0 +1,233 @@
+"""What becomes of a process between entering the container and execve(2); for init and exec."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from pyrun import syscalls
+from pyrun.container import hooks
+from pyrun.errors import (
+    CommandNotExecutableError,
+    CommandNotFoundError,
+    ContainerError,
+    KernelError,
+    PyrunError,
+)
+from pyrun.linux import capabilities, lsm, seccomp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrun.linux.seccomp import Filter
+    from pyrun.spec.types import JsonObject
+
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Identity:
+    """What the process may do, parsed before anything is made.
+
+    Attributes:
+        process: ``process`` of config.json.
+        sets: its capabilities; None leaves them as they are.
+        known: the bounding set of the caller.
+        filter: the compiled seccomp profile, or None.
+        env: of the process, one string per variable.
+    """
+
+    __slots__ = ("env", "filter", "known", "process", "sets")
+
+    def __init__(self, process: JsonObject, compiled: Filter | None = None) -> None:
+        self.process = process
+        self.filter = compiled
+        sets = process.get("capabilities")
+        self.sets = capabilities.Sets(sets or {}, "/process/capabilities")
+        self.known = capabilities.own_bounding_set()
+        self.env = list(process.get("env") or ())
+
+
+def open_proc_self() -> int:
+    """This process in the host's procfs, which stays usable when the root has changed.
+
+    Raises:
+        KernelError: /proc of the host is no procfs.
+    """
+    try:
+        fd = os.open("/proc/self/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise KernelError("open /proc/self of the host", error) from error
+    if syscalls.fstatfs_type(fd) != syscalls.PROC_SUPER_MAGIC:
+        raise KernelError("open /proc/self of the host", "it is not on procfs")
+    return fd
+
+
+def settle(identity: Identity, proc_fd: int) -> str:
+    """Give up what the process may not have; returns the path of the program to execute.
+
+    Args:
+        identity: of the process.
+        proc_fd: from ``open_proc_self``.
+
+    Raises:
+        PyrunError: a setting was refused, or there is no such program.
+    """
+    process = identity.process
+    user = process.get("user") or {}
+    uid, gid = user.get("uid", 0), user.get("gid", 0)
+    lsm.apply(process.get("apparmorProfile") or "", process.get("selinuxLabel") or "", proc_fd)
+    if process.get("noNewPrivileges"):
+        syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+    else:
+        load_filter(identity)  # needs the privileges that are given up next
+    cwd = process.get("cwd") or "/"
+    entered = _enter(cwd)
+    capabilities.drop_bounding(identity.sets, identity.known)
+    allowed = _may_set_groups(proc_fd)
+    if allowed or not user.get("additionalGids"):
+        capabilities.change_user(uid, gid, user.get("additionalGids") or [], set_groups=allowed)
+    else:
+        raise ContainerError("set the additional groups: this user namespace allows none")
+    os.umask(user.get("umask", 0o022))
+    capabilities.apply(identity.sets, identity.known)
+    if not entered and not _enter(cwd):  # a directory that only the user may enter
+        raise KernelError(f"change to the working directory {cwd}", "Permission denied")
+    _check_cwd(cwd)
+    _set_home(identity.env, uid)
+    # a change of credentials resets this; set again, nobody in the container can look inside
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    return find_program(process["args"][0], identity.env)
+
+
+def load_filter(identity: Identity) -> None:
+    """Load the seccomp filter, if there is one.
+
+    Raises:
+        KernelError: the kernel refused.
+    """
+    if identity.filter is not None:
+        seccomp.load(identity.filter.program, identity.filter.flags)
+
+
+def execute(path: str, identity: Identity) -> None:
+    """Become the program.
+
+    Raises:
+        ContainerError: the kernel refused to execute it.
+    """
+    args = identity.process["args"]
+    env = dict(entry.partition("=")[::2] for entry in identity.env)
+    hooks.reset_signals()
+    if identity.process.get("noNewPrivileges"):
+        load_filter(identity)
+    try:
+        os.execve(path, args, env)
+    except OSError as error:
+        raise refused(args[0], error) from error
+
+
+def _enter(cwd: str) -> bool:
+    """Change the directory; whether it was allowed.
+
+    Raises:
+        KernelError: it cannot be entered for another reason.
+    """
+    try:
+        os.chdir(cwd)
+    except PermissionError:
+        return False
+    except OSError as error:
+        raise KernelError(f"change to the working directory {cwd}", error) from error
+    return True
+
+
+def _check_cwd(cwd: str) -> None:
+    """A leaked descriptor such as /proc/self/fd/7 must not lead out of the root (CVE-2024-21626).
+
+    Raises:
+        KernelError: the directory is outside of the root.
+    """
+    try:
+        real = os.getcwd()
+    except FileNotFoundError:
+        real = "(unreachable)"
+    if not real.startswith("/"):
+        raise KernelError(f"change to the working directory {cwd}", "it is outside of the root")
+
+
+def _may_set_groups(proc_fd: int) -> bool:
+    fd = os.open("setgroups", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc_fd)
+    try:
+        return os.read(fd, 16).strip() != b"deny"
+    finally:
+        os.close(fd)
+
+
+def _set_home(env: list[str], uid: int) -> None:
+    """HOME as the image's /etc/passwd has it, where nothing else was asked for."""
+    if any(entry.startswith("HOME=") and len(entry) > 5 for entry in env):
+        return
+    home = "/"
+    try:
+        with open("/etc/passwd", "rb") as lines:
+            for line in lines:
+                fields = line.rstrip(b"\n").split(b":")
+                if len(fields) > 5 and fields[2] == str(uid).encode():
+                    home = os.fsdecode(fields[5]) or "/"
+                    break
+    except OSError:
+        home = "/"  # an image without users
+    env[:] = [entry for entry in env if not entry.startswith("HOME=")]
+    env.append(f"HOME={home}")
+
+
+def find_program(name: str, env: list[str]) -> str:
+    """The path of ``name``: itself when it has a slash, otherwise searched in PATH.
+
+    Raises:
+        CommandNotFoundError: there is none.
+        CommandNotExecutableError: there is one and it may not be executed.
+    """
+    if "/" in name:
+        return _check_program(name, name)
+    path = _DEFAULT_PATH
+    for entry in env:
+        if entry.startswith("PATH="):
+            path = entry[5:]
+    denied = None
+    for directory in path.split(":"):
+        try:
+            if directory.startswith("/"):
+                return _check_program(f"{directory.rstrip('/')}/{name}", name)
+        except CommandNotFoundError:
+            continue
+        except CommandNotExecutableError as error:
+            denied = error
+    if denied:
+        raise denied
+    raise CommandNotFoundError(f'exec: "{name}": executable file not found in $PATH')
+
+
+def _check_program(path: str, name: str) -> str:
+    try:
+        info = os.stat(path)
+    except OSError as error:
+        raise refused(name, error) from error
+    if not stat.S_ISREG(info.st_mode) or not os.access(path, os.X_OK):
+        raise refused(name, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+    return path
+
+
+def refused(name: str, error: OSError) -> PyrunError:
+    """The error of a program that cannot be executed, in the words that callers of runc look for.
+
+    podman and others tell 127 from 126 by "executable file not found", "no such file or
+    directory" and "permission denied".
+    """
+    reason = os.strerror(error.errno or 0)
+    message = f'exec: "{name}": {reason[:1].lower()}{reason[1:]}'
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return CommandNotFoundError(message)
+    if error.errno in (errno.EACCES, errno.EPERM, errno.ENOEXEC):
+        return CommandNotExecutableError(message)
+    return ContainerError(message)

@@ -1,0 +1,253 @@
+"""state.json under --root: locked, and replaced atomically.
+
+The lock is a flock on the container's directory, so the kernel frees it with its owner. Whoever
+finds a directory without a finished state.json, and gets the lock, has found what a killed
+``create`` left.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+
+from pyrun.errors import ConfigError, ContainerError
+from pyrun.spec import jsontext
+from pyrun.spec.load import read_object
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrun.spec.types import JsonObject, State
+
+STATE = "state.json"
+CONFIG = "config.json"  # as it was at create: later changes have no effect (runtime.md)
+FIFO = "exec.fifo"
+_ALLOWED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
+_LIMIT = 255  # NAME_MAX
+
+
+class Entry:
+    """One container's directory.
+
+    Attributes:
+        id: the container's.
+        path: the directory, absolute.
+        state: what state.json holds; empty when nothing has been written yet.
+    """
+
+    __slots__ = ("_lock_fd", "id", "path", "state")
+
+    def __init__(self, container_id: str, path: str, lock_fd: int = -1) -> None:
+        self.id = container_id
+        self.path = path
+        self._lock_fd = lock_fd
+        self.state: State = {}
+
+    def file(self, name: str) -> str:
+        """The path of one of the files kept for this container."""
+        return f"{self.path}/{name}"
+
+    def read(self) -> None:
+        """Read state.json.
+
+        Raises:
+            ContainerError: it is not there, or cannot be read.
+        """
+        try:
+            value = read_object(self.file(STATE), STATE)[0]
+        except ConfigError as error:
+            raise ContainerError(f"container {self.id}: {error.problem}") from error
+        self.state = value  # type: ignore[assignment]  # written by save
+
+    def save(self) -> None:
+        """Replace state.json.
+
+        Raises:
+            ContainerError: it could not be written.
+        """
+        self.write(STATE, jsontext.dumps(self.state).encode())
+
+    def write(self, name: str, data: bytes) -> None:
+        """Replace one file, whole or not at all.
+
+        Raises:
+            ContainerError: it could not be written.
+        """
+        replace(self.file(name), data, f"save {name} of container {self.id}")
+
+    def config(self) -> JsonObject:
+        """config.json as it was when the container was created.
+
+        Raises:
+            ContainerError: it cannot be read.
+        """
+        return read_object(self.file(CONFIG), CONFIG)[0]
+
+    def remove(self) -> None:
+        """Remove the directory with everything in it; the lock goes with it.
+
+        Raises:
+            ContainerError: it could not be removed.
+        """
+        try:
+            for name in os.listdir(self.path):
+                os.unlink(self.file(name))
+            os.rmdir(self.path)
+        except OSError as error:
+            raise ContainerError(f"remove {self.path}: {error.strerror}") from error
+
+    def unlock(self) -> None:
+        """Let others work on the container."""
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+
+def replace(path: str, data: bytes, step: str, mode: int = 0o600) -> None:
+    """Write a file under another name and rename it.
+
+    Raises:
+        ContainerError: with ``step``.
+    """
+    new = f"{path}.new"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    try:
+        fd = os.open(new, flags, mode)
+        try:
+            while data:
+                data = data[os.write(fd, data) :]
+        finally:
+            os.close(fd)
+        os.rename(new, path)
+    except OSError as error:
+        raise ContainerError(f"{step}: {error.strerror}") from error
+
+
+def check_id(container_id: str) -> None:
+    """Refuse what cannot name a directory.
+
+    Raises:
+        ContainerError: the id is empty, too long, or has other characters than runc allows.
+    """
+    if not container_id or container_id in (".", "..") or not _ALLOWED.issuperset(container_id):
+        problem = "must be made of letters, digits, and _ + - ."
+        raise ContainerError(f"invalid container ID format: {container_id!r} {problem}")
+    if len(container_id) > _LIMIT:
+        raise ContainerError(
+            f"invalid container ID format: longer than {_LIMIT} characters: {container_id[:40]}..."
+        )
+
+
+def reserve(root: str, container_id: str) -> Entry:
+    """Make and lock the directory of a new container.
+
+    The entry has a state when a killed command left one: the caller cleans up what it names.
+
+    Raises:
+        ContainerError: the id is invalid or in use, or the directory cannot be made.
+    """
+    check_id(container_id)
+    path = f"{root}/{container_id}"
+    in_use = f"create container {container_id}: a container with this id exists already"
+    for _ in range(100):  # another command may be removing it right now
+        try:
+            os.makedirs(root, 0o711, exist_ok=True)
+            os.mkdir(path, 0o711)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise ContainerError(
+                f"create container {container_id}: make {path}: {error.strerror}"
+            ) from error
+        lock_fd = _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB, in_use)
+        if lock_fd < 0:
+            continue
+        entry = Entry(container_id, path, lock_fd)
+        if os.path.exists(entry.file(STATE)):
+            entry.read()
+            if entry.state.get("stage") != "creating":
+                entry.unlock()
+                raise ContainerError(in_use)
+        return entry
+    raise ContainerError(in_use)
+
+
+def find(root: str, container_id: str, *, lock: bool) -> Entry:
+    """The directory of an existing container; ``state`` is empty in what a killed create left.
+
+    Raises:
+        ContainerError: there is no such container.
+    """
+    check_id(container_id)
+    path = f"{root}/{container_id}"
+    entry = Entry(container_id, path)
+    missing = f"container {container_id} does not exist"
+    if not lock:
+        try:
+            entry.read()
+        except ContainerError as error:
+            raise ContainerError(missing) from error
+        return entry
+    while os.path.isdir(path):
+        lock_fd = _lock(path, fcntl.LOCK_EX, missing)
+        if lock_fd < 0:
+            continue
+        entry = Entry(container_id, path, lock_fd)
+        if os.path.exists(entry.file(STATE)):
+            entry.read()
+        return entry
+    raise ContainerError(missing)
+
+
+def is_locked(entry: Entry) -> bool:
+    """Whether some command works on the container now."""
+    try:
+        fd = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _lock(path: str, how: int, busy: str) -> int:
+    """A descriptor that holds the lock; -1 when the directory was replaced meanwhile."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return -1
+    except OSError as error:
+        raise ContainerError(f"open {path}: {error.strerror}") from error
+    try:
+        fcntl.flock(fd, how)
+        now = os.stat(path)
+    except OSError as error:
+        os.close(fd)
+        if error.errno == errno.ENOENT:
+            return -1
+        raise ContainerError(busy) from error
+    held = os.fstat(fd)
+    if (held.st_dev, held.st_ino) != (now.st_dev, now.st_ino):
+        os.close(fd)
+        return -1
+    return fd
+
+
+def identifiers(root: str) -> list[str]:
+    """The ids of all containers, sorted."""
+    try:
+        names = os.listdir(root)
+    except FileNotFoundError:
+        return []
+    return sorted(name for name in names if os.path.isdir(f"{root}/{name}"))
+
+
+def timestamp() -> str:
+    """Now, as RFC 3339 with nanoseconds in UTC."""
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09d}Z"

@@ -1,0 +1,153 @@
+"""Device nodes and the links of /dev (runtime-spec config-linux.md, "Devices")."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from pyrun import syscalls
+from pyrun.errors import ConfigError, KernelError
+from pyrun.linux import paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    JsonObject = dict[str, Any]
+
+DEFAULT: tuple[JsonObject, ...] = (
+    {"path": "/dev/null", "type": "c", "major": 1, "minor": 3},
+    {"path": "/dev/zero", "type": "c", "major": 1, "minor": 5},
+    {"path": "/dev/full", "type": "c", "major": 1, "minor": 7},
+    {"path": "/dev/random", "type": "c", "major": 1, "minor": 8},
+    {"path": "/dev/urandom", "type": "c", "major": 1, "minor": 9},
+    {"path": "/dev/tty", "type": "c", "major": 5, "minor": 0},
+)
+_LINKS = (
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+)
+_KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+
+
+def make_all(root_fd: int, asked: list[JsonObject], *, bind: bool) -> None:
+    """Make the devices that every container has, and those asked for, which win.
+
+    Args:
+        root_fd: the container's root directory.
+        asked: ``linux.devices``.
+        bind: mounts the host's nodes, where a user namespace forbids mknod(2).
+
+    Raises:
+        ConfigError: a type is unknown.
+        KernelError: the kernel refused.
+    """
+    named = {device["path"]: index for index, device in enumerate(asked)}
+    umask = os.umask(0)
+    try:
+        for device in DEFAULT:
+            if device["path"] not in named:
+                make(root_fd, device, "", bind=bind)
+        for index, device in enumerate(asked):
+            make(root_fd, device, f"/linux/devices/{index}", bind=bind)
+    finally:
+        os.umask(umask)
+
+
+def make(root_fd: int, device: JsonObject, pointer: str, *, bind: bool) -> None:
+    """Make one device; one that is there already and is the same stays.
+
+    Raises:
+        ConfigError: the type is unknown, or something else has the path.
+        KernelError: the kernel refused.
+    """
+    path = device["path"]
+    try:
+        kind = _KINDS[device["type"]]
+    except KeyError:
+        raise ConfigError(f"{pointer}/type", f"{device['type']!r} is none of c, u, b, p") from None
+    number = os.makedev(device.get("major", 0), device.get("minor", 0))
+    parent, _, name = path.rpartition("/")
+    try:
+        parent_fd = paths.make_inside(root_fd, parent or "/", directory=True)
+    except OSError as error:
+        raise KernelError(f"make the device {path}", error) from error
+    try:
+        if bind and kind != stat.S_IFIFO:
+            _bind(path, name, parent_fd)
+            return
+        mode = device.get("fileMode") or 0o666
+        try:
+            os.mknod(name, kind | stat.S_IMODE(mode), number, dir_fd=parent_fd)
+        except FileExistsError:
+            found = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
+            if stat.S_IFMT(found.st_mode) != kind or found.st_rdev != number:
+                problem = f"{path} exists in the root and is another file"
+                raise ConfigError(f"{pointer}/path", problem) from None
+        except PermissionError:
+            # not allowed to make nodes (a nested container): the host's own will do
+            _bind(path, name, parent_fd)
+            return
+        owner = device.get("uid", 0), device.get("gid", 0)
+        os.chown(name, *owner, dir_fd=parent_fd, follow_symlinks=False)
+    except OSError as error:
+        raise KernelError(f"make the device {path}", error) from error
+    finally:
+        os.close(parent_fd)
+
+
+def _bind(path: str, name: str, parent_fd: int) -> None:
+    """Mount the host's node; the place is a file in the container's /dev."""
+    try:
+        flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_WRONLY
+        os.close(os.open(name, flags, 0o666, dir_fd=parent_fd))
+    except FileExistsError:
+        pass  # mounted over as well; a link is refused by O_NOFOLLOW below
+    target_fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
+    try:
+        syscalls.mount(path, paths.proc_path(target_fd), None, syscalls.MS_BIND, None)
+    finally:
+        os.close(target_fd)
+
+
+def make_links(root_fd: int) -> None:
+    """Make /dev/fd, stdin, stdout, stderr, core and ptmx (config-linux.md, "Dev symbolic links").
+
+    Raises:
+        KernelError: the kernel refused.
+    """
+    try:
+        dev_fd = paths.make_inside(root_fd, "/dev", directory=True)
+        try:
+            links = [*_LINKS]
+            if os.path.exists("/proc/kcore"):
+                links.append(("core", "/proc/kcore"))
+            for name, target in links:
+                _link(target, name, dev_fd)
+            _ptmx(root_fd, dev_fd)
+        finally:
+            os.close(dev_fd)
+    except OSError as error:
+        raise KernelError("make the links in /dev", error) from error
+
+
+def _link(target: str, name: str, dev_fd: int) -> None:
+    try:
+        os.symlink(target, name, dir_fd=dev_fd)
+    except FileExistsError:
+        pass  # the image's own; what it points at is the container's matter
+
+
+def _ptmx(root_fd: int, dev_fd: int) -> None:
+    """Replace /dev/ptmx by a link to that of the container's own devpts, if it has one."""
+    try:
+        os.close(paths.open_inside(root_fd, "/dev/pts/ptmx"))
+    except OSError:
+        return
+    try:
+        os.unlink("ptmx", dir_fd=dev_fd)
+    except FileNotFoundError:
+        pass
+    os.symlink("pts/ptmx", "ptmx", dir_fd=dev_fd)

@@ -1,0 +1,71 @@
+"""Writes uid_map and gid_map (runtime-spec config-linux.md, "User namespace mappings")."""
+
+from __future__ import annotations
+
+import os
+
+from pyrun.errors import KernelError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Mappings = list[dict[str, Any]]
+
+
+def write(pid: int, uids: Mappings, gids: Mappings) -> None:
+    """Map the ids of the new user namespace that ``pid`` is in (user_namespaces(7)).
+
+    Raises:
+        KernelError: the kernel, newuidmap or newgidmap refused.
+    """
+    if os.geteuid() == 0 or not (uids or gids):
+        _write(pid, "uid_map", _lines(uids))
+        _write(pid, "gid_map", _lines(gids))
+        return
+    if _is_own(uids, os.geteuid()) and _is_own(gids, os.getegid()):
+        # one id each needs no privilege, once setgroups(2) is off
+        _write(pid, "setgroups", "deny")
+        _write(pid, "uid_map", _lines(uids))
+        _write(pid, "gid_map", _lines(gids))
+        return
+    _run("newuidmap", pid, uids)
+    _run("newgidmap", pid, gids)
+
+
+def _is_own(mappings: Mappings, own: int) -> bool:
+    return len(mappings) == 1 and mappings[0]["hostID"] == own and mappings[0]["size"] == 1
+
+
+def _lines(mappings: Mappings) -> str:
+    return "".join(
+        f"{entry['containerID']} {entry['hostID']} {entry['size']}\n" for entry in mappings
+    )
+
+
+def _write(pid: int, name: str, text: str) -> None:
+    if not text:
+        return
+    try:
+        fd = os.open(f"/proc/{pid}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        step = f"write {name} ({text.strip().replace(chr(10), ', ')})"
+        raise KernelError(step, error) from error
+
+
+def _run(program: str, pid: int, mappings: Mappings) -> None:
+    """The setuid helper of an unprivileged caller; it checks /etc/subuid and /etc/subgid."""
+    words = [str(entry[key]) for entry in mappings for key in ("containerID", "hostID", "size")]
+    command = [program, str(pid), *words]
+    try:
+        child = os.posix_spawnp(program, command, os.environ)
+    except OSError as error:
+        raise KernelError(f"run {program} (Debian: package uidmap)", error) from error
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status:
+        problem = f"{program} ended with status {status}: are the ids in /etc/subuid and subgid?"
+        raise KernelError(f"map ids ({' '.join(command)})", problem)

@@ -1,0 +1,70 @@
+"""AppArmor profile and SELinux label of the process to execute (apparmor(7), selinux(8))."""
+
+from __future__ import annotations
+
+import os
+
+from pyrun import syscalls
+from pyrun.errors import ConfigError, KernelError
+
+
+def check(profile: str, label: str) -> None:
+    """Refuse what this kernel cannot enforce; a label is never silently dropped.
+
+    Raises:
+        ConfigError: the security module is not there.
+    """
+    if profile and profile != "unconfined" and not _apparmor():
+        problem = f"profile {profile!r}: this kernel has no AppArmor; leave it out"
+        raise ConfigError("/process/apparmorProfile", problem)
+    if label and not os.path.exists("/sys/fs/selinux/enforce"):
+        problem = f"label {label!r}: this kernel has no SELinux; leave it out"
+        raise ConfigError("/process/selinuxLabel", problem)
+
+
+def _apparmor() -> bool:
+    try:
+        with open("/sys/module/apparmor/parameters/enabled") as switch:
+            return switch.read(1) == "Y"
+    except FileNotFoundError:
+        return False
+
+
+def apply(profile: str, label: str, proc_fd: int) -> None:
+    """Have the next execve(2) change profile and label.
+
+    Args:
+        profile: ``process.apparmorProfile``, or an empty string.
+        label: ``process.selinuxLabel``, or an empty string.
+        proc_fd: /proc/self of the host, opened before the root changed.
+
+    Raises:
+        KernelError: the profile is not loaded, or the label is not allowed.
+    """
+    if profile and _apparmor_word(profile):
+        try:
+            _write("attr/apparmor/exec", f"exec {profile}", proc_fd)
+        except FileNotFoundError:  # before Linux 5.8
+            _write("attr/exec", f"exec {profile}", proc_fd)
+        except OSError as error:
+            raise KernelError(f"set the AppArmor profile {profile}", error) from error
+    if label:
+        try:
+            _write("attr/exec", label, proc_fd)
+        except OSError as error:
+            raise KernelError(f"set the SELinux label {label}", error) from error
+
+
+def _apparmor_word(profile: str) -> bool:
+    """``unconfined`` without AppArmor in the kernel is what there is already."""
+    return profile != "unconfined" or _apparmor()
+
+
+def _write(name: str, value: str, proc_fd: int) -> None:
+    if syscalls.fstatfs_type(proc_fd) != syscalls.PROC_SUPER_MAGIC:
+        raise OSError(22, "/proc/self is not on procfs")
+    fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=proc_fd)
+    try:
+        os.write(fd, value.encode())
+    finally:
+        os.close(fd)

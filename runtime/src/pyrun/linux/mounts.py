@@ -1,0 +1,383 @@
+"""Mounts inside the root, options as flags (runtime-spec config.md, "Mounts")."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from pyrun import syscalls
+from pyrun.errors import ConfigError, KernelError
+from pyrun.linux import paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    JsonObject = dict[str, Any]
+
+# name: (bits to set, bits to clear)
+_FLAGS: dict[str, tuple[int, int]] = {
+    "async": (0, syscalls.MS_SYNCHRONOUS),
+    "atime": (0, syscalls.MS_NOATIME),
+    "bind": (syscalls.MS_BIND, 0),
+    "defaults": (0, 0),
+    "dev": (0, syscalls.MS_NODEV),
+    "diratime": (0, syscalls.MS_NODIRATIME),
+    "dirsync": (syscalls.MS_DIRSYNC, 0),
+    "exec": (0, syscalls.MS_NOEXEC),
+    "iversion": (syscalls.MS_I_VERSION, 0),
+    "lazytime": (syscalls.MS_LAZYTIME, 0),
+    "loud": (0, syscalls.MS_SILENT),
+    "mand": (syscalls.MS_MANDLOCK, 0),
+    "noatime": (syscalls.MS_NOATIME, syscalls.MS_STRICTATIME | syscalls.MS_RELATIME),
+    "nodev": (syscalls.MS_NODEV, 0),
+    "nodiratime": (syscalls.MS_NODIRATIME, 0),
+    "noexec": (syscalls.MS_NOEXEC, 0),
+    "noiversion": (0, syscalls.MS_I_VERSION),
+    "nolazytime": (0, syscalls.MS_LAZYTIME),
+    "nomand": (0, syscalls.MS_MANDLOCK),
+    "norelatime": (0, syscalls.MS_RELATIME),
+    "nostrictatime": (0, syscalls.MS_STRICTATIME),
+    "nosuid": (syscalls.MS_NOSUID, 0),
+    "nosymfollow": (syscalls.MS_NOSYMFOLLOW, 0),
+    "rbind": (syscalls.MS_BIND | syscalls.MS_REC, 0),
+    "relatime": (syscalls.MS_RELATIME, syscalls.MS_STRICTATIME | syscalls.MS_NOATIME),
+    "remount": (syscalls.MS_REMOUNT, 0),
+    "ro": (syscalls.MS_RDONLY, 0),
+    "rw": (0, syscalls.MS_RDONLY),
+    "silent": (syscalls.MS_SILENT, 0),
+    "strictatime": (syscalls.MS_STRICTATIME, syscalls.MS_NOATIME | syscalls.MS_RELATIME),
+    "suid": (0, syscalls.MS_NOSUID),
+    "symfollow": (0, syscalls.MS_NOSYMFOLLOW),
+    "sync": (syscalls.MS_SYNCHRONOUS, 0),
+}
+PROPAGATION = {
+    "private": syscalls.MS_PRIVATE,
+    "rprivate": syscalls.MS_PRIVATE | syscalls.MS_REC,
+    "shared": syscalls.MS_SHARED,
+    "rshared": syscalls.MS_SHARED | syscalls.MS_REC,
+    "slave": syscalls.MS_SLAVE,
+    "rslave": syscalls.MS_SLAVE | syscalls.MS_REC,
+    "unbindable": syscalls.MS_UNBINDABLE,
+    "runbindable": syscalls.MS_UNBINDABLE | syscalls.MS_REC,
+}
+# Options for the whole tree below a mount, as attributes of mount_setattr(2): (set, clear).
+_ATIME = syscalls.MOUNT_ATTR__ATIME
+_TREE: dict[str, tuple[int, int]] = {
+    "rro": (syscalls.MOUNT_ATTR_RDONLY, 0),
+    "rrw": (0, syscalls.MOUNT_ATTR_RDONLY),
+    "rnosuid": (syscalls.MOUNT_ATTR_NOSUID, 0),
+    "rsuid": (0, syscalls.MOUNT_ATTR_NOSUID),
+    "rnodev": (syscalls.MOUNT_ATTR_NODEV, 0),
+    "rdev": (0, syscalls.MOUNT_ATTR_NODEV),
+    "rnoexec": (syscalls.MOUNT_ATTR_NOEXEC, 0),
+    "rexec": (0, syscalls.MOUNT_ATTR_NOEXEC),
+    "rnodiratime": (syscalls.MOUNT_ATTR_NODIRATIME, 0),
+    "rdiratime": (0, syscalls.MOUNT_ATTR_NODIRATIME),
+    "rrelatime": (syscalls.MOUNT_ATTR_RELATIME, _ATIME),
+    "rnorelatime": (syscalls.MOUNT_ATTR_STRICTATIME, _ATIME),
+    "rnoatime": (syscalls.MOUNT_ATTR_NOATIME, _ATIME),
+    "ratime": (syscalls.MOUNT_ATTR_RELATIME, _ATIME),
+    "rstrictatime": (syscalls.MOUNT_ATTR_STRICTATIME, _ATIME),
+    "rnostrictatime": (syscalls.MOUNT_ATTR_RELATIME, _ATIME),
+    "rnosymfollow": (syscalls.MOUNT_ATTR_NOSYMFOLLOW, 0),
+    "rsymfollow": (0, syscalls.MOUNT_ATTR_NOSYMFOLLOW),
+}
+_OURS = frozenset({"tmpcopyup", "copyup"})
+# What a bind mount takes over from where it comes from unless it is asked to differ.
+_INHERITED = (
+    syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+    | syscalls.MS_NOATIME | syscalls.MS_NODIRATIME | syscalls.MS_RELATIME
+)  # fmt: skip
+
+# Files of procfs that may be mounted over: lxcfs does, and it changes what is told, not done.
+_PROC_FILES = frozenset({
+    "/proc/cpuinfo", "/proc/diskstats", "/proc/loadavg", "/proc/meminfo", "/proc/net/dev",
+    "/proc/slabinfo", "/proc/stat", "/proc/swaps", "/proc/uptime",
+    "/proc/sys/kernel/ns_last_pid", "/proc/sys/crypto/fips_enabled",
+})  # fmt: skip
+
+
+class Options:
+    """What the ``options`` of one mount say.
+
+    Attributes:
+        flags: MS_ bits.
+        cleared: bits that an option took away, to tell "rw" from nothing said.
+        propagation: calls to make afterwards, MS_ bits each.
+        tree_set: MOUNT_ATTR_ bits for the whole tree.
+        tree_clear: MOUNT_ATTR_ bits to take from the whole tree.
+        data: what the file system itself reads, joined by commas.
+        copy_up: a tmpfs starts with what the directory below it holds.
+    """
+
+    __slots__ = ("cleared", "copy_up", "data", "flags", "propagation", "tree_clear", "tree_set")
+
+    def __init__(self) -> None:
+        self.flags = 0
+        self.cleared = 0
+        self.propagation: list[int] = []
+        self.tree_set = 0
+        self.tree_clear = 0
+        self.data = ""
+        self.copy_up = False
+
+
+def parse_options(options: list[str], pointer: str) -> Options:
+    """Sort options into what the kernel wants; the last one wins.
+
+    Raises:
+        ConfigError: an option is known and cannot be honoured.
+    """
+    parsed = Options()
+    data = []
+    for index, option in enumerate(options):
+        if option in _FLAGS:
+            on, off = _FLAGS[option]
+            parsed.flags = parsed.flags & ~off | on
+            parsed.cleared = parsed.cleared & ~on | off
+        elif option in PROPAGATION:
+            parsed.propagation.append(PROPAGATION[option])
+        elif option in _TREE:
+            on, off = _TREE[option]
+            parsed.tree_set = parsed.tree_set & ~off | on
+            parsed.tree_clear = parsed.tree_clear & ~on | off
+        elif option in _OURS:
+            parsed.copy_up = True
+        elif option in ("idmap", "ridmap"):
+            raise ConfigError(f"{pointer}/{index}", f"{option}: idmapped mounts are not supported")
+        else:
+            data.append(option)
+    parsed.data = ",".join(data)
+    return parsed
+
+
+class Mounter:
+    """Mounts entry after entry below one root.
+
+    Attributes:
+        root_fd: the container's root directory.
+        late: (path, flags) of the mounts that become read-only once everything is in place.
+    """
+
+    __slots__ = ("_bundle", "_label", "_trees", "late", "root_fd")
+
+    def __init__(self, root_fd: int, bundle: str, label: str, trees: dict[int, int]) -> None:
+        """See the class.
+
+        Args:
+            root_fd: the container's root directory.
+            bundle: relative sources start there.
+            label: ``linux.mountLabel``, or an empty string.
+            trees: detached mounts made before the user namespace, by index in ``mounts``.
+        """
+        self.root_fd = root_fd
+        self._bundle = bundle
+        self._label = label
+        self._trees = trees
+        self.late: list[tuple[str, int]] = []
+
+    def mount(self, entry: JsonObject, index: int) -> None:
+        """Mount one entry of ``mounts``.
+
+        Args:
+            entry: already validated; of any type but cgroup.
+            index: its place in ``mounts``.
+
+        Raises:
+            ConfigError: an option or the destination has no meaning.
+            KernelError: the kernel refused.
+        """
+        pointer = f"/mounts/{index}"
+        options = parse_options(entry.get("options") or [], f"{pointer}/options")
+        fstype = entry.get("type") or ""
+        destination = entry["destination"]
+        if not destination.startswith("/"):
+            destination = f"/{destination}"  # runc takes it so; the specification did until 1.0
+        if fstype == "bind" or options.flags & syscalls.MS_BIND:
+            options.flags |= syscalls.MS_BIND
+            self._bind(entry, index, destination, options)
+        else:
+            self._mount_new(fstype, entry.get("source") or fstype, destination, options)
+
+    def _mount_new(self, fstype: str, source: str, destination: str, options: Options) -> None:
+        step = f"mount {fstype} on {destination}"
+        data = options.data
+        if self._label and fstype not in ("proc", "sysfs", "mqueue", "cgroup", "cgroup2"):
+            data = ",".join(filter(None, [data, f'context="{self._label}"']))
+        flags = options.flags
+        late = flags & syscalls.MS_RDONLY and (fstype == "tmpfs" or destination == "/dev")
+        if late:
+            flags &= ~syscalls.MS_RDONLY
+        remount = flags & syscalls.MS_REMOUNT
+        try:
+            target_fd = self._target(destination, directory=True)
+            try:
+                self._check_target(target_fd, fstype, destination, "")
+                name = None if remount else fstype
+                data = data or self._mode_below(target_fd, fstype)
+                syscalls.mount(source, paths.proc_path(target_fd), name, flags, data or None)
+                if options.copy_up:
+                    self._copy_up(target_fd, destination)
+            finally:
+                os.close(target_fd)
+            self.finish(destination, options)
+        except OSError as error:
+            raise KernelError(step, error) from error
+        if late:
+            self.late.append((destination, flags | syscalls.MS_RDONLY))
+
+    def _mode_below(self, target_fd: int, fstype: str) -> str:
+        """A tmpfs keeps the mode of the directory it covers, as with runc."""
+        if fstype != "tmpfs":
+            return ""
+        return f"mode={stat.S_IMODE(os.fstat(target_fd).st_mode):o}"
+
+    def _copy_up(self, lower_fd: int, destination: str) -> None:
+        from pyrun.linux.mount_copy import copy_tree
+
+        upper_fd = paths.open_inside(self.root_fd, destination, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            below = os.open(paths.proc_path(lower_fd), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                copy_tree(below, upper_fd)
+            finally:
+                os.close(below)
+        finally:
+            os.close(upper_fd)
+
+    def _bind(self, entry: JsonObject, index: int, destination: str, options: Options) -> None:
+        source = entry.get("source") or ""
+        step = f"mount {source} on {destination}"
+        tree_fd = self._trees.get(index, -1)
+        path = os.path.join(self._bundle, source)
+        try:
+            mode = os.fstat(tree_fd).st_mode if tree_fd >= 0 else os.stat(path).st_mode
+        except OSError as error:
+            raise KernelError(step, error) from error
+        try:
+            target_fd = self._target(destination, directory=stat.S_ISDIR(mode))
+            try:
+                self._check_target(target_fd, "bind", destination, path)
+                if tree_fd >= 0:
+                    syscalls.move_mount(tree_fd, target_fd)
+                else:
+                    how = options.flags & (syscalls.MS_BIND | syscalls.MS_REC)
+                    syscalls.mount(path, paths.proc_path(target_fd), None, how, None)
+            finally:
+                os.close(target_fd)
+            self._remount_bind(destination, options)
+            self.finish(destination, options)
+        except OSError as error:
+            raise KernelError(step, error) from error
+
+    def _remount_bind(self, destination: str, options: Options) -> None:
+        """A bind mount takes its flags in a second call; what is not named stays as it was."""
+        plain = syscalls.MS_BIND | syscalls.MS_REC
+        wanted = options.flags & ~plain
+        if not wanted and not options.cleared:
+            return
+        fd = paths.open_inside(self.root_fd, destination)
+        try:
+            kept = os.statvfs(paths.proc_path(fd)).f_flag
+            had = _from_statvfs(kept) & ~options.cleared
+            flags = wanted | had | syscalls.MS_BIND | syscalls.MS_REMOUNT
+            try:
+                syscalls.mount(None, paths.proc_path(fd), None, flags, None)
+            except PermissionError:
+                # Flags of a mount from outside our user namespace are locked: keep them all.
+                # One that was explicitly switched off stays an error.
+                if options.cleared & _from_statvfs(kept):
+                    raise
+                locked = flags | _from_statvfs(kept)
+                syscalls.mount(None, paths.proc_path(fd), None, locked, None)
+        finally:
+            os.close(fd)
+
+    def finish(self, destination: str, options: Options) -> None:
+        """Propagation and the attributes of the whole tree, on the mount just made."""
+        if not (options.propagation or options.tree_set or options.tree_clear):
+            return
+        fd = paths.open_inside(self.root_fd, destination)
+        try:
+            for flags in options.propagation:
+                syscalls.mount(None, paths.proc_path(fd), None, flags, None)
+            if options.tree_set or options.tree_clear:
+                word = syscalls.AT_RECURSIVE
+                syscalls.mount_setattr(fd, word, options.tree_set, options.tree_clear)
+        finally:
+            os.close(fd)
+
+    def _target(self, destination: str, *, directory: bool) -> int:
+        return paths.make_inside(self.root_fd, destination, directory=directory)
+
+    def _check_target(self, target_fd: int, fstype: str, destination: str, source: str) -> None:
+        """Keep procfs and sysfs real: security settings are read from and written to them."""
+        real = os.readlink(paths.proc_path(target_fd))
+        root = os.readlink(paths.proc_path(self.root_fd)).rstrip("/")
+        inside = real[len(root) :] or "/"
+        if inside == "/":
+            raise ConfigError("/mounts", f"destination {destination} is the root itself")
+        if fstype in ("proc", "sysfs") and inside != os.path.normpath(destination):
+            problem = f"{fstype} on {destination}: a link in the image leads to {inside}"
+            raise ConfigError("/mounts", problem)
+        if fstype == "proc" or not (inside == "/proc" or inside.startswith("/proc/")):
+            return
+        if inside == "/proc":
+            if source and _is_procfs(source):  # a rootless container with the host's processes
+                return
+        elif inside in _PROC_FILES or not _is_procfs(paths.proc_path(target_fd)):
+            return
+        raise ConfigError("/mounts", f"destination {destination} is inside of /proc")
+
+    def finish_late(self) -> None:
+        """Make read-only what had to be writable until now.
+
+        Raises:
+            KernelError: the kernel refused.
+        """
+        for destination, flags in self.late:
+            try:
+                fd = paths.open_inside(self.root_fd, destination)
+                try:
+                    word = flags | syscalls.MS_REMOUNT | syscalls.MS_BIND
+                    syscalls.mount(None, paths.proc_path(fd), None, word, None)
+                finally:
+                    os.close(fd)
+            except OSError as error:
+                raise KernelError(f"make {destination} read-only", error) from error
+
+
+def _is_procfs(path: str) -> bool:
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return syscalls.fstatfs_type(fd) == syscalls.PROC_SUPER_MAGIC
+    finally:
+        os.close(fd)
+
+
+def _from_statvfs(word: int) -> int:
+    """The flags of statvfs(3) as those of mount(2)."""
+    flags = word & (0x1 | 0x2 | 0x4 | 0x8 | 0x400 | 0x800)
+    if word & 0x1000:  # ST_RELATIME
+        flags |= syscalls.MS_RELATIME
+    return flags & _INHERITED
+
+
+def detached_tree(source: str, *, recursive: bool) -> int:
+    """A copy of a mount that a new user namespace may attach; made while its path is reachable.
+
+    Raises:
+        KernelError: the kernel refused.
+    """
+    flags = syscalls.OPEN_TREE_CLONE | (syscalls.AT_RECURSIVE if recursive else 0)
+    try:
+        return syscalls.open_tree(-100, source, flags)
+    except OSError as error:
+        raise KernelError(f"open the mount {source}", error) from error
+
+
+def is_bind(entry: JsonObject) -> bool:
+    """Whether an entry of ``mounts`` is a bind mount."""
+    options = entry.get("options") or []
+    return entry.get("type") == "bind" or "bind" in options or "rbind" in options

@@ -1,0 +1,146 @@
+"""Creates and joins namespaces (runtime-spec config-linux.md, "Namespaces")."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from pyrun import syscalls
+from pyrun.errors import ConfigError, KernelError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+# the specification's type: the kernel's flag and the name in /proc/PID/ns
+TYPES = {
+    "user": (syscalls.CLONE_NEWUSER, "user"),
+    "mount": (syscalls.CLONE_NEWNS, "mnt"),
+    "network": (syscalls.CLONE_NEWNET, "net"),
+    "ipc": (syscalls.CLONE_NEWIPC, "ipc"),
+    "uts": (syscalls.CLONE_NEWUTS, "uts"),
+    "cgroup": (syscalls.CLONE_NEWCGROUP, "cgroup"),
+    "pid": (syscalls.CLONE_NEWPID, "pid"),
+    "time": (syscalls.CLONE_NEWTIME, "time"),
+}
+_NS_GET_NSTYPE = 0xB703
+
+# They change the children of the process that enters them, not the process itself.
+OF_CHILDREN = syscalls.CLONE_NEWPID | syscalls.CLONE_NEWTIME
+
+
+class Plan:
+    """Which namespaces are made and which are joined.
+
+    Attributes:
+        new: CLONE_NEW flags of those to make.
+        joined: flag to descriptor of those to join.
+    """
+
+    __slots__ = ("joined", "new")
+
+    def __init__(self) -> None:
+        self.new = 0
+        self.joined: dict[int, int] = {}
+
+    def has(self, flag: int) -> bool:
+        """Whether the container has a namespace of its own, made or joined."""
+        return bool(self.new & flag) or flag in self.joined
+
+    def close(self) -> None:
+        """Close the descriptors of the namespaces to join."""
+        for fd in self.joined.values():
+            os.close(fd)
+        self.joined = {}
+
+
+def plan(entries: Iterable[dict[str, Any]], pointer: str = "/linux/namespaces") -> Plan:
+    """Open every namespace that is to be joined, while its path still means what the caller meant.
+
+    Raises:
+        ConfigError: a type is unknown or twice there, or a path is no such namespace.
+    """
+    made = Plan()
+    for index, entry in enumerate(entries):
+        where = f"{pointer}/{index}"
+        try:
+            flag = TYPES[entry["type"]][0]
+        except KeyError:
+            raise ConfigError(f"{where}/type", f"unknown namespace {entry.get('type')!r}") from None
+        if made.has(flag):
+            raise ConfigError(f"{where}/type", f"the namespace {entry['type']} is there twice")
+        path = entry.get("path")
+        if not path:
+            made.new |= flag
+            continue
+        made.joined[flag] = _open(path, flag, entry["type"], f"{where}/path")
+    return made
+
+
+def _open(path: str, flag: int, name: str, pointer: str) -> int:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConfigError(pointer, f"open {path}: {error.strerror}") from error
+    try:
+        is_that = fcntl.ioctl(fd, _NS_GET_NSTYPE) == flag
+    except OSError:
+        is_that = False
+    if not is_that:
+        os.close(fd)
+        raise ConfigError(pointer, f"{path} is no {name} namespace")
+    return fd
+
+
+def join(made: Plan, flags: int) -> None:
+    """Enter those of ``made.joined`` that are in ``flags``, the user namespace first.
+
+    Raises:
+        KernelError: the kernel refused.
+    """
+    for name, (flag, _) in TYPES.items():
+        if not flag & flags or flag not in made.joined:
+            continue
+        try:
+            syscalls.setns(made.joined[flag], flag)
+        except OSError as error:
+            raise KernelError(f"join the {name} namespace", error) from error
+
+
+def unshare(flags: int) -> None:
+    """Make the namespaces of ``flags``.
+
+    Raises:
+        KernelError: the kernel refused.
+    """
+    if not flags:
+        return
+    try:
+        syscalls.unshare(flags)
+    except OSError as error:
+        names = [name for name, (flag, _) in TYPES.items() if flag & flags]
+        raise KernelError(f"create the namespaces {', '.join(names)}", error) from error
+
+
+def set_time_offsets(offsets: dict[str, dict[str, int]]) -> None:
+    """Set the clocks of the new time namespace, before its first process (time_namespaces(7)).
+
+    Args:
+        offsets: ``linux.timeOffsets``.
+
+    Raises:
+        KernelError: the kernel refused.
+    """
+    lines = [
+        f"{clock} {offset.get('secs', 0)} {offset.get('nanosecs', 0)}\n"
+        for clock, offset in offsets.items()
+    ]
+    try:
+        fd = os.open("/proc/self/timens_offsets", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, "".join(lines).encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise KernelError("set the offsets of the time namespace", error) from error

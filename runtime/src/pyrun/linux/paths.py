@@ -1,0 +1,142 @@
+"""A path inside the container's root as a file descriptor, so that no link leads outside of it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from pyrun import syscalls
+
+_MAX_LINKS = 40
+_AGAIN = 128  # openat2 gives EAGAIN when a rename races with a ".."
+
+
+def proc_path(fd: int) -> str:
+    """A name for what ``fd`` is open on, for calls that take no descriptor."""
+    return f"/proc/self/fd/{fd}"
+
+
+def open_inside(root_fd: int, path: str, flags: int = os.O_PATH, mode: int = 0) -> int:
+    """Open ``path`` as a process whose root is ``root_fd`` would, but through no magic link.
+
+    Args:
+        root_fd: the container's root directory.
+        path: absolute in the container.
+        flags: of open(2); close-on-exec is added.
+        mode: for O_CREAT.
+
+    Raises:
+        OSError: as of openat2(2).
+    """
+    relative = path.strip("/") or "."
+    resolve = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
+    for _ in range(_AGAIN):
+        try:
+            return syscalls.openat2(root_fd, relative, flags, mode, resolve)
+        except OSError as error:
+            if error.errno == errno.EAGAIN:
+                continue
+            # before Linux 5.6, or a seccomp filter around us that does not know the call
+            if error.errno in (errno.ENOSYS, errno.EPERM) and not _has_openat2():
+                return _walk(root_fd, relative, flags, mode)
+            raise
+    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), path)
+
+
+def _has_openat2() -> bool:
+    try:
+        os.close(syscalls.openat2(-100, "/", os.O_PATH, 0, 0))
+    except OSError:
+        return False
+    return True
+
+
+def _walk(root_fd: int, relative: str, flags: int, mode: int) -> int:
+    """What openat2 does, one component at a time; ``..`` goes back to a descriptor held open."""
+    parents = [os.dup(root_fd)]
+    todo = relative.split("/")[::-1]
+    links = 0
+    try:
+        while todo:
+            name = todo.pop()
+            if name in ("", "."):
+                continue
+            if name == "..":
+                if len(parents) > 1:
+                    os.close(parents.pop())
+                continue
+            here = parents[-1]
+            try:
+                found_fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+            except FileNotFoundError:
+                if todo or not flags & os.O_CREAT:
+                    raise
+                return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=here)
+            parents.append(found_fd)
+            is_link = stat.S_ISLNK(os.fstat(found_fd).st_mode)
+            if not is_link or (flags & os.O_NOFOLLOW and not todo):
+                continue
+            links += 1
+            if links > _MAX_LINKS or _is_magic(found_fd, name):
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), relative)
+            target = os.readlink(name, dir_fd=here)
+            os.close(parents.pop())
+            if target.startswith("/"):
+                while len(parents) > 1:
+                    os.close(parents.pop())
+            todo += target.split("/")[::-1]
+        if flags & os.O_PATH:
+            return os.dup(parents[-1])
+        return os.open(proc_path(parents[-1]), flags & ~os.O_NOFOLLOW | os.O_CLOEXEC)
+    finally:
+        for fd in parents:
+            os.close(fd)
+
+
+def _is_magic(link_fd: int, name: str) -> bool:
+    """Whether a link of procfs leads where its text does not say."""
+    if syscalls.fstatfs_type(link_fd) != syscalls.PROC_SUPER_MAGIC:
+        return False
+    return name not in ("self", "thread-self", "mounts", "net")
+
+
+def make_inside(
+    root_fd: int, path: str, *, directory: bool, mode: int = 0o755, depth: int = 0
+) -> int:
+    """Like ``open_inside`` with O_PATH, making what is missing of ``path``.
+
+    Args:
+        root_fd: the container's root directory.
+        path: absolute in the container.
+        directory: makes a directory at its end; otherwise an empty file.
+        mode: of what is made; directories on the way get 0755.
+        depth: of dangling links followed so far.
+
+    Raises:
+        OSError: as of openat2(2) and mkdir(2).
+    """
+    try:
+        return open_inside(root_fd, path)
+    except FileNotFoundError:
+        if depth > _MAX_LINKS:
+            raise
+    parent, _, name = path.rstrip("/").rpartition("/")
+    parent_fd = make_inside(root_fd, parent or "/", directory=True, depth=depth + 1)
+    try:
+        if directory:
+            os.mkdir(name, mode, dir_fd=parent_fd)
+        else:
+            flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_WRONLY
+            os.close(os.open(name, flags, mode, dir_fd=parent_fd))
+    except FileExistsError:
+        try:
+            target = os.readlink(name, dir_fd=parent_fd)  # a link to what does not exist yet
+        except OSError:  # somebody else made it meanwhile
+            return open_inside(root_fd, path)
+        if not target.startswith("/"):
+            target = f"{parent}/{target}"
+        return make_inside(root_fd, target, directory=directory, mode=mode, depth=depth + 1)
+    finally:
+        os.close(parent_fd)
+    return open_inside(root_fd, path)

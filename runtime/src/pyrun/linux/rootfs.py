@@ -1,0 +1,234 @@
+"""Prepares the root file system and pivots to it (runtime-spec config.md, "Root")."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from pyrun import syscalls
+from pyrun.errors import ConfigError, KernelError
+from pyrun.linux import paths
+
+_PROPAGATION = {
+    "": syscalls.MS_SLAVE | syscalls.MS_REC,
+    "private": syscalls.MS_PRIVATE,
+    "rprivate": syscalls.MS_PRIVATE | syscalls.MS_REC,
+    "shared": syscalls.MS_SHARED,
+    "rshared": syscalls.MS_SHARED | syscalls.MS_REC,
+    "slave": syscalls.MS_SLAVE,
+    "rslave": syscalls.MS_SLAVE | syscalls.MS_REC,
+    "unbindable": syscalls.MS_UNBINDABLE,
+    "runbindable": syscalls.MS_UNBINDABLE | syscalls.MS_REC,
+}
+
+
+def prepare(rootfs: str, propagation: str, tree_fd: int = -1) -> int:
+    """Make the root a mount of its own in this new mount namespace; returns its descriptor.
+
+    Args:
+        rootfs: its path on the host.
+        propagation: ``linux.rootfsPropagation``.
+        tree_fd: a detached mount of it, made before the user namespace, or -1.
+
+    Raises:
+        ConfigError: ``propagation`` has no meaning.
+        KernelError: the kernel refused.
+    """
+    if propagation not in _PROPAGATION:
+        problem = f"{propagation!r} is none of {', '.join(filter(None, _PROPAGATION))}"
+        raise ConfigError("/linux/rootfsPropagation", problem)
+    try:
+        # Nothing that is mounted from here on may reach the host.
+        outside = _PROPAGATION[propagation] & (syscalls.MS_PRIVATE | syscalls.MS_UNBINDABLE)
+        kind = syscalls.MS_PRIVATE if outside else syscalls.MS_SLAVE
+        syscalls.mount(None, "/", None, kind | syscalls.MS_REC, None)
+        if tree_fd >= 0:
+            old_fd = os.open(rootfs, os.O_PATH | os.O_CLOEXEC)
+            syscalls.move_mount(tree_fd, old_fd)
+            os.close(old_fd)
+        else:
+            syscalls.mount(rootfs, rootfs, None, syscalls.MS_BIND | syscalls.MS_REC, None)
+        root_fd = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        # pivot_root(2) refuses a shared mount, and the binds above may have made one.
+        own = syscalls.MS_PRIVATE if outside else syscalls.MS_SLAVE
+        syscalls.mount(None, paths.proc_path(root_fd), None, own | syscalls.MS_REC, None)
+    except OSError as error:
+        raise KernelError(f"prepare the root {rootfs}", error) from error
+    return root_fd
+
+
+def make_read_only(root_fd: int) -> None:
+    """Remount the root read-only; mounts below it stay as they are.
+
+    Raises:
+        KernelError: the kernel refused.
+    """
+    try:
+        _read_only(root_fd)
+    except OSError as error:
+        raise KernelError("make the root read-only", error) from error
+
+
+def _read_only(fd: int) -> None:
+    """Remount what ``fd`` is the root of read-only, with the flags it has (locked ones too)."""
+    word = os.statvfs(paths.proc_path(fd)).f_flag
+    had = word & (syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+                  | syscalls.MS_NOATIME | syscalls.MS_NODIRATIME)  # fmt: skip
+    had |= syscalls.MS_RELATIME if word & 0x1000 else 0  # ST_RELATIME
+    flags = had | syscalls.MS_BIND | syscalls.MS_REMOUNT | syscalls.MS_RDONLY
+    syscalls.mount(None, paths.proc_path(fd), None, flags, None)
+
+
+def make_path_read_only(root_fd: int, path: str) -> None:
+    """One of ``linux.readonlyPaths``: a bind mount of it on itself, read-only; may be missing.
+
+    Raises:
+        KernelError: the kernel refused.
+    """
+    try:
+        fd = paths.open_inside(root_fd, path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise KernelError(f"make {path} read-only", error) from error
+    try:
+        name = paths.proc_path(fd)
+        syscalls.mount(name, name, None, syscalls.MS_BIND | syscalls.MS_REC, None)
+        upper_fd = paths.open_inside(root_fd, path)
+        try:
+            _read_only(upper_fd)
+        finally:
+            os.close(upper_fd)
+    except OSError as error:
+        raise KernelError(f"make {path} read-only", error) from error
+    finally:
+        os.close(fd)
+
+
+def mask_path(root_fd: int, path: str, null_fd: int, label: str) -> None:
+    """One of ``linux.maskedPaths``: nothing can be read there any more; may be missing.
+
+    Args:
+        root_fd: the container's root directory.
+        path: absolute in the container.
+        null_fd: the host's /dev/null, checked to be it.
+        label: ``linux.mountLabel``, or an empty string.
+
+    Raises:
+        KernelError: the kernel refused.
+    """
+    try:
+        fd = paths.open_inside(root_fd, path)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise KernelError(f"mask {path}", error) from error
+    try:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            data = f'context="{label}"' if label else None
+            syscalls.mount("tmpfs", paths.proc_path(fd), "tmpfs", syscalls.MS_RDONLY, data)
+        else:
+            source = paths.proc_path(null_fd)
+            syscalls.mount(source, paths.proc_path(fd), None, syscalls.MS_BIND, None)
+    except OSError as error:
+        raise KernelError(f"mask {path}", error) from error
+    finally:
+        os.close(fd)
+
+
+def open_null() -> int:
+    """The host's /dev/null, checked: a masked file must not show something else.
+
+    Raises:
+        KernelError: it is another file.
+    """
+    try:
+        fd = os.open("/dev/null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise KernelError("open /dev/null of the host", error) from error
+    info = os.fstat(fd)
+    if not stat.S_ISCHR(info.st_mode) or info.st_rdev != os.makedev(1, 3):
+        os.close(fd)
+        raise KernelError("open /dev/null of the host", "it is not the null device")
+    return fd
+
+
+def pivot(root_fd: int) -> None:
+    """Make ``root_fd`` the root and let go of the host's.
+
+    Raises:
+        KernelError: the kernel refused.
+    """
+    try:
+        os.fchdir(root_fd)
+        # Both in one place: the old root ends up over the new one and is detached from there.
+        syscalls.pivot_root(".", ".")
+        syscalls.mount(None, ".", None, syscalls.MS_SLAVE | syscalls.MS_REC, None)
+        syscalls.umount2(".", syscalls.MNT_DETACH)
+        os.chdir("/")
+    except OSError as error:
+        raise KernelError("change to the new root (pivot_root)", error) from error
+
+
+def move(root_fd: int, rootfs: str) -> None:
+    """Instead of ``pivot``, where the host's root is a ramfs: move the root to / and chroot.
+
+    The host's other mounts stay below it, so procfs and sysfs, through which a process could
+    reach the host, are taken away first.
+
+    Raises:
+        KernelError: the kernel refused.
+    """
+    try:
+        for target in _host_kernel_mounts(rootfs):
+            try:
+                syscalls.umount2(target, syscalls.MNT_DETACH)
+            except OSError:
+                # locked together by a user namespace: cover it instead
+                syscalls.mount("tmpfs", target, "tmpfs", 0, None)
+        os.fchdir(root_fd)
+        syscalls.mount(".", "/", None, syscalls.MS_MOVE, None)
+        os.chroot(".")
+        os.chdir("/")
+    except OSError as error:
+        raise KernelError("change to the new root (--no-pivot)", error) from error
+
+
+def _host_kernel_mounts(rootfs: str) -> list[str]:
+    """Where procfs and sysfs are mounted outside of ``rootfs``; the deepest first."""
+    found = []
+    with open("/proc/self/mountinfo") as lines:
+        for line in lines:
+            left, _, right = line.partition(" - ")
+            target = left.split(" ")[4].replace("\\040", " ")
+            inside = target == rootfs or target.startswith(f"{rootfs}/")
+            if right.split(" ")[0] in ("proc", "sysfs") and not inside:
+                found.append(target)
+    return found[::-1]
+
+
+def chroot(rootfs: str) -> None:
+    """For a container without a mount namespace of its own.
+
+    Raises:
+        KernelError: the kernel refused.
+    """
+    try:
+        os.chroot(rootfs)
+        os.chdir("/")
+    except OSError as error:
+        raise KernelError(f"change the root to {rootfs}", error) from error
+
+
+def set_propagation(propagation: str) -> None:
+    """Give the finished root its ``linux.rootfsPropagation``.
+
+    Raises:
+        KernelError: the kernel refused.
+    """
+    if not propagation:
+        return
+    try:
+        syscalls.mount(None, "/", None, _PROPAGATION[propagation], None)
+    except OSError as error:
+        raise KernelError(f"make the root {propagation}", error) from error

@@ -1,0 +1,79 @@
+"""Reads and writes JSON without importing ``json``, which would cost 5 ms (docs/adr/0002)."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+try:
+    from _json import encode_basestring_ascii as _quote
+    from _json import make_scanner
+except ImportError:  # a Python whose private module looks different
+    from json.encoder import encode_basestring_ascii as _quote
+
+    make_scanner = None  # type: ignore[assignment,misc]  # told apart in loads
+
+_SPACE = " \t\n\r"
+
+
+class _Context:
+    """What the scanner of CPython takes its settings from."""
+
+    strict = True
+    object_hook = None
+    object_pairs_hook = None
+    parse_float = float
+    parse_int = int
+    memo: dict[str, str] = {}
+
+    @staticmethod
+    def parse_constant(name: str) -> float:
+        raise ValueError(f"{name} is not JSON")
+
+
+def loads(text: str) -> Any:
+    """Parse one JSON value.
+
+    Raises:
+        ValueError: with line and column.
+    """
+    if make_scanner is not None:
+        start = len(text) - len(text.lstrip(_SPACE))
+        try:
+            value, end = make_scanner(_Context)(text, start)  # type: ignore[arg-type]  # duck typed
+        # broken text; without json.decoder, CPython 3.11 cannot even make the exception
+        except (StopIteration, SystemError, ValueError):
+            end = start
+        if end > start and not text[end:].strip(_SPACE):
+            return value
+    import json
+
+    return json.loads(text, parse_constant=_Context.parse_constant)
+
+
+def dumps(value: object, indent: int = 0) -> str:
+    """JSON text of dicts, lists, strings, numbers, booleans and None."""
+    return _dump(value, "\n" if indent else "", " " * indent)
+
+
+def _dump(value: object, newline: str, step: str) -> str:
+    if isinstance(value, str):
+        return _quote(value)
+    if value is None or value is True or value is False:
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int | float):
+        return repr(value)
+    colon = ": " if newline else ":"
+    deeper = newline + step
+    if isinstance(value, dict):
+        items = [_quote(key) + colon + _dump(item, deeper, step) for key, item in value.items()]
+        brackets = "{}"
+    elif isinstance(value, list | tuple):
+        items = [_dump(item, deeper, step) for item in value]
+        brackets = "[]"
+    else:
+        raise TypeError(f"no JSON for {type(value).__name__}")
+    if not items:
+        return brackets
+    return brackets[0] + deeper + f",{deeper}".join(items) + newline + brackets[1]

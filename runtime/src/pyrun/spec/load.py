@@ -1,0 +1,88 @@
+"""Reads a bundle (runtime-spec bundle.md)."""
+
+from __future__ import annotations
+
+import os
+
+from pyrun.errors import ConfigError, ContainerError
+from pyrun.spec import jsontext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrun.spec.types import JsonObject
+
+_LIMIT_BYTES = 64 << 20  # more is a mistake or an attack
+
+
+class Bundle:
+    """A directory with config.json.
+
+    Attributes:
+        path: absolute.
+        config: parsed, not validated.
+        text: config.json as it was.
+    """
+
+    __slots__ = ("config", "path", "text")
+
+    def __init__(self, path: str, config: JsonObject, text: bytes) -> None:
+        self.path = path
+        self.config = config
+        self.text = text
+
+
+def read_bundle(path: str, config_name: str = "config.json") -> Bundle:
+    """Read and parse the bundle at ``path``.
+
+    Args:
+        path: the bundle directory.
+        config_name: the file in it, or an absolute path.
+
+    Raises:
+        ContainerError: the directory or its config.json cannot be read.
+        ConfigError: config.json is not a JSON object.
+    """
+    bundle = os.path.realpath(path)
+    config, text = read_object(os.path.join(bundle, config_name), "config.json")
+    return Bundle(bundle, config, text)
+
+
+def read_object(path: str, what: str) -> tuple[JsonObject, bytes]:
+    """Read a file that holds one JSON object.
+
+    Args:
+        path: of the file.
+        what: the object's name in messages.
+
+    Raises:
+        ContainerError: the file cannot be read.
+        ConfigError: it is not a JSON object.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ContainerError(f"read {what}: {path}: {error.strerror}") from error
+    try:
+        text = _read(fd, path, what)
+    finally:
+        os.close(fd)
+    try:
+        value = jsontext.loads(text.decode())
+    except (ValueError, RecursionError) as error:
+        raise ConfigError("", f"{path} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ConfigError("", f"{path} must hold a JSON object")
+    return value, text
+
+
+def _read(fd: int, path: str, what: str) -> bytes:
+    chunks, size = [], 0
+    try:
+        while chunk := os.read(fd, 1 << 16):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > _LIMIT_BYTES:
+                raise ConfigError("", f"{path} is larger than {_LIMIT_BYTES >> 20} MiB")
+    except OSError as error:
+        raise ContainerError(f"read {what}: {path}: {error.strerror}") from error
+    return b"".join(chunks)
