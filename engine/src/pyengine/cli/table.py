@@ -6,6 +6,12 @@ from __future__ import annotations
 Table = dict[str, tuple[str, str]]
 
 COMMANDS: Table = {
+    "image": ("", "Manage images"),
+    "images": ("pyengine.cli.images:images", "List images in local storage"),
+    "load": ("pyengine.cli.images:load", "Load image(s) from a tar archive"),
+    "rmi": ("pyengine.cli.images:rmi", "Remove one or more images from local storage"),
+    "tag": ("pyengine.cli.images:tag", "Add an additional name to a local image"),
+    "untag": ("pyengine.cli.images:untag", "Remove a name from a local image"),
     "container": ("", "Manage containers"),
     "create": ("pyengine.cli.run:create", "Create but do not start a container"),
     "exec": ("pyengine.cli.exec:exec_", "Run a process in a running container"),
@@ -26,6 +32,15 @@ COMMANDS: Table = {
 
 # The commands below a noun; the noun itself has a line without a module above.
 GROUPS: dict[str, Table] = {
+    "image": {
+        "exists": ("pyengine.cli.images:exists", "Check if an image exists in local storage"),
+        "list": ("pyengine.cli.images:images", "List images in local storage"),
+        "load": ("pyengine.cli.images:load", "Load image(s) from a tar archive"),
+        "ls": ("pyengine.cli.images:images", "List images in local storage"),
+        "rm": ("pyengine.cli.images:rmi", "Remove one or more images from local storage"),
+        "tag": ("pyengine.cli.images:tag", "Add an additional name to a local image"),
+        "untag": ("pyengine.cli.images:untag", "Remove a name from a local image"),
+    },
     "container": {
         "cleanup": ("pyengine.cli.containers:cleanup", "Clean up after a container that has ended"),
         "create": ("pyengine.cli.run:create", "Create but do not start a container"),

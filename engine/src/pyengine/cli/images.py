@@ -1,0 +1,224 @@
+"""load, images, rmi, tag, untag and image exists."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+import click
+
+from pyengine.cli import durations, fields, sizes
+from pyengine.cli.many import for_each
+from pyengine.cli.report import table
+from pyengine.errors import ArchiveError, NotFoundError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyengine.engine import Engine
+    from pyengine.images.model import Image
+
+NONE = "<none>"
+
+# The columns of ``images`` and the fields they show.
+HEADING = {
+    "Repository": "REPOSITORY", "Tag": "TAG", "Digest": "DIGEST", "ID": "IMAGE ID",
+    "Created": "CREATED", "Size": "SIZE",
+}  # fmt: skip
+
+
+def _progress(quiet: bool) -> Callable[[str], None]:
+    def report(line: str) -> None:
+        if not quiet:
+            print(line, file=sys.stderr, flush=True)
+
+    return report
+
+
+@click.command()
+@click.option("-i", "--input", "path", metavar="FILE", help="Read this file instead of stdin.")
+@click.option("-q", "--quiet", is_flag=True, help="Print no progress.")
+@click.pass_obj
+def load(engine: Engine, /, path: str | None, quiet: bool) -> None:
+    """Load images from a docker-archive or oci-archive, compressed or not."""
+    from pyengine.images import archives
+
+    if path is None and os.isatty(0):
+        raise click.UsageError("cannot read from terminal, use command-line redirection or -i")
+    label = path or "standard input"
+    storage = engine.storage
+    source_fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if path else os.dup(0)
+    try:
+        archive_fd = archives.open_archive(source_fd, label, f"{storage.root}/staging")
+    except IsADirectoryError as error:
+        raise ArchiveError(f"load {label}: it is a directory, not an archive") from error
+    finally:
+        os.close(source_fd)
+    try:
+        archive = archives.Archive(archive_fd, label)
+        for names, image_id in archives.load(engine.images, archive, _progress(quiet)):
+            for name in names or [f"sha256:{image_id}"]:
+                click.echo(f"Loaded image: {name}")
+    finally:
+        os.close(archive_fd)
+
+
+@click.command()
+@click.option("-a", "--all", "_all", is_flag=True, help="Also images that others are built on.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only ids.")
+@click.option("--no-trunc", is_flag=True, help="Print whole ids.")
+@click.option("-n", "--noheading", is_flag=True, help="Print no column names.")
+@click.option("--digests", is_flag=True, help="Print manifest digests.")
+@click.option("--format", "form", metavar="FORMAT", help="json, or text with {{.Field}}s.")
+@click.argument("name", required=False)
+@click.pass_obj
+def images(
+    engine: Engine,
+    /,
+    name: str | None,
+    quiet: bool,
+    no_trunc: bool,
+    noheading: bool,
+    digests: bool,
+    form: str | None,
+    _all: bool,
+) -> None:
+    """List images, those called NAME if given."""
+    rows = _rows(engine.images.list_images(), name)
+    if form == "json":
+        found = {image.id: image for image, _, _ in rows}
+        click.echo(json.dumps([_as_json(image) for image in found.values()], indent=4))
+        return
+    if quiet:
+        ids = [_shown_id(image, no_trunc) for image, _, _ in rows]
+        click.echo("".join(f"{one}\n" for one in dict.fromkeys(ids)), nl=False)
+        return
+    lines = [_fields(*row, no_trunc=no_trunc) for row in rows]
+    if form is not None:
+        for line in lines:
+            click.echo(fields.render(form, line))
+        return
+    columns = [column for column in HEADING if digests or column != "Digest"]
+    header = None if noheading else [HEADING[column] for column in columns]
+    cells = [[line[column] for column in columns] for line in lines]
+    for text in table(header, cells):
+        click.echo(text)
+
+
+def _shown_id(image: Image, no_trunc: bool) -> str:
+    return f"sha256:{image.id}" if no_trunc else image.id[:12]
+
+
+def _fields(image: Image, repository: str, tag: str, *, no_trunc: bool) -> dict[str, str]:
+    since = f"{durations.human(time.time() - image.created_at)} ago"
+    return {
+        "Repository": repository,
+        "Tag": tag,
+        "Digest": image.manifest_digest,
+        "ID": _shown_id(image, no_trunc),
+        "Id": image.id,
+        "Created": since,
+        "CreatedSince": since,
+        "CreatedAt": durations.rfc3339(image.created_at),
+        "Size": sizes.human(image.size),
+    }
+
+
+def _rows(listed: list[Image], name: str | None) -> list[tuple[Image, str, str]]:
+    """A row per name; an image without one has a single row."""
+    rows = []
+    for image in listed:
+        for full in image.names or [f"{NONE}:{NONE}"]:
+            repository, _, tag = full.rpartition(":")
+            if name is None or _matches(repository, tag, name):
+                rows.append((image, repository, tag))
+    return rows
+
+
+def _matches(repository: str, tag: str, wanted: str) -> bool:
+    wanted_repository, colon, wanted_tag = wanted.rpartition(":")
+    if not colon or "/" in wanted_tag:
+        wanted_repository, wanted_tag = wanted, ""
+    fits = repository == wanted_repository or repository.endswith(f"/{wanted_repository}")
+    return fits and wanted_tag in ("", tag)
+
+
+def _as_json(image: Image) -> dict[str, object]:
+    config = image.config.get("config") or {}
+    return {
+        "Id": image.id,
+        "ParentId": "",
+        "RepoTags": image.names or None,
+        "RepoDigests": image.repo_digests,
+        "Size": image.size,
+        "SharedSize": 0,
+        "VirtualSize": image.size,
+        "Labels": config.get("Labels"),
+        "Containers": 0,
+        "Names": image.names,
+        "Digest": image.manifest_digest,
+        "History": image.names,
+        "Created": int(image.created_at),
+        "CreatedAt": image.config.get("created", ""),
+    }
+
+
+@click.command()
+@click.option("-f", "--force", is_flag=True, help="Remove an id with several names.")
+@click.option("-a", "--all", "everything", is_flag=True, help="Remove all images.")
+@click.option("-i", "--ignore", is_flag=True, help="An image that does not exist is no error.")
+@click.argument("names", metavar="IMAGE...", nargs=-1)
+@click.pass_obj
+def rmi(
+    engine: Engine, /, names: tuple[str, ...], force: bool, everything: bool, ignore: bool
+) -> None:
+    """Remove names of images, and images with their last name."""
+    if everything == bool(names):
+        raise click.UsageError("give either the images' names or --all")
+    if everything:
+        names = tuple(image.id for image in engine.images.list_images())
+
+    def remove(name: str) -> str | None:
+        try:
+            removal = engine.images.remove(name, force=force or everything)
+        except NotFoundError:
+            if ignore:
+                return None
+            raise
+        deleted = [f"Deleted: {removal.deleted_id}"] if removal.deleted_id else []
+        return "\n".join([*(f"Untagged: {one}" for one in removal.untagged), *deleted]) or None
+
+    for_each(names, remove)
+
+
+@click.command()
+@click.argument("image")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.pass_obj
+def tag(engine: Engine, /, image: str, names: tuple[str, ...]) -> None:
+    """Give IMAGE further names."""
+    engine.images.tag(image, *names)
+
+
+@click.command()
+@click.argument("image")
+@click.argument("names", metavar="[NAME...]", nargs=-1)
+@click.pass_obj
+def untag(engine: Engine, /, image: str, names: tuple[str, ...]) -> None:
+    """Take names, or all of them, from IMAGE."""
+    engine.images.untag(image, *names)
+
+
+@click.command()
+@click.argument("image")
+@click.pass_obj
+def exists(engine: Engine, /, image: str) -> int:
+    """Exit with 0 if IMAGE is in the store and with 1 if it is not."""
+    try:
+        engine.images.resolve(image)
+    except NotFoundError:
+        return 1
+    return 0

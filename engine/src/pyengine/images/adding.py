@@ -1,0 +1,182 @@
+"""Adding an image whose manifest and config are at hand and whose layers are on their way."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import time
+
+from pyengine.errors import ArchiveError
+from pyengine.images import manifests
+from pyengine.storage.addition import Addition, LayerSource
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterator
+
+    from pyengine.database.intents import Intent
+    from pyengine.images.manifests import Manifest
+    from pyengine.images.store import Images
+
+    Fetch = Callable[[LayerSource], Iterator[bytes]]
+
+# More only helps where the network is slow: decompressing and unpacking use the processors.
+PARALLEL_LAYERS = 3
+
+
+class NewImage:
+    """What is to be added.
+
+    Attributes:
+        manifest: the image's own, checked.
+        config: its config's bytes, of the digest that the manifest names.
+        names: full names it gets.
+        repository: where it was pulled from (``registry/path``), or empty.
+        repo_digests: digests under which that repository knows it: its manifest's and its index's.
+        resumable: whether layers that came completely are kept when the rest fails.
+    """
+
+    __slots__ = ("config", "manifest", "names", "repo_digests", "repository", "resumable")
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        config: bytes,
+        names: list[str],
+        *,
+        repository: str = "",
+        repo_digests: tuple[str, ...] = (),
+        resumable: bool = False,
+    ) -> None:
+        self.manifest = manifest
+        self.config = config
+        self.names = names
+        self.repository = repository
+        self.repo_digests = repo_digests
+        self.resumable = resumable
+
+    @property
+    def id(self) -> str:
+        """The image's id."""
+        return self.manifest.config.digest.removeprefix("sha256:")
+
+
+def sha256(data: bytes) -> str:
+    """``sha256:...`` of a small blob."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def add_image(images: Images, new: NewImage, fetch: Fetch, report: Callable[[str], None]) -> str:
+    """Put an image into the store, its layers in parallel; all of it becomes visible at once.
+
+    Args:
+        images: the store.
+        new: what to add.
+        fetch: gives a layer's bytes as they come; called in other threads.
+        report: takes podman's progress lines.
+
+    Returns:
+        The image's id.
+
+    Raises:
+        ArchiveError: something does not match its digest, or is not allowed.
+        StorageError: something cannot be written.
+        RegistryError: from ``fetch``.
+    """
+    where = f"image {new.id[:12]}: config"
+    if sha256(new.config) != new.manifest.config.digest:
+        raise ArchiveError(f"{where}: its digest is {sha256(new.config)}")
+    config = manifests.check_config(new.config, where)
+    diff_ids = config["rootfs"].get("diff_ids") or []
+    if len(diff_ids) != len(new.manifest.layers):
+        raise ArchiveError(
+            f"{where}: {len(diff_ids)} diff_ids for {len(new.manifest.layers)} layers"
+        )
+    layers = [
+        LayerSource(blob.digest, diff_id, blob.size, blob.media_type)
+        for blob, diff_id in zip(new.manifest.layers, diff_ids, strict=True)
+    ]
+    data = {"resumable": new.resumable}
+
+    def roll_back(intent: Intent) -> None:
+        images.storage.roll_back(intent, keep_finished=False)
+
+    with images.database.intents.running("image-add", new.id, data, roll_back) as intent:
+        addition = Addition(images.storage, intent)
+        small = {
+            new.manifest.config.digest: (new.config, new.manifest.config.media_type),
+            sha256(new.manifest.data): (new.manifest.data, new.manifest.media_type),
+        }
+        missing = addition.plan(layers, small)
+        _add_layers(addition, layers, missing, fetch, report)
+        report(f"Copying config {new.id[:12]}")
+        for digest, (blob, media_type) in small.items():
+            addition.keep_blob(digest, blob, media_type)
+        report("Writing manifest to image destination")
+        images.storage.empty_trash(intent)
+        with images.database.write(durable=True) as connection:
+            _write_rows(connection, new, manifests.created_at(config), layers, list(small))
+            images.put_names(connection, new.id, new.names)
+            intent.finish(connection)
+    return new.id
+
+
+def _add_layers(
+    addition: Addition,
+    layers: list[LayerSource],
+    missing: list[LayerSource],
+    fetch: Fetch,
+    report: Callable[[str], None],
+) -> None:
+    wanted = {layer.digest for layer in missing}
+    for layer in layers:
+        state = "" if layer.digest in wanted else " skipped: already exists"
+        report(f"Copying blob {layer.digest[:19]}{state}")
+    if not missing:
+        return
+    with concurrent.futures.ThreadPoolExecutor(PARALLEL_LAYERS) as pool:
+        staged = {pool.submit(_stage, addition, layer, fetch): layer for layer in missing}
+        try:
+            for future in concurrent.futures.as_completed(staged):
+                addition.keep_layer(staged[future], future.result())
+        except BaseException:
+            addition.stop()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _stage(addition: Addition, layer: LayerSource, fetch: Fetch) -> int:
+    return addition.stage_layer(layer, fetch(layer))
+
+
+def _write_rows(
+    connection: sqlite3.Connection,
+    new: NewImage,
+    created_at: float,
+    layers: list[LayerSource],
+    small_blobs: list[str],
+) -> None:
+    size = len(new.config)
+    for layer in layers:
+        query = "SELECT size FROM layers WHERE diff_id = ?"
+        size += connection.execute(query, (layer.diff_id,)).fetchone()[0]
+    manifest_digest = sha256(new.manifest.data)
+    exists = connection.execute("SELECT 1 FROM images WHERE id = ?", (new.id,)).fetchone()
+    if exists is None:
+        connection.execute(
+            "INSERT INTO images VALUES (?, ?, ?, ?, ?, ?)",
+            (new.id, manifest_digest, new.config.decode(), created_at, time.time(), size),
+        )
+        connection.executemany(
+            "INSERT INTO image_layers VALUES (?, ?, ?)",
+            [(new.id, position, layer.diff_id) for position, layer in enumerate(layers)],
+        )
+    connection.executemany(
+        "INSERT OR IGNORE INTO image_blobs VALUES (?, ?)",
+        [(new.id, digest) for digest in (*small_blobs, *(layer.digest for layer in layers))],
+    )
+    connection.executemany(
+        "INSERT OR REPLACE INTO digests VALUES (?, ?, ?)",
+        [(new.repository, digest, new.id) for digest in new.repo_digests],
+    )

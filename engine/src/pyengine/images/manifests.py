@@ -1,0 +1,207 @@
+"""Manifests, indexes and configs of images, checked before anything else looks at them."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import re
+
+from pyengine.errors import ArchiveError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
+DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+
+MAX_BYTES = 4 << 20
+MAX_LAYERS = 500
+
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
+
+_ARCHITECTURES = {
+    "x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "armv6l": "arm", "i386": "386",
+    "i686": "386", "ppc64le": "ppc64le", "s390x": "s390x", "riscv64": "riscv64",
+}  # fmt: skip
+
+
+class Descriptor:
+    """A blob as a manifest names it (image-spec descriptor.md)."""
+
+    __slots__ = ("annotations", "digest", "media_type", "platform", "size")
+
+    def __init__(self, value: object, where: str) -> None:
+        """Check ``value``, found at ``where``.
+
+        Raises:
+            ArchiveError: it is no descriptor.
+        """
+        fields = _object(value, where)
+        digest, size = fields.get("digest"), fields.get("size")
+        if not isinstance(digest, str) or not DIGEST.match(digest):
+            raise ArchiveError(f"{where}/digest: {digest!r} is not a sha256 digest")
+        if type(size) is not int or size < 0:
+            raise ArchiveError(f"{where}/size: {size!r} is not a size")
+        self.digest = digest
+        self.size: int = size
+        self.media_type = str(fields.get("mediaType", ""))
+        self.platform = _object(fields.get("platform") or {}, f"{where}/platform")
+        self.annotations = _object(fields.get("annotations") or {}, f"{where}/annotations")
+
+
+class Manifest:
+    """An image manifest; ``data`` are its bytes as they came."""
+
+    __slots__ = ("config", "data", "layers", "media_type")
+
+    def __init__(self, data: bytes, media_type: str, where: str) -> None:
+        """Check ``data``.
+
+        Raises:
+            ArchiveError: it is no manifest of an image this program can run.
+        """
+        fields = _object(parse(data, where), where)
+        if fields.get("schemaVersion") != 2:
+            raise ArchiveError(f"{where}/schemaVersion: {fields.get('schemaVersion')!r}, not 2")
+        self.data = data
+        self.media_type = str(fields.get("mediaType") or media_type or OCI_MANIFEST)
+        self.config = Descriptor(fields.get("config"), f"{where}/config")
+        layers = _list(fields.get("layers"), f"{where}/layers")
+        if len(layers) > MAX_LAYERS:
+            raise ArchiveError(f"{where}/layers: {len(layers)} layers, at most {MAX_LAYERS} work")
+        self.layers = [
+            Descriptor(layer, f"{where}/layers/{index}") for index, layer in enumerate(layers)
+        ]
+
+
+def parse(data: bytes, where: str) -> Any:
+    """JSON of untrusted origin.
+
+    Raises:
+        ArchiveError: too long, or not JSON.
+    """
+    if len(data) > MAX_BYTES:
+        raise ArchiveError(f"{where}: longer than {MAX_BYTES} bytes")
+    try:
+        return json.loads(data)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ArchiveError(f"{where}: not JSON: {error}") from error
+
+
+def index_entries(data: bytes, where: str) -> list[Descriptor]:
+    """The manifests of an index or manifest list."""
+    fields = _object(parse(data, where), where)
+    entries = _list(fields.get("manifests"), f"{where}/manifests")
+    return [Descriptor(entry, f"{where}/manifests/{index}") for index, entry in enumerate(entries)]
+
+
+def is_index(data: bytes, media_type: str, where: str) -> bool:
+    """Whether this is an index rather than a manifest; the content decides where no type does."""
+    if media_type in (OCI_INDEX, DOCKER_LIST):
+        return True
+    return "manifests" in _object(parse(data, where), where)
+
+
+def choose_platform(entries: list[Descriptor], wanted: str, where: str) -> Descriptor:
+    """The entry for a platform.
+
+    Args:
+        entries: of an index.
+        wanted: ``os/architecture[/variant]``.
+        where: names the index in messages.
+
+    Raises:
+        ArchiveError: there is none; the message lists what there is.
+    """
+    words = wanted.split("/")
+    for entry in entries:
+        offered = _platform_words(entry)
+        if offered[: len(words)] == words:
+            return entry
+    if len(entries) == 1 and not entries[0].platform:
+        return entries[0]
+    offers = ", ".join("/".join(_platform_words(entry)) for entry in entries) or "none"
+    raise ArchiveError(f"{where}: no image for {wanted}; it has {offers}; choose with --platform")
+
+
+def host_platform() -> str:
+    """This machine's platform, such as ``linux/amd64``."""
+    machine = platform.machine()
+    return f"linux/{_ARCHITECTURES.get(machine, machine)}"
+
+
+def check_config(data: bytes, where: str) -> dict[str, Any]:
+    """An image config whose types everybody may rely on (image-spec config.md).
+
+    Raises:
+        ArchiveError: a value has a wrong type.
+    """
+    config = _object(parse(data, where), where)
+    rootfs = _object(config.get("rootfs"), f"{where}/rootfs")
+    for index, diff_id in enumerate(_list(rootfs.get("diff_ids") or [], f"{where}/rootfs")):
+        if not isinstance(diff_id, str) or not DIGEST.match(diff_id):
+            raise ArchiveError(f"{where}/rootfs/diff_ids/{index}: not a sha256 digest")
+    for key in ("architecture", "os", "created"):
+        if not isinstance(config.get(key) or "", str):
+            raise ArchiveError(f"{where}/{key}: not a string")
+    inner = _object(config.get("config") or {}, f"{where}/config")
+    for key, check in _CONFIG_TYPES.items():
+        if inner.get(key) is not None and not check(inner[key]):
+            raise ArchiveError(f"{where}/config/{key}: {inner[key]!r} has the wrong type")
+    return config
+
+
+def created_at(config: dict[str, Any]) -> float:
+    """When the image was made, by its own word; 0 where it says nothing usable."""
+    text = config.get("created") or ""
+    try:
+        return max(0.0, datetime.datetime.fromisoformat(text).timestamp())
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def _strings(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _string_map(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+
+
+_CONFIG_TYPES: dict[str, Callable[[object], bool]] = {
+    "Env": _strings,
+    "Cmd": _strings,
+    "Entrypoint": _strings,
+    "User": lambda value: isinstance(value, str),
+    "WorkingDir": lambda value: isinstance(value, str),
+    "StopSignal": lambda value: isinstance(value, str),
+    "Labels": _string_map,
+    "Volumes": lambda value: isinstance(value, dict),
+    "ExposedPorts": lambda value: isinstance(value, dict),
+}
+
+
+def _platform_words(entry: Descriptor) -> list[str]:
+    fields = entry.platform
+    words = [fields.get("os", "unknown"), fields.get("architecture", "unknown")]
+    return [str(word) for word in [*words, fields.get("variant")] if word]
+
+
+def _object(value: object, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ArchiveError(f"{where}: not a JSON object")
+    return value
+
+
+def _list(value: object, where: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise ArchiveError(f"{where}: not a list")
+    return value

@@ -1,0 +1,92 @@
+"""Starts the confined child of ``unpack.py`` and speaks with it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+
+from pyengine.errors import ArchiveError, StorageError
+from pyengine.storage import overlay
+
+_PIPE_BYTES = 1 << 20
+
+
+class Unpacked:
+    """What the child read: the sha256 of the uncompressed tar, and its size in bytes."""
+
+    __slots__ = ("diff_id", "size", "skipped_attributes")
+
+    def __init__(self, diff_id: str, size: int, skipped_attributes: int) -> None:
+        self.diff_id = diff_id
+        self.size = size
+        self.skipped_attributes = skipped_attributes
+
+
+class Unpacking:
+    """One layer on its way from compressed bytes to a directory. Ends in finish or abort."""
+
+    def __init__(self, directory: str, label: str) -> None:
+        """Start the child.
+
+        Args:
+            directory: exists, is empty, and becomes the layer.
+            label: names the layer in messages.
+        """
+        self._label = label
+        packages = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        paths = [packages, *(path for path in sys.path if path.endswith("-packages"))]
+        script = (
+            f"import sys; sys.path += {paths!r}; from pyengine.storage import unpack; "
+            f"unpack.main({overlay.in_user_namespace()!r})"
+        )
+        self._child = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-X", "utf8", "-c", script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=directory,
+            env={},
+        )
+        assert self._child.stdin is not None
+        self._input_fd = self._child.stdin.fileno()
+        try:
+            fcntl.fcntl(self._input_fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        except PermissionError:
+            return  # an ordinary user's pipes may be limited: smaller ones work as well
+
+    def feed(self, data: bytes) -> None:
+        """Give the next compressed bytes; a child that already failed says so in ``finish``."""
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._input_fd, view) :]
+        except BrokenPipeError:
+            return
+
+    def finish(self) -> Unpacked:
+        """Wait for the child to end.
+
+        Raises:
+            ArchiveError: the layer is broken or not allowed.
+            StorageError: it could not be written.
+        """
+        with self._child:
+            answer, _ = self._child.communicate()
+        if not answer:
+            raise StorageError(
+                f"unpack {self._label}: the unpacking process ended with {self._child.returncode}"
+            )
+        result = json.loads(answer)
+        if "broken" in result:
+            raise ArchiveError(f"unpack {self._label}: {result['broken']}")
+        if "failed" in result:
+            raise StorageError(f"unpack {self._label}: {result['failed']}")
+        return Unpacked(result["diff_id"], result["size"], result["skipped_attributes"])
+
+    def abort(self) -> None:
+        """Kill the child; what it wrote stays in the staging directory."""
+        self._child.kill()
+        with self._child:
+            self._child.communicate()
