@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from pyrun.commands.settings import Settings
 from pyrun.errors import (
     CommandNotExecutableError,
     CommandNotFoundError,
@@ -42,58 +43,6 @@ _SWITCHES = {
 }
 # 127 and 126 as a shell has them; 1 as runc for the rest
 _STATUS: dict[type[PyrunError], int] = {CommandNotFoundError: 127, CommandNotExecutableError: 126}
-
-
-class Settings:
-    """The global options.
-
-    Attributes:
-        root: directory of the containers' states.
-        log: a file, or an empty string.
-        log_format: ``text`` or ``json``.
-        debug: whether notes go to the log.
-        cgroup_driver: ``cgroupfs`` or ``systemd``.
-        rootless: whether the caller has no privileges.
-    """
-
-    __slots__ = ("cgroup_driver", "debug", "log", "log_format", "root", "rootless")
-
-    def __init__(self) -> None:
-        self.root = ""
-        self.log = ""
-        self.log_format = "text"
-        self.debug = False
-        self.cgroup_driver = "cgroupfs"
-        self.rootless = os.geteuid() != 0
-
-    def write(self, level: str, message: str) -> None:
-        """Write one line to the log, and errors and warnings to standard error (as runc does)."""
-        if level == "debug" and not self.debug:
-            return
-        line = self._line(level, message)
-        if self.log:
-            try:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-                fd = os.open(self.log, flags, 0o644)
-                try:
-                    os.write(fd, line.encode(errors="replace"))
-                finally:
-                    os.close(fd)
-            except OSError as error:
-                sys.stderr.write(f"pyrun: write the log {self.log}: {error.strerror}\n")
-            line = f"{message}\n"
-        if level != "debug" or not self.log:
-            sys.stderr.write(line)
-
-    def _line(self, level: str, message: str) -> str:
-        import time
-
-        from pyrun.spec import jsontext
-
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        if self.log_format == "json":
-            return jsontext.dumps({"level": level, "msg": message, "time": now}) + "\n"
-        return f'time="{now}" level={level} msg={jsontext.dumps(message)}\n'
 
 
 def main(arguments: list[str]) -> int:

@@ -7,7 +7,7 @@ from pyrun.container import create as creation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyrun.cli import Settings
+    from pyrun.commands.settings import Settings
 
 OPTIONS = {
     "--bundle/-b": (VALUE, "directory with config.json (the current one)"),

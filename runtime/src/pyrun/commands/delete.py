@@ -6,7 +6,7 @@ from pyrun.errors import ContainerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyrun.cli import Settings
+    from pyrun.commands.settings import Settings
 
 SYNTAX = Syntax(
     "delete [options] CONTAINER-ID",

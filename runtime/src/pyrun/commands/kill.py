@@ -8,7 +8,7 @@ from pyrun.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyrun.cli import Settings
+    from pyrun.commands.settings import Settings
 
 SYNTAX = Syntax(
     "kill [options] CONTAINER-ID [SIGNAL]",

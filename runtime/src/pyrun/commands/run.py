@@ -7,7 +7,7 @@ from pyrun.container import foreground, lifecycle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyrun.cli import Settings
+    from pyrun.commands.settings import Settings
 
 SYNTAX = Syntax(
     "run [options] CONTAINER-ID",

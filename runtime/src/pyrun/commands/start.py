@@ -5,7 +5,7 @@ from pyrun.container import lifecycle, store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyrun.cli import Settings
+    from pyrun.commands.settings import Settings
 
 SYNTAX = Syntax("start CONTAINER-ID", {}, (1, 1))
 

@@ -8,7 +8,7 @@ from pyrun.spec import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyrun.cli import Settings
+    from pyrun.commands.settings import Settings
 
 SYNTAX = Syntax("state CONTAINER-ID", {}, (1, 1))
 

@@ -143,8 +143,6 @@ def _prepare(bundle: Bundle, request: Request) -> Task:
 
         if request.console_socket:
             task.console_fd = console.connect(request.console_socket)
-    if any("tmpcopyup" in (entry.get("options") or ()) for entry in config.get("mounts") or ()):
-        import pyrun.linux.mount_copy  # noqa: F401 - init cannot import it after the root changed
     task.state = {
         "ociVersion": config["ociVersion"],
         "id": request.container_id,
@@ -230,6 +228,7 @@ def _make(task: Task, entry: Entry, manager: Manager, request: Request) -> None:
     os.chmod(fifo, 0o622)  # the container's user writes; the umask took that away
     task.fifo_fd = os.open(fifo, os.O_PATH | os.O_CLOEXEC)
     ours, task.channel = channel.pair()
+    task.parents_fds = [ours.fd, entry.lock_fd]
     pids: list[int] = []
     try:
         if task.plan.new & syscalls.CLONE_NEWUSER and os.geteuid() == 0:

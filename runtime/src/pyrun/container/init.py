@@ -12,7 +12,7 @@ from pyrun import syscalls
 from pyrun.container import cgroup_mounts, channel, hooks, process
 from pyrun.container.channel import Channel, ChannelClosedError
 from pyrun.errors import KernelError
-from pyrun.linux import devices, interfaces, keyring, mounts, namespaces, rootfs, sysctl
+from pyrun.linux import devices, interfaces, keyring, mount_copy, mounts, namespaces, rootfs, sysctl
 from pyrun.spec import jsontext
 
 TYPE_CHECKING = False
@@ -35,6 +35,8 @@ class Task:
         hierarchies: the host's cgroup hierarchies, for an entry of type ``cgroup``.
         identity: of the process.
         keyring_name: the session keyring to join, or an empty string.
+        parents_fds: only the parent may hold them: its end of the channel, whose closing is the
+            news of its death, and the lock, which dies with its last holder.
         plan: its namespaces.
         rootfs: absolute path of the root on the host.
         state: as hooks read it.
@@ -44,7 +46,8 @@ class Task:
 
     __slots__ = (
         "bundle", "channel", "config", "console_fd", "fifo_fd", "first_free_fd",
-        "hierarchies", "identity", "keyring_name", "plan", "rootfs", "state", "trees", "use_pivot",
+        "hierarchies", "identity", "keyring_name", "parents_fds", "plan", "rootfs", "state",
+        "trees", "use_pivot",
     )  # fmt: skip
 
     bundle: str
@@ -56,6 +59,7 @@ class Task:
     hierarchies: list[Hierarchy]
     identity: process.Identity
     keyring_name: str
+    parents_fds: list[int]
     plan: Plan
     rootfs: str
     state: JsonObject
@@ -70,9 +74,16 @@ class Task:
         """The hooks of one kind."""
         return (self.config.get("hooks") or {}).get(kind) or []
 
+    def leave_parent(self) -> None:
+        """Close what only the parent may hold; the child's first act."""
+        for fd in self.parents_fds:
+            os.close(fd)
+        self.parents_fds = []
+
 
 def main(task: Task) -> None:
     """Init's whole life up to execve(2); never returns."""
+    task.leave_parent()
     start = StartPipe(task)
     try:
         _set_up(task)
@@ -96,6 +107,7 @@ def main(task: Task) -> None:
 def helper(task: Task) -> None:
     """The process between parent and init, where user or time namespaces ask for one."""
     try:
+        task.leave_parent()
         task.channel.receive("go")  # the parent has moved us into the cgroup
         _enter_user_namespace(task)
         plan = task.plan
@@ -218,7 +230,7 @@ def _change_root(task: Task) -> None:
     else:
         root_fd = os.open(task.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     label = settings.get("mountLabel") or ""
-    mounter = mounts.Mounter(root_fd, task.bundle, label, task.trees)
+    mounter = mounts.Mounter(root_fd, task.bundle, label, task.trees, mount_copy.copy_tree)
     if plan.has(syscalls.CLONE_NEWNS):
         for index, entry in enumerate(config.get("mounts") or ()):
             if entry.get("type") in ("cgroup", "cgroup2"):

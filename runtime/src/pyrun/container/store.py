@@ -32,16 +32,17 @@ class Entry:
 
     Attributes:
         id: the container's.
+        lock_fd: holds the lock, or -1.
         path: the directory, absolute.
         state: what state.json holds; empty when nothing has been written yet.
     """
 
-    __slots__ = ("_lock_fd", "id", "path", "state")
+    __slots__ = ("id", "lock_fd", "path", "state")
 
     def __init__(self, container_id: str, path: str, lock_fd: int = -1) -> None:
         self.id = container_id
         self.path = path
-        self._lock_fd = lock_fd
+        self.lock_fd = lock_fd
         self.state: State = {}
 
     def file(self, name: str) -> str:
@@ -99,9 +100,9 @@ class Entry:
 
     def unlock(self) -> None:
         """Let others work on the container."""
-        if self._lock_fd >= 0:
-            os.close(self._lock_fd)
-            self._lock_fd = -1
+        if self.lock_fd >= 0:
+            os.close(self.lock_fd)
+            self.lock_fd = -1
 
 
 def replace(path: str, data: bytes, step: str, mode: int = 0o600) -> None:

@@ -11,6 +11,7 @@ from pyrun.linux import paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     JsonObject = dict[str, Any]
@@ -160,9 +161,16 @@ class Mounter:
         late: (path, flags) of the mounts that become read-only once everything is in place.
     """
 
-    __slots__ = ("_bundle", "_label", "_trees", "late", "root_fd")
+    __slots__ = ("_bundle", "_copy_tree", "_label", "_trees", "late", "root_fd")
 
-    def __init__(self, root_fd: int, bundle: str, label: str, trees: dict[int, int]) -> None:
+    def __init__(
+        self,
+        root_fd: int,
+        bundle: str,
+        label: str,
+        trees: dict[int, int],
+        copy_tree: Callable[[int, int], None],
+    ) -> None:
         """See the class.
 
         Args:
@@ -170,11 +178,13 @@ class Mounter:
             bundle: relative sources start there.
             label: ``linux.mountLabel``, or an empty string.
             trees: detached mounts made before the user namespace, by index in ``mounts``.
+            copy_tree: copies a directory, for ``tmpcopyup``.
         """
         self.root_fd = root_fd
         self._bundle = bundle
         self._label = label
         self._trees = trees
+        self._copy_tree = copy_tree
         self.late: list[tuple[str, int]] = []
 
     def mount(self, entry: JsonObject, index: int) -> None:
@@ -234,13 +244,11 @@ class Mounter:
         return f"mode={stat.S_IMODE(os.fstat(target_fd).st_mode):o}"
 
     def _copy_up(self, lower_fd: int, destination: str) -> None:
-        from pyrun.linux.mount_copy import copy_tree
-
         upper_fd = paths.open_inside(self.root_fd, destination, os.O_RDONLY | os.O_DIRECTORY)
         try:
             below = os.open(paths.proc_path(lower_fd), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                copy_tree(below, upper_fd)
+                self._copy_tree(below, upper_fd)
             finally:
                 os.close(below)
         finally:
