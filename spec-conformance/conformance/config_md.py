@@ -1,0 +1,570 @@
+"""config.md: version, root, mounts, process, hostname, hooks, annotations, extensibility."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from conformance.cases import NotApplicable, expect, expect_equal, requirement
+from conformance.containers import Container, Machine
+from conformance.runtime_md import hook, log_hook, logged
+
+FILE = "config.md"
+
+
+def bind(container: Container, *options: str) -> Path:
+    """A directory of the host on /mnt, with mount options."""
+    source = container.bundle / "source"
+    source.mkdir()
+    entry = {"destination": "/mnt", "type": "bind", "source": str(source), "options": list(options)}
+    container.config["mounts"].append(entry)
+    return source
+
+
+# --- Specification version
+
+
+def register_version(words: str, version: Any) -> None:
+    @requirement(
+        FILE,
+        "Specification version",
+        f"ociVersion MUST be in SemVer v2.0.0 format (not {words})",
+        f"oci_version_{words.replace(' ', '_')}_is_refused",
+    )
+    def test(machine: Machine) -> None:
+        container = machine.container()
+        container.config["ociVersion"] = version
+        container.refused(f"ociVersion {version!r}")
+
+
+register_version("a word", "one")
+register_version("two numbers", "1.0")
+
+
+# --- Root
+
+
+@requirement(FILE, "Root", "root is REQUIRED")
+def root_is_required(machine: Machine) -> None:
+    container = machine.container()
+    del container.config["root"]
+    container.refused("a config.json without root")
+
+
+@requirement(FILE, "Root", "A directory MUST exist at the path declared by root.path")
+def root_path_must_exist(machine: Machine) -> None:
+    container = machine.container()
+    container.config["root"]["path"] = "missing"
+    container.refused("a root filesystem that is missing")
+
+
+@requirement(FILE, "Root", "root.path is absolute, or relative to the bundle")
+def root_path_may_be_absolute(machine: Machine) -> None:
+    container = machine.container()
+    container.config["root"]["path"] = str(container.rootfs)
+    expect_equal(container.run("echo here"), "here\n", "output")
+
+
+@requirement(FILE, "Root", "If root.readonly is true the root filesystem MUST be read-only")
+def root_is_readonly(machine: Machine) -> None:
+    container = machine.container()
+    container.config["root"]["readonly"] = True
+    seen = container.run("touch /file 2>/dev/null && echo written || echo refused")
+    expect_equal(seen, "refused\n", "a write")
+
+
+@requirement(FILE, "Root", "root.readonly defaults to false")
+def root_is_writable(machine: Machine) -> None:
+    container = machine.container()
+    del container.config["root"]["readonly"]
+    expect_equal(container.run("touch /file && echo written"), "written\n", "a write")
+
+
+# --- Mounts
+
+
+@requirement(FILE, "Mounts", "The runtime MUST mount entries in the listed order")
+def mounts_are_in_order(machine: Machine) -> None:
+    container = machine.container()
+    for name in ("first", "second"):
+        entry = {"destination": "/mnt", "type": "tmpfs", "source": name}
+        container.config["mounts"].append(entry)
+    seen = container.run("cat /proc/self/mounts")
+    order = [line.split()[0] for line in seen.splitlines() if line.split()[1] == "/mnt"]
+    expect_equal(order, ["first", "second"], "mounts on /mnt")
+
+
+@requirement(FILE, "Mounts", 'A relative destination MUST be interpreted as relative to "/"')
+def relative_destination(machine: Machine) -> None:
+    container = machine.container()
+    entry = {"destination": "mnt", "type": "tmpfs", "source": "relative"}
+    container.config["mounts"].append(entry)
+    expect("relative /mnt tmpfs" in container.run("cat /proc/self/mounts"), "it is not on /mnt")
+
+
+@requirement(FILE, "Mounts", "destination is REQUIRED")
+def destination_is_required(machine: Machine) -> None:
+    container = machine.container()
+    container.config["mounts"].append({"type": "tmpfs", "source": "nowhere"})
+    container.refused("a mount without destination")
+
+
+@requirement(FILE, "Mounts", "bind MUST be implemented: a bind mount")
+def option_bind(machine: Machine) -> None:
+    container = machine.container()
+    (bind(container, "bind") / "file").write_text("content")
+    expect_equal(container.run("cat /mnt/file"), "content", "the file's content")
+
+
+@requirement(FILE, "Mounts", "rbind MUST be implemented: a recursive bind mount")
+def option_rbind(machine: Machine) -> None:
+    container = machine.container()
+    inner = bind(container, "rbind") / "inner"
+    inner.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "conformance-inner", str(inner)], check=True)
+    try:
+        seen = container.run("cat /proc/self/mounts")
+    finally:
+        subprocess.run(["umount", "-l", str(inner)], check=True)
+    expect("conformance-inner /mnt/inner" in seen, "the inner mount is not there")
+
+
+def mount_options(container: Container, options: list[str]) -> set[str]:
+    """The per-mount options that a tmpfs mounted with ``options`` has."""
+    entry = {"destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": options}
+    container.config["mounts"].append(entry)
+    seen = container.run("cat /proc/self/mountinfo")
+    (line,) = [line for line in seen.splitlines() if line.split()[4] == "/mnt"]
+    both = f"{line.split()[5]},{line.split()[-1]}"
+    return set(both.split(","))
+
+
+def register_option(option: str, shown: str, *, before: str = "", absent: bool = False) -> None:
+    """An option word and what mountinfo shows of it."""
+
+    @requirement(FILE, "Mounts", f"{option} MUST be implemented", f"option_{option}")
+    def test(machine: Machine) -> None:
+        options = [before, option] if before else [option]
+        seen = mount_options(machine.container(), options)
+        if absent:
+            expect(shown not in seen, f"mountinfo shows {shown} in {sorted(seen)}")
+        else:
+            expect(shown in seen, f"mountinfo does not show {shown} in {sorted(seen)}")
+
+
+for _word in (
+    "ro",
+    "nosuid",
+    "nodev",
+    "noexec",
+    "noatime",
+    "nodiratime",
+    "relatime",
+    "sync",
+    "dirsync",
+    "lazytime",
+):
+    register_option(_word, _word)
+register_option("rw", "rw", before="ro")
+for _word, _opposite in (
+    ("suid", "nosuid"),
+    ("dev", "nodev"),
+    ("exec", "noexec"),
+    ("diratime", "nodiratime"),
+    ("async", "sync"),
+):
+    register_option(_word, _opposite, before=_opposite, absent=True)
+register_option("strictatime", "relatime", absent=True)
+register_option("defaults", "rw")
+
+
+def register_propagation(option: str, tag: str) -> None:
+    @requirement(FILE, "Mounts", f"{option} MUST be implemented: propagation", f"option_{option}")
+    def test(machine: Machine) -> None:
+        container = machine.container()
+        bind(container, "bind", option)
+        seen = container.run("cat /proc/self/mountinfo")
+        (line,) = [line for line in seen.splitlines() if line.split()[4] == "/mnt"]
+        fields = line.partition(" - ")[0].split()[6:]
+        tags = {field.partition(":")[0] for field in fields}
+        if tag == "master" and not host_shares(container.bundle):
+            raise NotApplicable("the bundle is on a private mount, which has no master")
+        expect_equal(tags, {tag} if tag else set(), "propagation tags")
+
+
+def host_shares(path: Path) -> bool:
+    """Whether the mount that ``path`` is on propagates."""
+    best, shared = "", False
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields = line.partition(" - ")[0].split()
+        if str(path).startswith(fields[4]) and len(fields[4]) >= len(best):
+            best, shared = fields[4], any(field.startswith("shared:") for field in fields[6:])
+    return shared
+
+
+for _word, _tag in (
+    ("private", ""),
+    ("rprivate", ""),
+    ("shared", "shared"),
+    ("rshared", "shared"),
+    ("slave", "master"),
+    ("rslave", "master"),
+    ("unbindable", "unbindable"),
+    ("runbindable", "unbindable"),
+):
+    register_propagation(_word, _tag)
+
+
+@requirement(FILE, "Mounts", "Unknown options SHOULD be treated as filesystem-specific ones")
+def unknown_options_go_to_the_filesystem(machine: Machine) -> None:
+    seen = mount_options(machine.container(), ["size=1024k"])
+    expect("size=1024k" in seen, f"the file system shows {sorted(seen)}")
+
+
+# --- Process
+
+
+@requirement(FILE, "Process", "cwd is the working directory of the program")
+def cwd_is_set(machine: Machine) -> None:
+    container = machine.container()
+    container.process["cwd"] = "/tmp"
+    expect_equal(container.run("pwd"), "/tmp\n", "working directory")
+
+
+@requirement(FILE, "Process", "cwd MUST be an absolute path")
+def cwd_must_be_absolute(machine: Machine) -> None:
+    container = machine.container()
+    container.process["cwd"] = "tmp"
+    container.refused("a relative cwd")
+
+
+@requirement(FILE, "Process", "env has the semantics of IEEE Std 1003.1's environ")
+def env_is_set(machine: Machine) -> None:
+    container = machine.container()
+    container.process["env"] += ["KEY=value with spaces", "EMPTY="]
+    seen = container.run("env").splitlines()
+    expect({"KEY=value with spaces", "EMPTY="} <= set(seen), f"environment is {seen}")
+
+
+@requirement(FILE, "Process", "args has the semantics of execvp's argv")
+def args_are_passed(machine: Machine) -> None:
+    container = machine.container()
+    container.process["args"] = ["printf", "%s|", "one", "two words", ""]
+    expect_equal(container.run(), "one|two words||", "output")
+
+
+@requirement(FILE, "Process", "At least one entry in args is REQUIRED")
+def args_must_not_be_empty(machine: Machine) -> None:
+    container = machine.container()
+    container.process["args"] = []
+    if container.create().code == 0:
+        expect(container.start().code != 0, "the container starts")
+
+
+@requirement(FILE, "Process", "consoleSize MUST be ignored if terminal is false or unset")
+def console_size_without_terminal_is_ignored(machine: Machine) -> None:
+    container = machine.container()
+    container.process["consoleSize"] = {"height": 10, "width": 20}
+    expect_equal(container.run("echo fine"), "fine\n", "output")
+
+
+@requirement(FILE, "POSIX process", "rlimits: rlim_cur and rlim_max MUST match the values")
+def rlimits_match(machine: Machine) -> None:
+    container = machine.container()
+    container.process["rlimits"] = [
+        {"type": "RLIMIT_NOFILE", "soft": 256, "hard": 512},
+        {"type": "RLIMIT_CORE", "soft": 0, "hard": 1024},
+    ]
+    seen = container.run("cat /proc/self/limits").splitlines()
+    found = {line[:25].strip(): line[25:].split()[:2] for line in seen}
+    expect_equal(found["Max open files"], ["256", "512"], "RLIMIT_NOFILE")
+    expect_equal(found["Max core file size"], ["0", "1024"], "RLIMIT_CORE")
+
+
+@requirement(FILE, "POSIX process", "rlimits: duplicated types MUST generate an error")
+def duplicated_rlimits_are_an_error(machine: Machine) -> None:
+    container = machine.container()
+    container.process["rlimits"] *= 2
+    container.refused("RLIMIT_NOFILE twice")
+
+
+@requirement(FILE, "POSIX process", "rlimits: a value without a kernel interface MUST be an error")
+def unknown_rlimit_is_an_error(machine: Machine) -> None:
+    container = machine.container()
+    container.process["rlimits"] = [{"type": "RLIMIT_TEST", "soft": 1, "hard": 1}]
+    container.refused("RLIMIT_TEST")
+
+
+def status_field(container: Container, name: str) -> str:
+    """A field of the program's /proc/self/status."""
+    for line in container.run("cat /proc/self/status").splitlines():
+        if line.startswith(f"{name}:"):
+            return line.partition(":")[2].strip()
+    raise LookupError(name)
+
+
+CAPABILITY_BITS = {"CAP_CHOWN": 0, "CAP_KILL": 5, "CAP_NET_BIND_SERVICE": 10}
+
+
+def register_capability_set(key: str, field: str) -> None:
+    @requirement(
+        FILE,
+        "Linux Process",
+        f"capabilities.{key} is an array of {key} capabilities kept for the process",
+        f"capabilities_{key}",
+    )
+    def test(machine: Machine) -> None:
+        container = machine.container()
+        names = ["CAP_KILL", "CAP_NET_BIND_SERVICE"]
+        sets = dict.fromkeys(
+            ("bounding", "permitted", "inheritable", "effective", "ambient"), names
+        )
+        container.process["capabilities"] = sets
+        mask = sum(1 << CAPABILITY_BITS[name] for name in names)
+        expect_equal(int(status_field(container, field), 16), mask, field)
+
+
+for _key, _field in (
+    ("bounding", "CapBnd"),
+    ("effective", "CapEff"),
+    ("permitted", "CapPrm"),
+    ("inheritable", "CapInh"),
+    ("ambient", "CapAmb"),
+):
+    register_capability_set(_key, _field)
+
+
+@requirement(
+    FILE, "Linux Process", "Capabilities that cannot be mapped MUST be logged as a warning"
+)
+def unknown_capability_is_no_error(machine: Machine) -> None:
+    container = machine.container()
+    container.process["capabilities"]["bounding"].append("CAP_TEST")
+    expect_equal(container.run("echo fine"), "fine\n", "output")
+
+
+@requirement(FILE, "Linux Process", "noNewPrivileges true prevents gaining privileges")
+def no_new_privileges_is_set(machine: Machine) -> None:
+    expect_equal(status_field(machine.container(), "NoNewPrivs"), "1", "NoNewPrivs")
+
+
+@requirement(FILE, "Linux Process", "If oomScoreAdj is set, the runtime MUST set oom_score_adj")
+def oom_score_adj_is_set(machine: Machine) -> None:
+    container = machine.container()
+    container.process["oomScoreAdj"] = 321
+    expect_equal(container.run("cat /proc/self/oom_score_adj"), "321\n", "oom_score_adj")
+
+
+@requirement(FILE, "Linux Process", "If oomScoreAdj is not set, it MUST NOT be changed")
+def oom_score_adj_is_unchanged(machine: Machine) -> None:
+    own = Path("/proc/self/oom_score_adj").read_text()
+    seen = machine.container().run("cat /proc/self/oom_score_adj")
+    expect_equal(seen, own, "oom_score_adj")
+
+
+@requirement(FILE, "User", "uid and gid specify the IDs in the container namespace")
+def user_and_group_are_set(machine: Machine) -> None:
+    container = machine.container()
+    container.process["user"] = {"uid": 1000, "gid": 1001}
+    expect_equal(container.run("id -u; id -g"), "1000\n1001\n", "ids")
+
+
+@requirement(FILE, "User", "additionalGids specifies additional group IDs")
+def additional_groups_are_set(machine: Machine) -> None:
+    container = machine.container()
+    container.process["user"] = {"uid": 1000, "gid": 1001, "additionalGids": [5, 6]}
+    expect_equal(status_field(container, "Groups").split(), ["5", "6"], "groups")
+
+
+@requirement(FILE, "User", "umask specifies the umask of the user")
+def umask_is_set(machine: Machine) -> None:
+    container = machine.container()
+    container.process["user"]["umask"] = 0o027
+    expect_equal(container.run("umask"), "0027\n", "umask")
+
+
+@requirement(FILE, "User", "If umask is unspecified, the calling process' umask is kept")
+def umask_is_kept(machine: Machine) -> None:
+    old = os.umask(0o037)
+    try:
+        expect_equal(machine.container().run("umask"), "0037\n", "umask")
+    finally:
+        os.umask(old)
+
+
+# --- Hostname, Domainname
+
+
+@requirement(FILE, "Hostname", "hostname specifies the container's hostname")
+def hostname_is_set(machine: Machine) -> None:
+    expect_equal(machine.container().run("hostname"), "conformance\n", "hostname")
+
+
+@requirement(FILE, "Domainname", "domainname specifies the container's domainname")
+def domainname_is_set(machine: Machine) -> None:
+    container = machine.container()
+    container.config["domainname"] = "conformance.test"
+    seen = container.run("cat /proc/sys/kernel/domainname")
+    expect_equal(seen, "conformance.test\n", "domainname")
+
+
+# --- POSIX-platform Hooks
+
+
+@requirement(FILE, "POSIX-platform Hooks", "Hooks MUST be called in the listed order")
+def hooks_are_in_order(machine: Machine) -> None:
+    container = machine.container()
+    hooks = [log_hook(container, word) for word in ("one", "two", "three")]
+    container.config["hooks"] = {"createRuntime": hooks}
+    container.must_create()
+    expect_equal(logged(container), ["one", "two", "three"], "hooks")
+
+
+@requirement(FILE, "POSIX-platform Hooks", "The state MUST be passed to hooks over stdin")
+def hooks_get_the_state(machine: Machine) -> None:
+    container = machine.container()
+    file = container.bundle / "state-of-hook"
+    container.config["hooks"] = {"createRuntime": [hook(container, f"cat > {file}")]}
+    container.must_create()
+    state = json.loads(file.read_text())
+    expect_equal(state.get("id"), container.id, "id")
+    expect(state.get("status") in ("creating", "created"), f"status is {state.get('status')!r}")
+    expect_equal(state.get("pid"), container.state()["pid"], "pid")
+
+
+@requirement(FILE, "POSIX-platform Hooks", "env of a hook has the semantics of environ")
+def hooks_have_their_environment(machine: Machine) -> None:
+    container = machine.container()
+    file = container.bundle / "env"
+    busybox = container.machine.busybox
+    one = hook(container, f"{busybox} env > {file}", env=["KEY=value"])
+    container.config["hooks"] = {"createRuntime": [one]}
+    container.must_create()
+    own = ("PWD=", "SHLVL=", "PATH=")  # what busybox' shell sets itself
+    seen = {line for line in file.read_text().split() if not line.startswith(own)}
+    expect_equal(seen, {"KEY=value"}, "environment")
+
+
+@requirement(FILE, "POSIX-platform Hooks", "path of a hook MUST be absolute")
+def hook_path_must_be_absolute(machine: Machine) -> None:
+    container = machine.container()
+    container.config["hooks"] = {"createRuntime": [{"path": "bin/true"}]}
+    container.refused("a relative hook path")
+
+
+@requirement(FILE, "POSIX-platform Hooks", "If set, timeout MUST be greater than zero")
+def hook_timeout_must_be_positive(machine: Machine) -> None:
+    container = machine.container()
+    container.config["hooks"] = {"createRuntime": [hook(container, "true", timeout=0)]}
+    container.refused("a timeout of 0")
+
+
+@requirement(FILE, "POSIX-platform Hooks", "timeout is the number of seconds before aborting")
+def hook_timeout_ends_the_hook(machine: Machine) -> None:
+    container = machine.container()
+    sleep = hook(container, f"exec {machine.busybox} sleep 20", timeout=1)
+    container.config["hooks"] = {"createRuntime": [sleep]}
+    began = time.monotonic()
+    container.refused("a hook that does not end in time")
+    expect(time.monotonic() - began < 15, "the hook was waited for")
+
+
+def register_hook_namespace(kind: str, *, inside: bool) -> None:
+    where = "container" if inside else "runtime"
+
+    @requirement(
+        FILE,
+        "POSIX-platform Hooks",
+        f"{kind} hooks MUST be executed in the {where} namespace",
+        f"{kind}_hooks_run_in_the_{where}_namespace",
+    )
+    def test(machine: Machine) -> None:
+        container = machine.container()
+        file = container.bundle / "namespace"
+        look = f"{machine.busybox} readlink /proc/self/ns/mnt > {file}"
+        one = hook(container, look)
+        if kind == "startContainer":
+            file = container.rootfs / "tmp/namespace"
+            one = {
+                "path": "/bin/sh",
+                "args": ["sh", "-c", "readlink /proc/self/ns/mnt > /tmp/namespace"],
+                "env": ["PATH=/bin"],
+            }
+        container.config["hooks"] = {kind: [one]}
+        container.must_start()
+        own = os.readlink(f"/proc/{container.state()['pid']}/ns/mnt")
+        if kind == "poststop":
+            container.end().delete()
+        wanted = own if inside else os.readlink("/proc/self/ns/mnt")
+        expect_equal(file.read_text().strip(), wanted, "mount namespace")
+
+
+for _kind in ("prestart", "createRuntime", "poststart", "poststop"):
+    register_hook_namespace(_kind, inside=False)
+for _kind in ("createContainer", "startContainer"):
+    register_hook_namespace(_kind, inside=True)
+
+
+# --- Annotations, Extensibility, Valid values
+
+
+@requirement(FILE, "Annotations", "Values MUST be strings")
+def annotation_values_must_be_strings(machine: Machine) -> None:
+    container = machine.container()
+    container.config["annotations"] = {"key": 1}
+    container.refused("an annotation that is a number")
+
+
+@requirement(FILE, "Annotations", "Runtimes MUST handle unknown annotation keys as unknown ones")
+def unknown_annotations_are_ignored(machine: Machine) -> None:
+    container = machine.container()
+    container.config["annotations"] = {"org.example.unknown": "", "x": "y"}
+    expect_equal(container.run("echo fine"), "fine\n", "output")
+
+
+@requirement(FILE, "Extensibility", "Unknown properties MUST otherwise be ignored")
+def unknown_properties_are_ignored(machine: Machine) -> None:
+    container = machine.container()
+    container.config["unknown"] = {"any": ["thing"]}
+    container.process["unknown"] = True
+    container.linux["unknown"] = 1
+    expect_equal(container.run("echo fine"), "fine\n", "output")
+
+
+def register_invalid_value(words: str, path: tuple[str, ...], value: Any) -> None:
+    @requirement(
+        FILE,
+        "Valid values",
+        f"Invalid values MUST generate an error ({words})",
+        f"invalid_{words.replace(' ', '_')}",
+    )
+    def test(machine: Machine) -> None:
+        container = machine.container()
+        at: Any = container.config
+        for part in path[:-1]:
+            at = at[part]
+        at[path[-1]] = value
+        container.refused(words)
+
+
+register_invalid_value("a number as cwd", ("process", "cwd"), 1)
+register_invalid_value("a negative uid", ("process", "user", "uid"), -1)
+register_invalid_value("a string as mounts", ("mounts",), "proc")
+register_invalid_value("a word as readonly", ("root", "readonly"), "yes")
+
+
+@requirement(FILE, "Configuration", "config.json MUST be JSON: a truncated one is an error")
+def truncated_config_is_an_error(machine: Machine) -> None:
+    container = machine.container()
+    container.write()
+    path = container.bundle / "config.json"
+    path.write_text(path.read_text()[:100])
+    with open(os.devnull, "w") as nothing:
+        arguments = ["create", "--bundle", str(container.bundle), container.id]
+        code = machine.call(arguments, nothing, nothing)
+    expect(code != 0, "create succeeds")
+    expect(not container.exists(), "the container is there")
