@@ -2,8 +2,7 @@ from __future__ import annotations
 
 from pyrun.commands import create
 from pyrun.commands.options import FLAG, Syntax
-from pyrun.container import create as creation
-from pyrun.container import foreground, lifecycle
+from pyrun.container import foreground
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,12 +24,7 @@ def main(words: list[str], settings: Settings) -> int:
     options = SYNTAX.parse(words)
     request = create.request(options, settings)
     if options.flag("detach"):
-        entry = creation.create(request)
-        try:
-            lifecycle.start(entry)
-        except BaseException:
-            lifecycle.discard(entry)
-            raise
+        foreground.detach(request)
         return 0
     status, warnings = foreground.run(request, keep=options.flag("keep"))
     for warning in warnings:

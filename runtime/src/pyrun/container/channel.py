@@ -74,7 +74,7 @@ def pair() -> tuple[Channel, Channel]:
 def describe(error: BaseException) -> JsonObject:
     """An exception as a record's fields, short enough for one packet."""
     if isinstance(error, OSError):
-        error = errors.KernelError(error.filename or "container process", error)
+        error = errors.KernelError(error.filename or "set up the container process", error)
     name = type(error).__name__ if isinstance(error, errors.PyrunError) else "ContainerError"
     message = str(error) if isinstance(error, errors.PyrunError) else repr(error)
     return {"name": name, "message": message[:4096], "errno": getattr(error, "errno", 0)}

@@ -66,14 +66,18 @@ class Request:
         self.rootless = False
 
 
-def create(request: Request) -> Entry:
+def create(request: Request, bundle: Bundle | None = None) -> Entry:
     """Create a container up to the point where ``start`` lets it go; the entry stays locked.
+
+    Args:
+        request: what is asked for.
+        bundle: the one of ``request``, if it has been read already.
 
     Raises:
         PyrunError: anything; nothing of the container is left then.
     """
     store.check_id(request.container_id)
-    bundle = load.read_bundle(request.bundle, request.config_name)
+    bundle = bundle or load.read_bundle(request.bundle, request.config_name)
     validate.require(bundle.config, bundle.path)
     config = bundle.config
     _check_terminal(config, request)
@@ -246,7 +250,7 @@ def _make(task: Task, entry: Entry, manager: Manager, request: Request) -> None:
             store.replace(path, str(pid).encode(), f"write the pid file {path}", 0o644)
         ours.send("go")
     except BaseException:
-        _end(pids)
+        end(pids)
         raise
     finally:
         ours.close()
@@ -272,11 +276,13 @@ def _spawn(task: Task, manager: Manager, ours: Channel, pids: list[int]) -> None
         ours.send("go")
         return
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)  # init outlives the helper, its parent
+    limits, task.identity.limits = task.identity.limits, []
     helper = os.fork()
     if helper == 0:
         init.helper(task)
     pids.append(helper)
     task.channel.close()
+    rlimits.apply(helper, limits)  # inherited; in the user namespace none could be raised
     manager.join(helper)
     ours.send("go")
     if task.plan.new & syscalls.CLONE_NEWUSER:
@@ -327,10 +333,9 @@ def _wait_for_init(task: Task, ours: Channel, pid: int) -> None:
         ours.receive("created")
     except channel.ChannelClosedError as error:
         raise ContainerError("create the container: its process was killed") from error
-    rlimits.apply(pid, task.identity.process.get("rlimits") or [])
 
 
-def _end(pids: list[int]) -> None:
+def end(pids: list[int]) -> None:
     """Kill and reap what was forked."""
     for pid in pids:
         try:

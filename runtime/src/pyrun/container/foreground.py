@@ -6,23 +6,124 @@ import _signal  # type: ignore[import-not-found]  # typeshed has only signal
 import os
 
 from pyrun.container import create as creation
-from pyrun.container import lifecycle
+from pyrun.container import lifecycle, store
+from pyrun.errors import ContainerError
+from pyrun.spec import load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyrun.container import join
     from pyrun.container.create import Request
+    from pyrun.container.store import Entry
 
 # Not to be forwarded: what the kernel sends to this very process.
 _OWN = frozenset({
     _signal.SIGCHLD, _signal.SIGKILL, _signal.SIGSTOP, _signal.SIGPIPE, _signal.SIGURG,
     _signal.SIGSEGV, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL, _signal.SIGTTIN,
     _signal.SIGTTOU, _signal.SIGXFSZ, _signal.SIGXCPU, _signal.SIGTRAP, _signal.SIGSYS,
-    _signal.SIGABRT,
+    _signal.SIGABRT, _signal.SIGWINCH,
 })  # fmt: skip
 
 
 def run(request: Request, *, keep: bool) -> tuple[int, list[str]]:
     """Create, start, wait and delete; returns the exit status and warnings.
+
+    Raises:
+        PyrunError: nothing of the container is left then.
+    """
+    bundle = load.read_bundle(request.bundle, request.config_name)
+    ours_fd = -1
+    wants_terminal = bool((bundle.config.get("process") or {}).get("terminal"))
+    if wants_terminal and not request.console_socket:
+        ours_fd, request.console_fd = _console_pair()
+    entry = creation.create(request, bundle)
+    try:
+        lifecycle.start(entry)
+    except BaseException:
+        lifecycle.discard(entry)
+        raise
+    entry.unlock()  # state, kill and exec must work meanwhile
+    status = _pass_through(entry.state["pid"], ours_fd, request.console_fd)
+    if keep:
+        return status, []
+    try:
+        entry = store.find(request.root, request.container_id, lock=True)
+    except ContainerError:  # somebody was quicker
+        return status, []
+    return status, lifecycle.delete(entry, force=True)
+
+
+def execute(request: join.Request, entry: Entry) -> int:
+    """Run a process in the container and wait for it; returns its exit status.
+
+    Raises:
+        PyrunError: it could not be started.
+    """
+    from pyrun.container import join
+
+    ours_fd = -1
+    if request.process.get("terminal") and not request.console_socket:
+        ours_fd, request.console_fd = _console_pair()
+    return _pass_through(join.execute(request, entry), ours_fd, request.console_fd)
+
+
+def _console_pair() -> tuple[int, int]:
+    """Two ends of a socket: ours gets the terminal that the container process sends."""
+    from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socketpair
+
+    ours, theirs = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)
+    return ours.detach(), theirs.detach()
+
+
+def _pass_through(pid: int, console_fd: int, their_fd: int) -> int:
+    if console_fd < 0:
+        return wait(pid)
+    from pyrun.container import terminal
+    from pyrun.linux import console
+
+    os.close(their_fd)
+    master_fd = console.receive(console_fd)
+    os.close(console_fd)
+    try:
+        return terminal.relay(pid, master_fd)
+    finally:
+        os.close(master_fd)
+
+
+def forwarded() -> set[int]:
+    """The signals that are the container's business."""
+    return set(range(1, _signal.NSIG)) - _OWN - {32, 33}  # those two are glibc's own
+
+
+def wait(pid: int) -> int:
+    """Wait for a child and forward every signal to it; 128 and the signal's number if killed."""
+    signals = forwarded() | {_signal.SIGCHLD}
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, signals)
+    while True:
+        ended, word = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return status_of(word)
+        number = _signal.sigwait(signals)
+        if number != _signal.SIGCHLD:
+            send(pid, number)
+
+
+def send(pid: int, number: int) -> None:
+    """Forward a signal to a child that may have ended."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def status_of(word: int) -> int:
+    """The exit status as a shell shows it."""
+    code = os.waitstatus_to_exitcode(word)
+    return code if code >= 0 else 128 - code
+
+
+def detach(request: Request) -> None:
+    """Create and start a container, and leave it running.
 
     Raises:
         PyrunError: nothing of the container is left then.
@@ -33,27 +134,3 @@ def run(request: Request, *, keep: bool) -> tuple[int, list[str]]:
     except BaseException:
         lifecycle.discard(entry)
         raise
-    entry.unlock()
-    status = wait(entry.state["pid"])
-    if keep:
-        return status, []
-    from pyrun.container import store
-
-    return status, lifecycle.delete(store.find(request.root, request.container_id, lock=True))
-
-
-def wait(pid: int) -> int:
-    """Wait for a child and forward every signal to it; 128 and the signal's number if killed."""
-    forwarded = set(range(1, _signal.NSIG)) - _OWN - {32, 33}  # those are glibc's own
-    _signal.pthread_sigmask(_signal.SIG_BLOCK, forwarded | {_signal.SIGCHLD})
-    while True:
-        ended, word = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            code = os.waitstatus_to_exitcode(word)
-            return code if code >= 0 else 128 - code
-        number = _signal.sigwait(forwarded | {_signal.SIGCHLD})
-        if number != _signal.SIGCHLD:
-            try:
-                os.kill(pid, number)
-            except ProcessLookupError:
-                continue

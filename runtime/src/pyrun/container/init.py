@@ -136,6 +136,15 @@ def _enter_user_namespace(task: Task) -> None:
         namespaces.unshare(syscalls.CLONE_NEWUSER)
         task.channel.send("user")
         task.channel.receive("go")
+    become_root()
+
+
+def become_root() -> None:
+    """Take the ids that the user namespace calls 0.
+
+    Raises:
+        KernelError: it maps no such id.
+    """
     try:
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
@@ -174,7 +183,7 @@ def _set_up(task: Task) -> None:
     if not two_steps:
         task.channel.receive("go")
     os.setsid()
-    _set_oom_score(config.get("process") or {})
+    set_oom_score(config.get("process") or {})
     if task.keyring_name:
         keyring.join(task.keyring_name)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
@@ -206,7 +215,12 @@ def _uts(name: str, value: str, call: object) -> None:
         raise KernelError(f"set the {name} {value}", error) from error
 
 
-def _set_oom_score(settings: JsonObject) -> None:
+def set_oom_score(settings: JsonObject) -> None:
+    """Set ``process.oomScoreAdj``, before this process's files in /proc become root's.
+
+    Raises:
+        KernelError: the kernel refused; lowering it needs CAP_SYS_RESOURCE.
+    """
     score = settings.get("oomScoreAdj")
     if score is None:
         return

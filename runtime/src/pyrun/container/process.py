@@ -15,7 +15,7 @@ from pyrun.errors import (
     KernelError,
     PyrunError,
 )
-from pyrun.linux import capabilities, lsm, seccomp
+from pyrun.linux import capabilities, lsm, rlimits, seccomp, stdio
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,10 +33,11 @@ class Identity:
         sets: its capabilities; None leaves them as they are.
         known: the bounding set of the caller.
         filter: the compiled seccomp profile, or None.
+        limits: ``rlimits`` that the process still has to set for itself.
         env: of the process, one string per variable.
     """
 
-    __slots__ = ("env", "filter", "known", "process", "sets")
+    __slots__ = ("env", "filter", "known", "limits", "process", "sets")
 
     def __init__(self, process: JsonObject, compiled: Filter | None = None) -> None:
         self.process = process
@@ -44,6 +45,7 @@ class Identity:
         sets = process.get("capabilities")
         self.sets = capabilities.Sets(sets or {}, "/process/capabilities")
         self.known = capabilities.own_bounding_set()
+        self.limits: list[JsonObject] = process.get("rlimits") or []
         self.env = list(process.get("env") or ())
 
 
@@ -82,6 +84,8 @@ def settle(identity: Identity, proc_fd: int) -> str:
         load_filter(identity)  # needs the privileges that are given up next
     cwd = process.get("cwd") or "/"
     entered = _enter(cwd)
+    stdio.give(uid)
+    rlimits.apply(0, identity.limits)
     capabilities.drop_bounding(identity.sets, identity.known)
     allowed = _may_set_groups(proc_fd)
     if allowed or not user.get("additionalGids"):

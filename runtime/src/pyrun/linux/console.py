@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import stat
 import struct
 import termios
 from _socket import AF_UNIX, SCM_RIGHTS, SOCK_CLOEXEC, SOCK_STREAM, SOL_SOCKET, socket
@@ -134,23 +133,3 @@ def attach(slave_fd: int) -> None:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     except OSError as error:
         raise KernelError("attach to the terminal", error) from error
-
-
-def give_stdio(uid: int) -> None:
-    """Let the container's user open /dev/stdout and the others again, pipes and terminals.
-
-    /dev/null stays root's: it would be the host's own that changes hands.
-    """
-    for fd in range(3):
-        try:
-            info = os.fstat(fd)
-        except OSError:  # closed by the caller
-            continue
-        null = stat.S_ISCHR(info.st_mode) and info.st_rdev == os.makedev(1, 3)
-        if null or info.st_uid == uid or stat.S_ISREG(info.st_mode):
-            continue
-        try:
-            os.fchown(fd, uid, -1)
-        except OSError:
-            # not mapped, or read-only: the process still has its descriptor
-            continue

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from pyrun.commands.options import FLAG, LIST, VALUE, Options, Syntax
+from pyrun.container import foreground, join
+from pyrun.errors import UsageError
+from pyrun.spec import load, validate
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrun.commands.settings import Settings
+    from pyrun.spec.types import JsonObject
+
+SYNTAX = Syntax(
+    "exec [options] CONTAINER-ID COMMAND [ARGUMENT...] | exec -p FILE CONTAINER-ID",
+    {
+        "--process/-p": (VALUE, "file with the process object; other options are not for it"),
+        "--tty/-t": (FLAG, "give it a terminal"),
+        "--user/-u": (VALUE, "UID[:GID]"),
+        "--cwd": (VALUE, "working directory"),
+        "--env/-e": (LIST, "NAME=VALUE, one more variable"),
+        "--cap/-c": (LIST, "one more capability, in all sets"),
+        "--additional-gids/-g": (LIST, "one more group"),
+        "--no-new-privs": (FLAG, "forbid it to gain privileges"),
+        "--process-label": (VALUE, "SELinux label"),
+        "--apparmor": (VALUE, "AppArmor profile"),
+        "--cgroup": (VALUE, "a cgroup below the container's"),
+        "--ignore-paused": (FLAG, "enter a paused container, too"),
+        "--console-socket": (VALUE, "socket that gets the terminal"),
+        "--pid-file": (VALUE, "file for the process id"),
+        "--preserve-fds": (VALUE, "how many descriptors from 3 on it gets"),
+        "--detach/-d": (FLAG, "do not wait for it"),
+    },
+    (1, None),
+    ordered=True,
+)
+_SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
+
+
+def main(words: list[str], settings: Settings) -> int:
+    """``pyrun exec``: the exit status is the process's."""
+    options = SYNTAX.parse(words)
+    entry = join.find_running(settings.root, options.arguments[0])
+    request = join.Request(settings.root, entry.id, _process(options, entry.config()))
+    request.cgroup = options.text("cgroup").rpartition(":")[2]
+    request.console_socket = options.text("console-socket")
+    request.ignore_paused = options.flag("ignore-paused")
+    request.pid_file = options.text("pid-file")
+    request.preserve_fds = options.number("preserve-fds")
+    if options.flag("detach"):
+        join.execute(request, entry)
+        return 0
+    return foreground.execute(request, entry)
+
+
+def _process(options: Options, config: JsonObject) -> JsonObject:
+    """The process to run: from the file, or the container's own with changes.
+
+    Raises:
+        UsageError: an option has no meaning.
+        ConfigError: the file does not hold a process.
+    """
+    path = options.text("process")
+    if path:
+        process = load.read_object(path, "process")[0]
+        findings = validate.check_process(process)
+        if findings:
+            raise validate.error_of(findings)
+        if options.flag("tty"):
+            process["terminal"] = True
+        return process
+    if len(options.arguments) < 2:
+        raise UsageError(f"wrong number of arguments: usage: pyrun {SYNTAX.usage}")
+    process = dict(config["process"])
+    process["args"] = options.arguments[1:]
+    process["terminal"] = options.flag("tty")
+    process["cwd"] = options.text("cwd", process.get("cwd") or "/")
+    process["env"] = [*(process.get("env") or ()), *options.all("env")]
+    process["user"] = _user(options, process.get("user") or {})
+    process["noNewPrivileges"] = options.flag("no-new-privs") or process.get("noNewPrivileges")
+    for option, name in (("process-label", "selinuxLabel"), ("apparmor", "apparmorProfile")):
+        if options.text(option):
+            process[name] = options.text(option)
+    extra = [name.upper() for name in options.all("cap")]
+    extra = [name if name.startswith("CAP_") else f"CAP_{name}" for name in extra]
+    if extra:
+        before = process.get("capabilities") or {}
+        process["capabilities"] = {name: [*(before.get(name) or ()), *extra] for name in _SETS}
+    findings = validate.check_process(process)
+    if findings:
+        raise validate.error_of(findings)
+    return process
+
+
+def _user(options: Options, before: JsonObject) -> JsonObject:
+    user = dict(before)
+    word = options.text("user")
+    if word:
+        uid, _, gid = word.partition(":")
+        if not uid.isdigit() or not (gid or "0").isdigit():
+            raise UsageError(f"--user is UID[:GID] in numbers, not {word!r}")
+        user["uid"] = int(uid)
+        if gid:
+            user["gid"] = int(gid)
+    groups = options.all("additional-gids")
+    if not all(group.isdigit() for group in groups):
+        raise UsageError(f"--additional-gids is a number, not {groups!r}")
+    if groups:
+        user["additionalGids"] = [*(user.get("additionalGids") or ()), *map(int, groups)]
+    return user

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import os
+
+from pyrun.commands.options import FLAG, VALUE, Syntax
+from pyrun.errors import ContainerError
+from pyrun.spec import jsontext, template
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrun.commands.settings import Settings
+
+SYNTAX = Syntax(
+    "spec [options]",
+    {
+        "--bundle/-b": (VALUE, "directory for config.json (the current one)"),
+        "--rootless": (FLAG, "for a caller without privileges"),
+    },
+    (0, 0),
+)
+
+
+def main(words: list[str], settings: Settings) -> int:
+    """``pyrun spec``: writes config.json, and replaces none."""
+    options = SYNTAX.parse(words)
+    settings.write("debug", "writing config.json")
+    path = os.path.join(options.text("bundle", "."), "config.json")
+    config = template.config()
+    if options.flag("rootless"):
+        template.make_rootless(config, os.geteuid(), os.getegid())
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            os.write(fd, (jsontext.dumps(config, 4) + "\n").encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise ContainerError(f"write {path}: {error.strerror}") from error
+    return 0

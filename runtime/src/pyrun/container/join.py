@@ -1,0 +1,262 @@
+"""``exec``: enters a running container."""
+
+from __future__ import annotations
+
+import os
+
+from pyrun import syscalls
+from pyrun.container import channel, create, init, lifecycle, process, store
+from pyrun.errors import ContainerError, KernelError
+from pyrun.linux import keyring, lsm, namespaces, rlimits, seccomp
+from pyrun.linux.cgroups import select
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrun.container.channel import Channel
+    from pyrun.container.store import Entry
+    from pyrun.linux.cgroups.manager import Manager
+    from pyrun.spec.types import JsonObject
+
+
+class Request:
+    """What ``exec`` is asked for.
+
+    Attributes:
+        cgroup: a cgroup below the container's, or an empty string.
+        console_fd: a connected console socket, or -1.
+        console_socket: its path, or an empty string.
+        container_id: of the container to enter.
+        ignore_paused: enters a paused container, too; the process waits for ``resume``.
+        pid_file: gets the process id, or an empty string.
+        preserve_fds: how many descriptors from 3 on the process inherits.
+        process: as in config.json.
+        root: of ``--root``.
+    """
+
+    __slots__ = (
+        "cgroup", "console_fd", "console_socket", "container_id", "ignore_paused", "pid_file",
+        "preserve_fds", "process", "root",
+    )  # fmt: skip
+
+    def __init__(self, root: str, container_id: str, settings: JsonObject) -> None:
+        self.root = root
+        self.container_id = container_id
+        self.process = settings
+        self.cgroup = ""
+        self.console_fd = -1
+        self.console_socket = ""
+        self.ignore_paused = False
+        self.pid_file = ""
+        self.preserve_fds = 0
+
+
+class _Task:
+    """What the child has to do; it has it by fork."""
+
+    __slots__ = (
+        "channel", "console_fd", "first_free_fd", "identity", "keyring_name", "parents_fds",
+        "plan", "root_fd",
+    )  # fmt: skip
+
+    channel: Channel
+    console_fd: int
+    first_free_fd: int
+    identity: process.Identity
+    keyring_name: str
+    parents_fds: list[int]
+    plan: namespaces.Plan
+    root_fd: int
+
+
+def find_running(root: str, container_id: str) -> Entry:
+    """The container to enter.
+
+    Raises:
+        ContainerError: there is none, or it has stopped.
+    """
+    entry = store.find(root, container_id, lock=False)
+    now = lifecycle.status(entry)
+    if now not in ("created", "running"):
+        raise ContainerError(f"exec in container {container_id}: status is {now}, must be running")
+    return entry
+
+
+def execute(request: Request, entry: Entry) -> int:
+    """Start the process in the container; returns its id on the host, and does not wait for it.
+
+    Raises:
+        PyrunError: it could not be started; nothing of it is left.
+    """
+    config = entry.config()
+    manager = select.from_record(entry.state["cgroup"] or {})
+    if not request.ignore_paused and manager.is_frozen():
+        raise ContainerError(f"exec in container {entry.id}: it is paused (or use --ignore-paused)")
+    task = _prepare(request, config, entry)
+    ours, task.channel = channel.pair()
+    task.parents_fds = [ours.fd]
+    pids: list[int] = []
+    try:
+        _spawn(task, manager, entry, ours, pids, request.cgroup)
+        task.channel.close()
+        pid = pids[-1]
+        ours.receive("created")
+        if request.pid_file:
+            path = os.path.abspath(request.pid_file)
+            store.replace(path, str(pid).encode(), f"write the pid file {path}", 0o644)
+        ours.send("go")
+        _wait_for_execve(ours)
+    except channel.ChannelClosedError as error:
+        create.end(pids)
+        problem = "its process was killed (has the container stopped?)"
+        raise ContainerError(f"exec in container {entry.id}: {problem}") from error
+    except BaseException:
+        create.end(pids)
+        raise
+    finally:
+        ours.close()
+        task.plan.close()
+        os.close(task.root_fd)
+    return pid
+
+
+def _wait_for_execve(ours: Channel) -> None:
+    """The child's end is close-on-exec: that it closes without a word is success."""
+    try:
+        ours.receive("nothing")
+    except channel.ChannelClosedError:
+        return
+
+
+def _prepare(request: Request, config: JsonObject, entry: Entry) -> _Task:
+    settings = request.process
+    lsm.check(settings.get("apparmorProfile") or "", settings.get("selinuxLabel") or "")
+    profile, compiled = (config.get("linux") or {}).get("seccomp"), None
+    if profile:
+        compiled = seccomp.prepare(profile, seccomp.cache_directories(request.root))
+    task = _Task()
+    task.identity = process.Identity(settings, compiled)
+    task.first_free_fd = 3 + create.inherited(request.preserve_fds, task.identity.env)
+    task.keyring_name = f"_ses.{entry.id}"
+    task.console_fd = request.console_fd
+    terminal = bool(settings.get("terminal"))
+    if terminal:
+        from pyrun.linux import console
+
+        if request.console_socket:
+            task.console_fd = console.connect(request.console_socket)
+        if task.console_fd < 0:
+            problem = "a terminal without --console-socket needs a process that is waited for"
+            raise ContainerError(f"exec in container {entry.id}: {problem}")
+    elif request.console_socket:
+        problem = "a console socket is of use only with --tty"
+        raise ContainerError(f"exec in container {entry.id}: {problem}")
+    task.plan, task.root_fd = _plan(entry)
+    return task
+
+
+def _plan(entry: Entry) -> tuple[namespaces.Plan, int]:
+    """The namespaces of init that are not ours, and its root directory."""
+    pid = entry.state["pid"]
+    plan = namespaces.Plan()
+    try:
+        for flag, name in namespaces.TYPES.values():
+            theirs, ours = f"/proc/{pid}/ns/{name}", f"/proc/self/ns/{name}"
+            if os.path.exists(ours) and os.stat(theirs).st_ino != os.stat(ours).st_ino:
+                plan.joined[flag] = os.open(theirs, os.O_RDONLY | os.O_CLOEXEC)
+        root_fd = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        plan.close()
+        raise KernelError(f"open the namespaces of process {pid}", error) from error
+    if not lifecycle.is_alive(entry):  # the number may belong to another process by now
+        plan.close()
+        raise ContainerError(f"exec in container {entry.id}: it has stopped")
+    return plan, root_fd
+
+
+def _spawn(
+    task: _Task, manager: Manager, entry: Entry, ours: Channel, pids: list[int], cgroup: str
+) -> None:
+    """Fork the process, or the helper that forks it; fills ``pids``, the process last."""
+    helper = init.needs_helper(task.plan)
+    limits: list[JsonObject] = []
+    if helper:
+        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+        limits, task.identity.limits = task.identity.limits, []
+        pid = os.fork()
+        if pid == 0:
+            _helper(task)
+    else:
+        pid = create.fork_in_pid_namespace(task.plan, lambda: _child(task))
+    pids.append(pid)
+    task.channel.close()
+    rlimits.apply(pid, limits)
+    manager.join(pid, cgroup, beside=entry.state["pid"])
+    ours.send("go")
+    if helper:
+        pids.append(ours.receive("forked")["pid"])
+        os.waitpid(pid, 0)
+        pids.remove(pid)
+
+
+def _helper(task: _Task) -> None:
+    """Between the parent and the process, where the pid namespace belongs to a user namespace."""
+    try:
+        for fd in task.parents_fds:
+            os.close(fd)
+        task.parents_fds = []
+        task.channel.receive("go")
+        namespaces.join(task.plan, syscalls.CLONE_NEWUSER)
+        if task.plan.has(syscalls.CLONE_NEWUSER):
+            init.become_root()
+        namespaces.join(task.plan, namespaces.OF_CHILDREN)
+        pid = os.fork()
+        if pid == 0:
+            _child(task)
+        task.channel.send("forked", pid=pid)
+        os._exit(0)
+    except BaseException as error:  # noqa: BLE001 - must never return into its parent's code
+        if not isinstance(error, channel.ChannelClosedError):
+            task.channel.send("error", **channel.describe(error))
+    finally:
+        os._exit(1)
+
+
+def _child(task: _Task) -> None:
+    """The process up to execve(2); never returns."""
+    try:
+        for fd in task.parents_fds:
+            os.close(fd)
+        proc_fd = process.open_proc_self()
+        if not init.needs_helper(task.plan):
+            task.channel.receive("go")
+        os.setsid()
+        init.set_oom_score(task.identity.process)
+        keyring.join(task.keyring_name)
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+        namespaces.join(task.plan, ~(namespaces.OF_CHILDREN | syscalls.CLONE_NEWUSER))
+        if not task.plan.has(syscalls.CLONE_NEWNS):
+            os.fchdir(task.root_fd)
+            os.chroot(".")
+        if task.identity.process.get("terminal"):
+            _make_console(task)
+        path = process.settle(task.identity, proc_fd)
+        task.channel.send("created")
+        task.channel.receive("go")
+        syscalls.close_range(task.first_free_fd, 0xFFFFFFFF, syscalls.CLOSE_RANGE_CLOEXEC)
+        process.execute(path, task.identity)
+    except channel.ChannelClosedError:
+        os._exit(1)
+    except BaseException as error:  # noqa: BLE001 - must never return into its parent's code
+        task.channel.send("error", **channel.describe(error))
+    finally:
+        os._exit(1)
+
+
+def _make_console(task: _Task) -> None:
+    from pyrun.linux import console  # the parent has imported it already
+
+    master_fd, slave_fd = console.make(task.root_fd, task.identity.process.get("consoleSize"))
+    console.send(task.console_fd, master_fd)
+    os.close(master_fd)
+    console.attach(slave_fd)
+    os.close(slave_fd)

@@ -1,0 +1,96 @@
+"""Relays between the caller's terminal and the container's, for ``run`` and ``exec --tty``."""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # typeshed has only signal
+import errno
+import fcntl
+import os
+import select
+import termios
+
+from pyrun.container import foreground
+
+_CHUNK_BYTES = 1 << 16
+
+
+def relay(pid: int, master_fd: int) -> int:
+    """Copy both ways until the process ends; returns its exit status.
+
+    Args:
+        pid: a child of this process.
+        master_fd: of the container's terminal.
+    """
+    own_tty = os.isatty(0)
+    saved = termios.tcgetattr(0) if own_tty else None
+    pid_fd = os.pidfd_open(pid)
+    try:
+        for number in foreground.forwarded():
+            _signal.signal(number, lambda caught, _frame: foreground.send(pid, caught))
+        if own_tty:
+            _copy_size(master_fd)
+            _signal.signal(_signal.SIGWINCH, lambda *_: _copy_size(master_fd))
+            _set_raw()
+        _copy(master_fd, pid_fd)
+    finally:
+        os.close(pid_fd)
+        if saved:
+            termios.tcsetattr(0, termios.TCSANOW, saved)
+    return foreground.status_of(os.waitpid(pid, 0)[1])
+
+
+def _copy_size(master_fd: int) -> None:
+    size = fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(8))
+    fcntl.ioctl(master_fd, termios.TIOCSWINSZ, size)
+
+
+def _set_raw() -> None:
+    """Pass every key on as it is (cfmakeraw(3)); the container's terminal interprets them."""
+    flags = termios.tcgetattr(0)
+    flags[0] &= ~(
+        termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR
+        | termios.IGNCR | termios.ICRNL | termios.IXON
+    )  # fmt: skip
+    flags[2] = flags[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
+    flags[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
+    termios.tcsetattr(0, termios.TCSANOW, flags)
+
+
+def _copy(master_fd: int, pid_fd: int) -> None:
+    poll = select.poll()
+    poll.register(0, select.POLLIN)
+    poll.register(master_fd, select.POLLIN)
+    poll.register(pid_fd, select.POLLIN)
+    while True:
+        events = dict(poll.poll())
+        if master_fd in events:
+            chunk = _read(master_fd)
+            if not chunk:
+                poll.unregister(master_fd)
+            _write(1, chunk)
+        elif pid_fd in events:  # and nothing is left to show
+            return
+        if 0 in events:
+            chunk = _read(0)
+            if not chunk:
+                poll.unregister(0)
+                chunk = b"\x04"  # what the end of a file is on a terminal
+            _write(master_fd, chunk)
+
+
+def _read(fd: int) -> bytes:
+    try:
+        return os.read(fd, _CHUNK_BYTES)
+    except OSError as error:
+        if error.errno == errno.EIO:  # the last one let go of the terminal
+            return b""
+        raise
+
+
+def _write(fd: int, data: bytes) -> None:
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+    except OSError as error:
+        if error.errno not in (errno.EIO, errno.EPIPE):  # nobody there to read it
+            raise
