@@ -258,6 +258,8 @@ class Container:
     def clean_up(self) -> None:
         """Whatever the test left."""
         self.command("delete", "--force", self.id)
+        if self.id:
+            remove_cgroups(self.id)
         shutil.rmtree(self.bundle, ignore_errors=True)
 
 
@@ -350,6 +352,25 @@ def cgroups_left(name: str) -> list[str]:
     """The cgroups of this name, in whatever hierarchy."""
     found = Path("/sys/fs/cgroup").glob(f"**/{name}/cgroup.procs")
     return [str(path.parent) for path in found]
+
+
+def remove_cgroups(name: str) -> None:
+    """What a runtime left of a container: its processes, then its cgroups."""
+    left = cgroups_left(name)
+    for directory in left:
+        for pid in Path(directory, "cgroup.procs").read_text().split():
+            try:
+                pid_fd = os.pidfd_open(int(pid))
+            except ProcessLookupError:  # it ended meanwhile
+                continue
+            try:
+                signal.pidfd_send_signal(pid_fd, signal.SIGKILL)
+                wait_for_exit(pid_fd)
+            finally:
+                os.close(pid_fd)
+    for directory in left:
+        for inner, _, _ in os.walk(directory, topdown=False):
+            subprocess.run(["rmdir", inner], check=False, capture_output=True)
 
 
 def ignore_sigpipe() -> None:
