@@ -253,7 +253,7 @@ class Monitor:
         code = exits.code_of(status)
         pid = self._read_pid_file() if code == 0 or options.exec else None
         if pid is None:
-            self._fail(self._stderr.last_words() or self._why_no_pid(code))
+            self._fail(self._stderr.first_words() or self._why_no_pid(code))
             return
         if options.terminal and self._terminal_fd < 0:
             self._fail("Runtime did not set up terminal")
@@ -358,6 +358,7 @@ class Monitor:
         """
         if self._runtime_pid > 0:
             posix.kill(self._runtime_pid, _signal.SIGKILL)
+            posix.waitpid(self._runtime_pid, 0)
         self._sync.close()
         if self._console:
             self._console.close()
