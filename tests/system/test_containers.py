@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from support.containers import IMAGE, ContainerRoot
+from support.images import busybox_image
 from support.monitors import wait_for
+from support.registry import small_registry
 
 pytestmark = pytest.mark.needs("root", "busybox")
 
@@ -293,3 +295,19 @@ def test_privileged_gives_capabilities_and_devices(box: ContainerRoot) -> None:
     assert ours
     assert ours[1] in output
     assert "loop-control" in output or not os.path.exists("/dev/loop-control")
+
+
+def test_run_pulls_an_image_that_is_missing(box: ContainerRoot) -> None:
+    with small_registry() as registry:
+        registry.add("1", busybox_image())
+        name = f"{registry.host}/x:1"
+        assert "image not known" in box.fails("run", "--rm", "--pull", "never", name, "true")
+        done = box.call("run", "--rm", name, "echo", "pulled")
+        assert (done.returncode, done.stdout) == (0, "pulled\n")
+        assert f"Trying to pull {name}..." in done.stderr
+        asked = len(registry.faults.requests)
+        assert box.call("run", "--rm", name, "true").stderr == ""
+        assert len(registry.faults.requests) == asked
+        box.ok("run", "--rm", "--pull", "always", name, "true")
+        assert len(registry.faults.requests) > asked
+    box.ok("rmi", name)
