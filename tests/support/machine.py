@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 BUSYBOX = "/bin/busybox"
 
@@ -58,6 +59,19 @@ def _v2_view() -> str:
     return "" if done.returncode == 0 else "cgroup2 cannot be mounted here"
 
 
+def _cgroup2_limits() -> str:
+    try:
+        words = set(Path("/sys/fs/cgroup/cgroup.controllers").read_text().split())
+    except FileNotFoundError:
+        return "cgroup2 is not mounted alone at /sys/fs/cgroup"
+    missing_here = {"cpu", "memory", "pids"} - words
+    return f"cgroup2 lacks {', '.join(sorted(missing_here))}" if missing_here else ""
+
+
+def _systemd() -> str:
+    return "" if os.path.exists("/run/systemd/system") else "systemd is not process 1"
+
+
 def _userns() -> str:
     done = subprocess.run(["unshare", "-U", "true"], check=False, capture_output=True)
     return "" if done.returncode == 0 else "user namespaces cannot be made here"
@@ -74,6 +88,8 @@ _PROBES: dict[str, Callable[[], str]] = {
     "hybrid": _hybrid,
     "v2_view": _v2_view,
     "userns": _userns,
+    "cgroup2_limits": _cgroup2_limits,
+    "systemd": _systemd,
     "vm": _vm,
     **{f"cgroup_{name}": _cgroup_v1(name) for name in ("memory", "cpu", "pids", "devices")},
     **{

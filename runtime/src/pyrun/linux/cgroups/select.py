@@ -32,7 +32,7 @@ def manager(
     if driver == "systemd":
         from pyrun.linux.cgroups import systemd
 
-        return systemd.manager(cgroups_path, container_id, rootless=rootless)
+        return systemd.make(cgroups_path, container_id, rootless=rootless)
     found = hierarchies()
     if not found and not rootless:
         step = f"make the cgroup of {container_id}"
