@@ -130,6 +130,7 @@ def _prepare(bundle: Bundle, request: Request) -> Task:
     task.rootfs = os.path.realpath(os.path.join(bundle.path, config["root"]["path"]))
     task.plan = namespaces.plan(linux.get("namespaces") or ())
     task.hierarchies = []
+    task.in_cgroup = False
     task.use_pivot = not request.no_pivot
     task.keyring_name = "" if request.no_new_keyring else f"_ses.{request.container_id}"
     task.fifo_fd = -1
