@@ -86,6 +86,7 @@ def create(request: Request, bundle: Bundle | None = None) -> Entry:
     try:
         if entry.state:
             lifecycle.clear(entry)
+        entry.empty()
         manager = _manager(config, request)
         entry.state = _state(task, config, request, manager)
         entry.save()
