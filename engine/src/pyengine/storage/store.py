@@ -241,6 +241,7 @@ class Storage:
             intent: the addition's.
             keep_finished: keep blobs and layers that are complete, for the next attempt.
         """
+        self.empty_trash(intent)  # first: on a full disk nothing can be written before this
         with self.database.locks.hold("storage"):
             with self.database.write(durable=True) as connection:
                 rows = connection.execute(
