@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
@@ -143,3 +144,21 @@ def test_a_full_disk_fails_the_load_and_nothing_else(
     engine_root.ok("load", "-i", images.docker_archive(tmp_path / "t.tar", {"tiny": tiny}))
     assert engine_root.ok("images", "-q") == f"{tiny.id[:12]}\n"
     assert engine_root.orphans() == set()
+
+
+def test_the_first_command_after_a_boot_removes_what_a_power_cut_left(
+    engine_root: EngineRoot, tmp_path: Path
+) -> None:
+    path = images.docker_archive(tmp_path / "a.tar", {"x": some_layers()})
+    engine_root.ok("load", "-i", path)
+    (engine_root.root / "layers" / ("0" * 64) / "etc").mkdir(parents=True)
+    (engine_root.root / "blobs/sha256" / ("1" * 64)).write_bytes(b"cut")
+    (engine_root.root / "staging" / "99").mkdir()
+    engine_root.ok("images")
+    assert len(engine_root.orphans()) == 3  # looked for once per boot only
+    connection = sqlite3.connect(engine_root.root / "pyengine.db")
+    connection.execute("UPDATE facts SET value = 'an earlier boot' WHERE key = 'swept'")
+    connection.commit()
+    connection.close()
+    check(engine_root)
+    assert engine_root.ok("image", "exists", "x") == ""

@@ -207,6 +207,8 @@ class Engine:
                 intent.finish()
             except (PyengineError, OSError) as error:
                 log.warning(f"recover {intent.kind} of {intent.object}, will try again: {error}")
+        if not self.database.is_swept():
+            self.storage.sweep()
 
     def close(self) -> None:
         """Say that this process has nothing under way any more."""
