@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from support.machine import BUSYBOX
+from support.machine import BUSYBOX, with_cgroup_layout
 
 PATIENCE_S = 30
 
@@ -79,6 +79,7 @@ class Container:
         self.runtime_root = directory / "runtime"
         for path in (directory / "exits", self.persist_dir):
             path.mkdir()
+        self.layout = "host"  # of the cgroups that monitor and runtime see
         self.clients: list[socket.socket] = []
 
     def command(self, *more: str) -> list[str]:
@@ -98,7 +99,7 @@ class Container:
         start_read, start_write = os.pipe()
         try:
             with subprocess.Popen(
-                command,
+                with_cgroup_layout(self.layout, command),
                 pass_fds=(sync_write, start_read),
                 env={
                     **os.environ,
@@ -128,7 +129,9 @@ class Container:
 
     def run_runtime(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [self.real_runtime, "--root", str(self.runtime_root), *arguments],
+            with_cgroup_layout(
+                self.layout, [self.real_runtime, "--root", str(self.runtime_root), *arguments]
+            ),
             check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL,
             timeout=PATIENCE_S,
         )  # fmt: skip
