@@ -231,10 +231,19 @@ def test_a_cgroup_with_processes_is_refused_and_left_alone(layout: str, name: st
 group.create({})
 process = sleeper()
 error = refused({})
-report(error=error, alive=process.poll() is None)
+group.delete()  # whoever cleans up after the refusal must not end the others
+alive = process.poll() is None
+try:
+    select.manager(path, name)
+    second = None
+except PyrunError as caught:
+    second = str(caught)
+group.foreign = False
+report(error=error, alive=alive, same=second == error[1])
 """
     result = run(layout, name, body)
     assert result["alive"]
+    assert result["same"]
     assert result["error"][0] == "KernelError"
     assert "has processes already" in result["error"][1]
 

@@ -19,6 +19,9 @@ def manager(
 ) -> Manager:
     """The manager of a container that is being created; nothing is made yet.
 
+    Its record may go to state.json before ``create``, for whoever cleans up after a crash: a cgroup
+    that is in use is refused here, so that no record ever names somebody else's.
+
     Args:
         cgroups_path: ``linux.cgroupsPath``, or an empty string.
         container_id: names the cgroup when ``cgroups_path`` is empty.
@@ -27,12 +30,20 @@ def manager(
 
     Raises:
         ConfigError: ``cgroups_path`` has no meaning for the driver.
-        KernelError: no cgroup hierarchy is mounted, or systemd cannot be reached.
+        KernelError: no cgroup hierarchy is mounted, systemd cannot be reached, or the cgroup has
+            processes.
     """
     if driver == "systemd":
         from pyrun.linux.cgroups import systemd
 
-        return systemd.make(cgroups_path, container_id, rootless=rootless)
+        made: Manager = systemd.make(cgroups_path, container_id, rootless=rootless)
+    else:
+        made = _of_files(cgroups_path, container_id, rootless=rootless)
+    made.require_unused()
+    return made
+
+
+def _of_files(cgroups_path: str, container_id: str, *, rootless: bool) -> Manager:
     found = hierarchies()
     if not found and not rootless:
         step = f"make the cgroup of {container_id}"

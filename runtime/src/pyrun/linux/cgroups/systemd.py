@@ -174,9 +174,7 @@ class Manager(v2.Manager):
         self._resources = resources
         self._pointer = pointer
         limits_v2.settings(resources, self.paths[UNIFIED], pointer)
-        others = self.procs()
-        if others:
-            raise KernelError(f"make the systemd scope {self.unit}", "it has processes already")
+        self.require_unused()
 
     def join(self, pid: int, sub_path: str = "", beside: int = 0) -> None:
         """Move a process in; the first one makes the scope, and its limits are written then."""
@@ -214,6 +212,8 @@ class Manager(v2.Manager):
 
     def delete(self) -> None:
         """Kill what is left, let systemd stop the scope, and remove what it leaves."""
+        if self.foreign:
+            return
         if self.procs():
             if self.is_frozen():
                 self.thaw()
