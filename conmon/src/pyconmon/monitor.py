@@ -189,6 +189,7 @@ class Monitor:
             self._input,
             bundle,
             link,
+            self._hold_output,
             close_input_with_client=options.stdin and not options.leave_stdin_open,
         )
         self._control = control.Control(self._loop, bundle, self._on_resize, self._logs.reopen)
@@ -197,6 +198,13 @@ class Monitor:
         self._logs.write(stream, data)
         if self._attach:
             self._attach.broadcast(stream, data)
+
+    def _hold_output(self, hold: bool) -> None:
+        for output in (self._stdout, self._stderr):
+            if hold:
+                output.pause()
+            else:
+                output.resume()
 
     def _on_terminal(self, fd: int) -> None:
         stdio.prepare_terminal(fd)

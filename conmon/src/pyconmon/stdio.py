@@ -65,10 +65,20 @@ class Output:
         self._edge = loop.EDGE if terminal else 0
         self._loop.watch(fd, loop.READ | self._edge, self._ready)
 
+    def pause(self) -> None:
+        """Let the container wait when the pipe is full."""
+        if self._fd >= 0:
+            self._loop.forget(self._fd)
+
+    def resume(self) -> None:
+        """Read on after ``pause``."""
+        if self._fd >= 0:
+            self._loop.watch(self._fd, loop.READ | self._edge, self._ready)
+
     def _ready(self, events: int) -> None:
         if self._edge:
             # Bounded, or a container that writes without end could not be interrupted.
-            if self.drain(_READS_AT_ONCE):
+            if self.drain(_READS_AT_ONCE) and self._loop.watches(self._fd):
                 self._loop.change(self._fd, loop.READ | self._edge)
         elif not self._read() and events & loop.HANGUP:
             self.close()
