@@ -11,7 +11,11 @@ from pathlib import Path
 
 BUSYBOX = "/bin/busybox"
 
-V1_ONLY = 'umount /sys/fs/cgroup/unified 2>/dev/null || true; exec "$@"'
+# The place of cgroup2 gets a tmpfs: crun makes plain directories there, which would stay for good.
+V1_ONLY = (
+    "if umount /sys/fs/cgroup/unified 2>/dev/null; then"
+    ' mount -t tmpfs tmpfs /sys/fs/cgroup/unified; fi; exec "$@"'
+)
 V2_ONLY = 'umount -l /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup; exec "$@"'
 
 
