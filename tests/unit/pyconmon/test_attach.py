@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -125,8 +126,8 @@ def test_a_client_is_dropped_when_the_disk_takes_no_backlog(
 
 def test_a_client_that_hangs_up_is_heard_to_its_last_byte(peer: Peer) -> None:
     client = peer.connect()
-    for _ in range(5):
-        client.send(PACKET * 2)
+    fcntl.fcntl(peer.input_fd, fcntl.F_SETPIPE_SZ, 4096)
+    sent = client.send(PACKET) + client.send(PACKET)
     client.close()
     received = b""
     os.set_blocking(peer.input_fd, False)
@@ -137,7 +138,7 @@ def test_a_client_that_hangs_up_is_heard_to_its_last_byte(peer: Peer) -> None:
             received += os.read(peer.input_fd, 1 << 20)
         except BlockingIOError:
             return False
-        return len(received) == 5 * 16384
+        return len(received) == sent
 
     peer.turn(read)
     peer.turn(lambda: peer.server.clients == [])
