@@ -12,6 +12,7 @@ import io
 import json
 import os
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from support.machine import BUSYBOX
 
 APPLETS = ("cat", "echo", "env", "false", "id", "ls", "sh", "sleep", "stat", "true", "wc")
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+
+ArchiveWriter = Callable[[Path, "dict[str, Image]"], Path]
 
 
 class Layer:

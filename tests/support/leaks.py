@@ -32,7 +32,9 @@ class Snapshot:
 
 def _mounts() -> frozenset[str]:
     lines = Path("/proc/self/mounts").read_text().splitlines()
-    return frozenset(line.split()[1] for line in lines)
+    points = {line.split()[1] for line in lines}
+    # made once per boot and kept on purpose (docs/adr/0009)
+    return frozenset(point for point in points if not point.startswith("/run/pyrun-interpreter/"))
 
 
 def _cgroups() -> frozenset[str]:

@@ -7,10 +7,15 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 BUSYBOX = "/bin/busybox"
 
-V1_ONLY = 'umount /sys/fs/cgroup/unified 2>/dev/null || true; exec "$@"'
+# The place of cgroup2 gets a tmpfs: crun makes plain directories there, which would stay for good.
+V1_ONLY = (
+    "if umount /sys/fs/cgroup/unified 2>/dev/null; then"
+    ' mount -t tmpfs tmpfs /sys/fs/cgroup/unified; fi; exec "$@"'
+)
 V2_ONLY = 'umount -l /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup; exec "$@"'
 
 
@@ -58,6 +63,19 @@ def _v2_view() -> str:
     return "" if done.returncode == 0 else "cgroup2 cannot be mounted here"
 
 
+def _cgroup2_limits() -> str:
+    try:
+        words = set(Path("/sys/fs/cgroup/cgroup.controllers").read_text().split())
+    except FileNotFoundError:
+        return "cgroup2 is not mounted alone at /sys/fs/cgroup"
+    missing_here = {"cpu", "memory", "pids"} - words
+    return f"cgroup2 lacks {', '.join(sorted(missing_here))}" if missing_here else ""
+
+
+def _systemd() -> str:
+    return "" if os.path.exists("/run/systemd/system") else "systemd is not process 1"
+
+
 def _userns() -> str:
     done = subprocess.run(["unshare", "-U", "true"], check=False, capture_output=True)
     return "" if done.returncode == 0 else "user namespaces cannot be made here"
@@ -68,23 +86,13 @@ def _vm() -> str:
     return "" if os.path.exists(f"{cache}/done") else "no guest: tools/vm/build makes it"
 
 
-def _systemd() -> str:
-    """Whether systemd is process 1 and its manager, or the user's own one, answers."""
-    if not os.path.isdir("/run/systemd/system"):
-        return "systemd is not process 1"
-    words = ["systemctl", "show", "--property=Version"]
-    if os.geteuid() != 0:
-        words.insert(1, "--user")
-    done = subprocess.run(words, check=False, capture_output=True, text=True)
-    return "" if done.returncode == 0 else f"systemd does not answer: {done.stderr.strip()}"
-
-
 _PROBES: dict[str, Callable[[], str]] = {
     "root": _root,
     "busybox": lambda: "" if os.path.exists(BUSYBOX) else "busybox-static is not installed",
     "hybrid": _hybrid,
     "v2_view": _v2_view,
     "userns": _userns,
+    "cgroup2_limits": _cgroup2_limits,
     "systemd": _systemd,
     "vm": _vm,
     **{f"cgroup_{name}": _cgroup_v1(name) for name in ("memory", "cpu", "pids", "devices")},

@@ -14,9 +14,14 @@ from pyconmon.errors import MonitorError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pyconmon.backlog import Backlog
 _RECEIVE_BYTES = 32768
-# A client may lag behind by this much before it is dropped: it must not stop the container.
-QUEUE_BYTES = 8 << 20
+# A client may lag behind by this much in memory and by this much on the disk. Then the container
+# waits for it, as it always does under conmon, but not for one that takes nothing for a while.
+_MEMORY_BYTES = 1 << 18
+_DISK_BYTES = 64 << 20
+_STALLED_S = 10
 _PATH_BYTES = 107
 
 
@@ -78,8 +83,8 @@ class Input:
 class Client:
     """One attached client; its reading and its writing side end independently."""
 
-    __slots__ = ("_input", "_loop", "_on_input_end", "_pending", "_queue", "_reading", "_server",
-                 "_socket", "_writing", "queued_bytes")  # fmt: skip
+    __slots__ = ("_backlog", "_input", "_loop", "_pending", "_queue", "_reading", "_server",
+                 "_socket", "_writing", "queued_bytes", "taken_bytes")  # fmt: skip
 
     def __init__(self, sock: _socket.socket, server: AttachServer) -> None:
         self._socket = sock
@@ -87,7 +92,9 @@ class Client:
         self._loop = server.loop
         self._input = server.input
         self._queue: list[bytes] = []
+        self._backlog: Backlog | None = None
         self.queued_bytes = 0
+        self.taken_bytes = 0
         self._pending = b""
         self._reading = self._writing = True
         self._loop.watch(sock.fileno(), loop.READ, self._ready)
@@ -95,8 +102,10 @@ class Client:
     def _ready(self, events: int) -> None:
         if events & loop.WRITE:
             self.send()
-        if self._reading and not self._pending and events & (loop.READ | loop.HANGUP):
-            self._receive()
+        if self._reading:
+            # Even a client that has hung up is heard to its last byte.
+            if not self._pending:
+                self._receive()
         elif events & loop.HANGUP:
             self.close()
 
@@ -126,23 +135,45 @@ class Client:
         """Send packets, at once or when the client has room for them."""
         if not self._writing:
             return
-        self._queue += packets
         self.queued_bytes += sum(map(len, packets))
+        if self._backlog or self.queued_bytes > _MEMORY_BYTES:
+            self._put_on_disk(packets)
+        else:
+            self._queue += packets
         self.send()
-        if self.queued_bytes > QUEUE_BYTES:
-            diagnostics.warn(
-                f"attached client left {self.queued_bytes} bytes unread: it is dropped"
-            )
+
+    def _put_on_disk(self, packets: list[bytes]) -> None:
+        try:
+            if self._backlog is None:
+                from pyconmon.backlog import Backlog
+
+                self._backlog = Backlog(self._server.directory)
+            self._backlog.append(packets)
+        except OSError as error:
+            diagnostics.warn(f"backlog of an attached client: {error.strerror}: it is dropped")
             self.close()
 
     def send(self) -> None:
         """Send what is queued as far as the client takes it."""
-        while self._queue and self._send_one(self._queue[0]):
+        while self._writing and self._next() and self._send_one(self._queue[0]):
+            self.taken_bytes += len(self._queue[0])
             self.queued_bytes -= len(self._queue[0])
             del self._queue[0]
         self._settle()
-        if not self._queue:
-            self._server.client_is_idle()
+        self._server.client_moved()
+
+    def _next(self) -> bool:
+        """Whether there is a packet to send; what waits on the disk follows what is in memory."""
+        if not self._queue and self._backlog:
+            self._queue = self._backlog.take()
+            if not self._backlog.size:
+                self._drop_backlog()
+        return bool(self._queue)
+
+    def _drop_backlog(self) -> None:
+        if self._backlog:
+            self._backlog.close()
+            self._backlog = None
 
     def _send_one(self, packet: bytes) -> bool:
         try:
@@ -151,9 +182,7 @@ class Client:
             return False
         except OSError as error:
             diagnostics.debug(f"attached client: {error.strerror}")
-            self._writing = False
-            self._queue.clear()
-            self.queued_bytes = 0
+            self._forget_queue()
             return False
         return True
 
@@ -177,16 +206,22 @@ class Client:
         if self._socket.fileno() >= 0:
             self._loop.forget(self._socket.fileno())
             self._socket.close()
-            self.queued_bytes = 0
+            self._forget_queue()
             self._server.clients.remove(self)
-            self._server.client_is_idle()
+            self._server.client_moved()
+
+    def _forget_queue(self) -> None:
+        self._writing = False
+        self._queue.clear()
+        self.queued_bytes = 0
+        self._drop_backlog()
 
 
 class AttachServer:
     """Listens on ``attach`` in the bundle, reachable through ``--socket-dir-path`` if asked for."""
 
-    __slots__ = ("_close_input_with_client", "_link", "_path", "_socket", "clients",
-                 "input", "loop", "on_idle")  # fmt: skip
+    __slots__ = ("_close_input_with_client", "_held_up", "_hold_output", "_link", "_path",
+                 "_socket", "clients", "directory", "input", "loop", "on_idle")  # fmt: skip
 
     def __init__(
         self,
@@ -194,6 +229,7 @@ class AttachServer:
         container_input: Input,
         bundle: str,
         link: str | None,
+        hold_output: Callable[[bool], None],
         *,
         close_input_with_client: bool,
     ) -> None:
@@ -205,6 +241,9 @@ class AttachServer:
         self._link = link
         if link:
             _replace_link(bundle, link)
+        self._hold_output = hold_output
+        self._held_up: dict[Client, int] = {}  # whom the output waits for, and what they had taken
+        self.directory = bundle
         self._path = f"{bundle}/attach"
         kind = _socket.SOCK_SEQPACKET | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
         self._socket = _socket.socket(_socket.AF_UNIX, kind)
@@ -235,6 +274,8 @@ class AttachServer:
         packets = [mark + data[start : start + step] for start in range(0, len(data), step)]
         for client in self.clients.copy():
             client.queue(packets)
+        if not self._held_up and self._too_far_behind(_DISK_BYTES):
+            self._hold_up()
 
     def end_of_input(self) -> None:
         """A client has nothing more to write: the container's standard input ends with it."""
@@ -246,10 +287,34 @@ class AttachServer:
         """What the clients have not yet taken."""
         return sum(client.queued_bytes for client in self.clients)
 
-    def client_is_idle(self) -> None:
-        """A client has caught up or left."""
+    def client_moved(self) -> None:
+        """A client has taken something or has left."""
+        if self._held_up and not self._too_far_behind(_DISK_BYTES // 2):
+            self._release()
         if self.on_idle and not self.queued_bytes:
             self.on_idle()
+
+    def _too_far_behind(self, limit_bytes: int) -> list[Client]:
+        return [client for client in self.clients if client.queued_bytes > limit_bytes]
+
+    def _hold_up(self) -> None:
+        self._held_up = {client: client.taken_bytes for client in self.clients}
+        self._hold_output(True)
+        self.loop.after(_STALLED_S, self._drop_stalled)
+
+    def _drop_stalled(self) -> None:
+        for client in self._too_far_behind(_DISK_BYTES // 2):
+            if client.taken_bytes == self._held_up.get(client):
+                diagnostics.warn(f"attached client takes nothing for {_STALLED_S} s: it is dropped")
+                client.close()
+        if self._held_up:
+            self._held_up = {client: client.taken_bytes for client in self.clients}
+            self.loop.after(_STALLED_S, self._drop_stalled)
+
+    def _release(self) -> None:
+        self._held_up = {}
+        self.loop.cancel(self._drop_stalled)
+        self._hold_output(False)
 
     def stop_listening(self) -> None:
         """Take no more clients and remove what was put on the disk."""

@@ -47,6 +47,10 @@ class Loop:
         """Watch for other events; an edge that was reported is looked for again."""
         self._epoll.modify(fd, events)
 
+    def watches(self, fd: int) -> bool:
+        """Whether a handler waits for ``fd``."""
+        return fd in self._handlers
+
     def forget(self, fd: int) -> None:
         """Stop watching; to be called before ``fd`` is closed."""
         if self._handlers.pop(fd, None):

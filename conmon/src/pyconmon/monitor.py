@@ -189,6 +189,7 @@ class Monitor:
             self._input,
             bundle,
             link,
+            self._hold_output,
             close_input_with_client=options.stdin and not options.leave_stdin_open,
         )
         self._control = control.Control(self._loop, bundle, self._on_resize, self._logs.reopen)
@@ -197,6 +198,13 @@ class Monitor:
         self._logs.write(stream, data)
         if self._attach:
             self._attach.broadcast(stream, data)
+
+    def _hold_output(self, hold: bool) -> None:
+        for output in (self._stdout, self._stderr):
+            if hold:
+                output.pause()
+            else:
+                output.resume()
 
     def _on_terminal(self, fd: int) -> None:
         stdio.prepare_terminal(fd)
@@ -253,7 +261,7 @@ class Monitor:
         code = exits.code_of(status)
         pid = self._read_pid_file() if code == 0 or options.exec else None
         if pid is None:
-            self._fail(self._stderr.last_words() or self._why_no_pid(code))
+            self._fail(self._stderr.first_words() or self._why_no_pid(code))
             return
         if options.terminal and self._terminal_fd < 0:
             self._fail("Runtime did not set up terminal")
@@ -358,6 +366,7 @@ class Monitor:
         """
         if self._runtime_pid > 0:
             posix.kill(self._runtime_pid, _signal.SIGKILL)
+            posix.waitpid(self._runtime_pid, 0)
         self._sync.close()
         if self._console:
             self._console.close()

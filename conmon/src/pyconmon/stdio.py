@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _READ_BYTES = 32768
 _TIOCSWINSZ = 0x5414
-# How much the runtime may print before it is taken for output and no longer for its last words.
+# As much of what the runtime prints is held back, in case it is the reason of a failure.
 _HELD_BYTES = 8191
 _NAME_TRIES = 100
 _READS_AT_ONCE = 16
@@ -38,7 +38,7 @@ class Output:
     the container's standard error, and are the reason of a failure or else output like any other.
     """
 
-    __slots__ = ("_edge", "_fd", "_held", "_loop", "_sink", "_stream")
+    __slots__ = ("_edge", "_fd", "_first", "_held", "_loop", "_sink", "_stream")
 
     def __init__(
         self, the_loop: loop.Loop, stream: int, sink: Callable[[int, bytes], None]
@@ -47,6 +47,7 @@ class Output:
         self._stream = stream
         self._sink = sink
         self._held: bytes | None = b""
+        self._first = b""
         self._fd = -1
         self._edge = 0
 
@@ -64,10 +65,20 @@ class Output:
         self._edge = loop.EDGE if terminal else 0
         self._loop.watch(fd, loop.READ | self._edge, self._ready)
 
+    def pause(self) -> None:
+        """Let the container wait when the pipe is full."""
+        if self._fd >= 0:
+            self._loop.forget(self._fd)
+
+    def resume(self) -> None:
+        """Read on after ``pause``."""
+        if self._fd >= 0:
+            self._loop.watch(self._fd, loop.READ | self._edge, self._ready)
+
     def _ready(self, events: int) -> None:
         if self._edge:
             # Bounded, or a container that writes without end could not be interrupted.
-            if self.drain(_READS_AT_ONCE):
+            if self.drain(_READS_AT_ONCE) and self._loop.watches(self._fd):
                 self._loop.change(self._fd, loop.READ | self._edge)
         elif not self._read() and events & loop.HANGUP:
             self.close()
@@ -87,7 +98,9 @@ class Output:
         if self._held is not None:
             self._held += data
             if len(self._held) > _HELD_BYTES:
+                first = self._held[:_HELD_BYTES]
                 self.release()
+                self._first = first
         else:
             self._sink(self._stream, data)
         return True
@@ -96,13 +109,13 @@ class Output:
         """Pass on what is there now; ``True`` when there may be more."""
         return all(self._fd >= 0 and self._read() for _ in range(reads))
 
-    def last_words(self) -> str:
-        """What was held back, as text."""
-        return (self._held or b"")[:_HELD_BYTES].decode("utf-8", "surrogateescape")
+    def first_words(self) -> str:
+        """What came first while output was held back, as text."""
+        return (self._held or self._first).decode("utf-8", "surrogateescape")
 
     def release(self) -> None:
         """Pass on what was held back, and everything from now on."""
-        held, self._held = self._held, None
+        held, self._held, self._first = self._held, None, b""
         if held:
             self._sink(self._stream, held)
 

@@ -10,16 +10,18 @@ import sys
 
 from pyengine import log
 from pyengine.config import roots
-from pyengine.errors import ConfigError, PyengineError
+from pyengine.errors import ConfigError, NotFoundError, PyengineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from pyengine.containers.create import Source
     from pyengine.containers.options import ContainerOptions
     from pyengine.containers.service import Containers
     from pyengine.database.connection import Database
+    from pyengine.images.model import Image
     from pyengine.images.store import Images
     from pyengine.storage.store import Storage
 
@@ -126,15 +128,31 @@ class Engine:
             )
         return self._containers
 
-    def container_source(self, options: ContainerOptions) -> Source:
-        """The image a container is made from, pulled if need be, or its directory."""
+    def container_source(self, options: ContainerOptions, report: Callable[[str], None]) -> Source:
+        """The image a container is made from, pulled if need be, or nothing with ``--rootfs``.
+
+        ``report`` takes the progress lines of a pull.
+        """
         from pyengine.containers.create import Source
+        from pyengine.images import references
 
         if options.rootfs:
             return Source("", "", [], {})
-        image = self.images.resolve(options.image)
-        name = image.names[0] if image.names else image.id
-        return Source(image.id, name, image.diff_ids, image.config.get("config") or {})
+        image = self._obtain_image(options.image, options.pull, report)
+        wanted = {reference.name for reference in references.local_candidates(options.image)}
+        named = [name for name in image.names if name in wanted] or image.names or [image.id]
+        return Source(image.id, named[0], image.diff_ids, image.config.get("config") or {})
+
+    def _obtain_image(self, name: str, pull: str, report: Callable[[str], None]) -> Image:
+        if pull != "always":
+            try:
+                return self.images.resolve(name)
+            except NotFoundError:
+                if pull == "never":
+                    raise
+        from pyengine.images import pulling
+
+        return self.images.resolve(pulling.pull(self.images, name, pulling.PullOptions(), report))
 
     def _self_command(self) -> list[str]:
         """This program with the same global options, for a monitor's exit command."""
@@ -189,6 +207,8 @@ class Engine:
                 intent.finish()
             except (PyengineError, OSError) as error:
                 log.warning(f"recover {intent.kind} of {intent.object}, will try again: {error}")
+        if not self.database.is_swept():
+            self.storage.sweep()
 
     def close(self) -> None:
         """Say that this process has nothing under way any more."""

@@ -27,9 +27,8 @@ from pyrun.errors import PyrunError
 from pyrun.linux.cgroups import select
 from pyrun.linux.cgroups.manager import read_file, write_file
 
-name = sys.argv[2]
-# Joined first, so that nothing here depends on what cgroup the tests run in.
-group = select.manager("/" + name, name)
+name, path, driver = sys.argv[2:5]
+group = select.manager(path, name, driver)
 
 def sleeper():
     process = subprocess.Popen(["sleep", "1000"])
@@ -69,11 +68,15 @@ def name() -> Iterator[str]:
     assert left == []
 
 
-def run(layout: str, name: str, body: str) -> dict[str, Any]:
+def run(
+    layout: str, name: str, body: str, path: str = "", driver: str = "cgroupfs"
+) -> dict[str, Any]:
     """The report of a script in one cgroup layout."""
     script = HEADER + "try:\n" + "".join(f"    {line}\n" for line in body.strip().splitlines())
     script += "finally:\n    group.delete()\n"
     command = [sys.executable, "-I", "-c", script, str(SOURCES), name]
+    # Absolute, so that nothing depends on what cgroup the tests run in.
+    command += [path or f"/{name}", driver]
     done = subprocess.run(
         with_cgroup_layout(layout, command), capture_output=True, text=True, check=False
     )
@@ -228,10 +231,19 @@ def test_a_cgroup_with_processes_is_refused_and_left_alone(layout: str, name: st
 group.create({})
 process = sleeper()
 error = refused({})
-report(error=error, alive=process.poll() is None)
+group.delete()  # whoever cleans up after the refusal must not end the others
+alive = process.poll() is None
+try:
+    select.manager(path, name)
+    second = None
+except PyrunError as caught:
+    second = str(caught)
+group.foreign = False
+report(error=error, alive=alive, same=second == error[1])
 """
     result = run(layout, name, body)
     assert result["alive"]
+    assert result["same"]
     assert result["error"][0] == "KernelError"
     assert "has processes already" in result["error"][1]
 
@@ -331,3 +343,96 @@ report(same=listed == sorted([first.pid, second.pid]))
     if b"hugetlb" not in done.stdout:
         pytest.skip("cgroup2 has no hugetlb here")
     assert run("v2", name, body) == {"same": True}
+
+
+LIMITS = """
+memory = {"limit": 64 << 20, "swap": 128 << 20, "reservation": 32 << 20}
+cpu = {"shares": 512, "quota": 50000, "period": 100000, "burst": 1000}
+unified = {"memory.high": "62914560"}
+group.create({"memory": memory, "cpu": cpu, "pids": {"limit": 16}, "unified": unified})
+process = sleeper()
+names = ["memory.max", "memory.swap.max", "memory.low", "memory.high", "cpu.max", "cpu.max.burst",
+         "cpu.weight", "pids.max"]
+"""
+LIMITS_IN_V2 = {
+    "memory.max": str(64 << 20),
+    "memory.swap.max": str(64 << 20),
+    "memory.low": str(32 << 20),
+    "memory.high": "62914560",
+    "cpu.max": "50000 100000",
+    "cpu.max.burst": "1000",
+    "cpu.weight": "59",
+    "pids.max": "16",
+}
+
+
+@pytest.mark.needs("root", "cgroup2_limits")
+def test_each_limit_of_an_ordinary_config_reaches_its_file_in_cgroup2(name: str) -> None:
+    body = LIMITS + 'report(**files("", *names))\n'
+    assert run("host", name, body) == LIMITS_IN_V2
+
+
+@pytest.mark.needs("root", "cgroup2_limits")
+def test_controllers_are_enabled_all_the_way_down(name: str) -> None:
+    body = """
+group.create({"pids": {"limit": 5}})
+report(**files("", "pids.max"))
+group.delete()  # what is above it stays, as with runc; it belongs to whoever chose the path
+for _ in range(2):
+    path = os.path.dirname(path)
+    os.rmdir("/sys/fs/cgroup" + path)
+"""
+    assert run("host", name, body, path=f"/{name}/a/b") == {"pids.max": "5"}
+
+
+@pytest.mark.needs("root", "cgroup2_limits", "systemd")
+def test_systemd_makes_a_scope_with_every_limit_and_keeps_them(name: str) -> None:
+    body = (
+        LIMITS
+        + """
+before = files("", *names)
+group.set({"pids": {"limit": 17}})
+subprocess.run(["systemctl", "daemon-reload"], check=True)
+after = files("", *names)
+second = subprocess.Popen(["sleep", "1000"])
+again = select.from_record(json.loads(json.dumps(group.record())))
+again.join(second.pid)
+listed = again.procs() == sorted([process.pid, second.pid])
+shown = subprocess.run(["systemctl", "show", group.unit, "-P", "TasksMax", "-P", "Delegate"],
+                       capture_output=True, text=True, check=True).stdout.split()
+again.delete()
+again.delete()
+known = subprocess.run(["systemctl", "is-active", group.unit], capture_output=True).returncode == 0
+report(path=group.paths[""], before=before, after=after, listed=listed, shown=sorted(shown),
+       codes=[process.wait(), second.wait()], known=known)
+"""
+    )
+    assert run("host", name, body, path=f"system.slice:test:{name}", driver="systemd") == {
+        "path": f"/sys/fs/cgroup/system.slice/test-{name}.scope",
+        "before": LIMITS_IN_V2,
+        "after": {**LIMITS_IN_V2, "pids.max": "17"},
+        "listed": True,
+        "shown": ["17", "yes"],
+        "codes": [-9, -9],
+        "known": False,
+    }
+
+
+@pytest.mark.needs("root", "cgroup2_limits", "systemd")
+def test_a_scope_that_failed_before_is_made_again(name: str) -> None:
+    body = """
+def failed():
+    process = subprocess.Popen(["sh", "-c", "read go; exit 3"], stdin=subprocess.PIPE)
+    command = ["busctl", "call", "org.freedesktop.systemd1", "/org/freedesktop/systemd1"]
+    command += ["org.freedesktop.systemd1.Manager", "StartTransientUnit", "ssa(sv)a(sa(sv))"]
+    command += [group.unit, "replace", "2", "PIDs", "au", "1", str(process.pid)]
+    command += ["RuntimeMaxUSec", "t", "1000", "0"]
+    subprocess.run(command, check=True, capture_output=True)
+    process.wait()
+failed()
+group.create({})
+process = sleeper()
+report(listed=group.procs() == [process.pid])
+"""
+    result = run("host", name, body, path=f"system.slice:test:{name}", driver="systemd")
+    assert result == {"listed": True}

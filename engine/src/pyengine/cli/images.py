@@ -10,6 +10,7 @@ import time
 import click
 
 from pyengine.cli import durations, fields, sizes
+from pyengine.cli.goflags import GoFlagsCommand
 from pyengine.cli.many import for_each
 from pyengine.cli.report import table
 from pyengine.errors import ArchiveError, NotFoundError
@@ -64,6 +65,55 @@ def load(engine: Engine, /, path: str | None, quiet: bool) -> None:
                 click.echo(f"Loaded image: {name}")
     finally:
         os.close(archive_fd)
+
+
+@click.command(cls=GoFlagsCommand)
+@click.option("-q", "--quiet", is_flag=True, help="Print no progress.")
+@click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Instead of this machine's.")
+@click.option("--arch", metavar="ARCH", help="Architecture instead of this machine's.")
+@click.option("--tls-verify", type=bool, help="Require HTTPS and a valid certificate.")
+@click.option("--creds", metavar="USER[:PASSWORD]", help="Credentials for the registry.")
+@click.option("--authfile", metavar="FILE", help="Where to look for credentials.")
+@click.argument("names", metavar="IMAGE...", nargs=-1, required=True)
+@click.pass_obj
+def pull(
+    engine: Engine,
+    /,
+    names: tuple[str, ...],
+    quiet: bool,
+    platform: str | None,
+    arch: str | None,
+    tls_verify: bool | None,
+    creds: str | None,
+    authfile: str | None,
+) -> None:
+    """Pull images from registries and print their ids."""
+    from pyengine.images import pulling
+    from pyengine.registry import credentials
+
+    if platform and arch:
+        raise click.UsageError("--platform option can not be specified with --arch")
+    options = pulling.PullOptions(
+        platform=platform or (f"linux/{arch}" if arch else None),
+        tls_verify=tls_verify,
+        credentials=credentials.parse(creds) if creds else None,
+        auth_file=authfile,
+    )
+    for_each(names, lambda name: pulling.pull(engine.images, name, options, _progress(quiet)))
+
+
+@click.command()
+@click.option("-a", "--all", "everything", is_flag=True,
+              help="Also images with names, unless a container needs them.")  # fmt: skip
+@click.option("-f", "--force", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def prune(engine: Engine, /, everything: bool, force: bool) -> None:
+    """Remove images without a name, and what interrupted pulls left."""
+    if not force:
+        what = "without at least one container" if everything else "without a name"
+        click.confirm(f"WARNING! This removes all images {what}. Continue?", abort=True, err=True)
+    for image_id in engine.images.prune(everything=everything):
+        click.echo(image_id)
 
 
 @click.command()

@@ -95,7 +95,7 @@ def run(engine: Engine, /, *, detach: bool, sig_proxy: bool, **given: Any) -> in
             "The input device is not a TTY. The --tty and --interactive flags might not work"
             " properly"
         )
-    source = engine.container_source(options)
+    source = engine.container_source(options, _progress)
     started = engine.containers.run(options, source, stdin=options.stdin, proxy_signals=sig_proxy)
     if detach:
         click.echo(started.container.id)
@@ -114,8 +114,12 @@ def run(engine: Engine, /, *, detach: bool, sig_proxy: bool, **given: Any) -> in
 def create(engine: Engine, /, **given: Any) -> None:
     """Create a container without starting it."""
     options = make_options(**given)
-    container = engine.containers.create(options, engine.container_source(options))
+    container = engine.containers.create(options, engine.container_source(options, _progress))
     click.echo(container.id)
+
+
+def _progress(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def make_options(**given: Any) -> ContainerOptions:

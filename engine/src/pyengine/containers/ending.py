@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from pyengine import log
@@ -68,14 +67,10 @@ def _clean_up(host: Host, container: record.Container) -> bool:
 
 def release(host: Host, container: record.Container) -> None:
     """Let the runtime forget the container, and unmount its root file system."""
-    runtime_error: PyengineError | None = None
-    if os.path.exists(host.bundle(container.id)) or container.boot_id == host.boot_id:
-        try:
-            host.runtime(container.config["runtime"]).delete(container.id)
-        except PyengineError as error:
-            runtime_error = error
-    if runtime_error is not None:
-        log.warning(f"container {container.id[:12]}: {runtime_error}")
+    try:
+        host.runtime(container.config["runtime"]).delete(container.id)
+    except PyengineError as error:
+        log.warning(f"container {container.id[:12]}: {error}")
     remains.end_processes(container.id)
     host.storage.unmount(container.id)
 
@@ -91,7 +86,8 @@ def remove_locked(host: Host, container: record.Container) -> None:
 
 
 def _remove(host: Host, container: record.Container, intent: Intent) -> None:
-    release(host, container)
+    if container.monitor_pid is not None:  # it was not cleaned up since its last start
+        release(host, container)
     host.storage.remove(container.id)
     clear_run_files(host, container.id)
     remove_cidfile(container.config["cidfile"])

@@ -64,8 +64,10 @@ def _cgroups(id_: str) -> list[str]:
         names = os.listdir(CGROUP_ROOT)
     except FileNotFoundError:
         return []
-    candidates = [CGROUP_ROOT, *(f"{CGROUP_ROOT}/{name}" for name in names)]
-    return [f"{path}{inside}" for path in candidates if os.path.isdir(f"{path}{inside}")]
+    places = {os.path.realpath(f"{CGROUP_ROOT}/{name}") + inside for name in (".", *names)}
+    # A runtime may make plain directories where it expected a hierarchy that is not mounted.
+    marks = ("cgroup.clone_children", "cgroup.controllers")  # in each cgroup of v1, of v2
+    return [path for path in places if any(os.path.exists(f"{path}/{mark}") for mark in marks)]
 
 
 def _members(directory: str) -> list[int]:

@@ -128,11 +128,12 @@ class _Start:
         monitor_pid = _read_pid(files.monitor_pid)
         if attach:
             self._attach(stdin=stdin, proxy_signals=proxy_signals)
+        started_at = time.time()
         runtime.start(container.id)
         with host.database.write() as connection:
             record.update(
                 connection, container, status="running", boot_id=host.boot_id, pid=pid,
-                pid_start=start_time(pid) or 0, monitor_pid=monitor_pid, started_at=time.time(),
+                pid_start=start_time(pid) or 0, monitor_pid=monitor_pid, started_at=started_at,
                 finished_at=None, exit_code=None, oom_killed=0, error="",
             )  # fmt: skip
             intent.finish(connection)
@@ -216,17 +217,24 @@ def take_back(host: Host, container: record.Container, reason: str, intent: Inte
 
 
 def clear_run_files(host: Host, id_: str) -> None:
-    """Remove the run directory and the exit file."""
+    """Remove the run directory and the exit files."""
     shutil.rmtree(host.bundle(id_), ignore_errors=True)
     try:
-        os.unlink(host.exit_path(id_))
+        names = os.listdir(host.exit_dir)
     except FileNotFoundError:
-        pass
+        return
+    for name in names:
+        if name.startswith(id_):  # a killed monitor may leave its temporary file too
+            try:
+                os.unlink(f"{host.exit_dir}/{name}")
+            except FileNotFoundError:  # its own exit command was quicker
+                continue
 
 
-def _read_pid(path: str) -> int | None:
+def _read_pid(path: str) -> int:
+    """The pid in a file, or 0 where there is none."""
     try:
         with open(path, encoding="ascii") as file:
             return int(file.read())
     except (FileNotFoundError, ValueError):
-        return None
+        return 0

@@ -79,6 +79,17 @@ class Database:
             if durable:
                 self._connection.execute("PRAGMA synchronous = NORMAL")
 
+    def is_swept(self) -> bool:
+        """Whether ``set_swept`` was called since the machine was booted."""
+        with self.read() as connection:
+            row = connection.execute("SELECT value FROM facts WHERE key = 'swept'").fetchone()
+        return row is not None and row[0] == _boot_id()
+
+    def set_swept(self) -> None:
+        """Note that this boot's first command has looked for what a power cut left."""
+        with self.write() as connection:
+            connection.execute("INSERT OR REPLACE INTO facts VALUES ('swept', ?)", (_boot_id(),))
+
     @contextlib.contextmanager
     def _transaction(self, begin: str, end: str) -> Iterator[sqlite3.Connection]:
         try:
@@ -112,3 +123,8 @@ class Database:
                 self._connection.executescript(
                     f"BEGIN IMMEDIATE;{script};PRAGMA user_version = {number};COMMIT;"
                 )
+
+
+def _boot_id() -> str:
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()

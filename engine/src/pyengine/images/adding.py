@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import hashlib
 import time
 
-from pyengine.errors import ArchiveError
+from pyengine.errors import ArchiveError, RegistryError
 from pyengine.images import manifests
 from pyengine.storage.addition import Addition, LayerSource
 
@@ -98,11 +99,11 @@ def add_image(images: Images, new: NewImage, fetch: Fetch, report: Callable[[str
         for blob, diff_id in zip(new.manifest.layers, diff_ids, strict=True)
     ]
     data = {"resumable": new.resumable}
-
-    def roll_back(intent: Intent) -> None:
-        images.storage.roll_back(intent, keep_finished=False)
-
-    with images.database.intents.running("image-add", new.id, data, roll_back) as intent:
+    undo = images.recover_addition
+    with (
+        images.database.intents.running("image-add", new.id, data, undo) as intent,
+        _deciding_what_stays(intent),
+    ):
         addition = Addition(images.storage, intent)
         small = {
             new.manifest.config.digest: (new.config, new.manifest.config.media_type),
@@ -120,6 +121,19 @@ def add_image(images: Images, new: NewImage, fetch: Fetch, report: Callable[[str
             images.put_names(connection, new.id, new.names)
             intent.finish(connection)
     return new.id
+
+
+@contextlib.contextmanager
+def _deciding_what_stays(intent: Intent) -> Iterator[None]:
+    """Complete layers serve the next attempt only when the network or the user ended this one."""
+    try:
+        yield
+    except RegistryError as error:
+        intent.data["resumable"] = intent.data["resumable"] and error.transient
+        raise
+    except Exception:
+        intent.data["resumable"] = False
+        raise
 
 
 def _add_layers(

@@ -39,6 +39,7 @@ class Archive:
         self._fd = fd
         self._members: dict[str, tarfile.TarInfo] = {}
         end = os.fstat(fd).st_size
+        os.lseek(fd, 0, os.SEEK_SET)
         try:
             with (
                 open(os.dup(fd), "rb", buffering=0) as file,

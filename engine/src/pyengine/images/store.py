@@ -128,6 +128,35 @@ class Images:
         intent.finish()
         return Removal(names, image_id)
 
+    def prune(self, *, everything: bool = False) -> list[str]:
+        """Remove images without a name, layers of interrupted pulls and unneeded blobs.
+
+        Args:
+            everything: also images with names, unless a container needs them.
+
+        Returns:
+            The ids of the removed images.
+        """
+        removed = []
+        with self.database.locks.hold("storage"):
+            with self.database.write(durable=True) as connection:
+                for (image_id,) in connection.execute("SELECT id FROM images").fetchall():
+                    named = self._names(connection, image_id) and not everything
+                    if not named and not self._containers(connection, image_id):
+                        connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
+                        removed.append(image_id)
+                digests = connection.execute(
+                    "SELECT diff_id FROM layers UNION SELECT digest FROM blobs"
+                )
+                paths = self.storage.forget_unneeded(connection, [row[0] for row in digests])
+                intent = self.database.intents.begin(
+                    "image-files", "unneeded", {"paths": paths}, connection
+                )
+            self.storage.trash(intent)
+        self.storage.empty_trash(intent)
+        intent.finish()
+        return removed
+
     def recover_removal(self, intent: Intent) -> None:
         """Go on removing the files of images whose rows are gone."""
         with self.database.locks.hold("storage"):

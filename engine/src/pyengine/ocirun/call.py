@@ -97,12 +97,12 @@ class Runtime:
 def error_of(name: str, text: str) -> RuntimeCallError:
     """The error that a runtime's words stand for, in podman's form."""
     message = _last_message(text)
+    if NOT_EXECUTABLE.search(message):
+        return CommandNotExecutableError(f"{name}: {message}: OCI permission denied")
     if NOT_FOUND.search(message):
         return CommandNotFoundError(
             f"{name}: {message}: OCI runtime attempted to invoke a command that was not found"
         )
-    if NOT_EXECUTABLE.search(message):
-        return CommandNotExecutableError(f"{name}: {message}: OCI permission denied")
     return RuntimeCallError(f"{name}: {message}: OCI runtime error")
 
 

@@ -8,7 +8,7 @@ import resource
 from typing import Any
 
 from pyengine import syscalls
-from pyengine.errors import ConfigError
+from pyengine.errors import CommandNotExecutableError, ConfigError
 from pyengine.specgen import capabilities, users
 
 TYPE_CHECKING = False
@@ -99,8 +99,10 @@ def _check_cwd(root_fd: int, cwd: str) -> None:
         )
     except OSError as error:
         if error.errno == errno.ENOENT:
-            raise ConfigError(f'workdir "{cwd}" does not exist in the container') from error
-        raise ConfigError(f'workdir "{cwd}": {error.strerror}') from error
+            raise CommandNotExecutableError(
+                f'workdir "{cwd}" does not exist in the container'
+            ) from error
+        raise CommandNotExecutableError(f'workdir "{cwd}": {error.strerror}') from error
 
 
 def arguments(

@@ -9,7 +9,7 @@ import errno
 import os
 
 from pyengine import syscalls
-from pyengine.errors import ConfigError
+from pyengine.errors import CommandNotExecutableError, ConfigError
 
 MAX_FILE_BYTES = 4 << 20
 
@@ -27,14 +27,16 @@ def look_up(root_fd: int, spec: str) -> User:
     """Resolve ``USER[:GROUP]``, each a name or a number; an empty ``spec`` is root.
 
     Raises:
-        ConfigError: a name is not in the image's passwd or group file.
+        CommandNotExecutableError: a name is not in the image's passwd or group file.
     """
     user, colon, group = spec.partition(":")
     passwd = _lines(root_fd, "etc/passwd", 7)
     wanted = user or "0"
     entry = _find(passwd, wanted)
     if entry is None and not wanted.isdecimal():
-        raise ConfigError(f"unable to find user {wanted}: no matching entries in passwd file")
+        raise CommandNotExecutableError(
+            f"unable to find user {wanted}: no matching entries in passwd file"
+        )
     uid = int(entry[2]) if entry else _number(wanted)
     gid, home, name = (int(entry[3]), entry[5] or "/", entry[0]) if entry else (0, "/", "")
     groups = _lines(root_fd, "etc/group", 3)
@@ -42,7 +44,9 @@ def look_up(root_fd: int, spec: str) -> User:
     if colon and group:
         found = _find(groups, group)
         if found is None and not group.isdecimal():
-            raise ConfigError(f"unable to find group {group}: no matching entries in group file")
+            raise CommandNotExecutableError(
+                f"unable to find group {group}: no matching entries in group file"
+            )
         gid = int(found[2]) if found else _number(group)
     elif name:
         members = [line for line in groups if len(line) > 3 and name in line[3].split(",")]

@@ -241,6 +241,7 @@ class Storage:
             intent: the addition's.
             keep_finished: keep blobs and layers that are complete, for the next attempt.
         """
+        self.empty_trash(intent)  # first: on a full disk nothing can be written before this
         with self.database.locks.hold("storage"):
             with self.database.write(durable=True) as connection:
                 rows = connection.execute(
@@ -256,6 +257,27 @@ class Storage:
                 intent.update({**intent.data, "paths": paths}, connection)
             self.trash(intent)
         self.empty_trash(intent)
+
+    def sweep(self) -> None:
+        """Remove files without a row, which only a power cut may leave; once per boot.
+
+        Nobody has anything under way in a boot whose first command still waits here.
+        """
+        with self.database.locks.hold("storage"):
+            if self.database.is_swept():
+                return
+            with self.database.read() as connection:
+                known = {
+                    *_names(connection, "SELECT substr(digest, 8) FROM blobs", "blobs/sha256"),
+                    *_names(connection, "SELECT substr(diff_id, 8) FROM layers", "layers"),
+                    *_names(connection, "SELECT id FROM containers", "containers"),
+                    *_names(connection, "SELECT id FROM intents", "staging"),
+                }
+            for directory in ("blobs/sha256", "layers", "containers", "staging"):
+                for name in os.listdir(f"{self.root}/{directory}"):
+                    if f"{directory}/{name}" not in known:
+                        trees.remove_tree(f"{self.root}/{directory}/{name}")
+            self.database.set_swept()
 
 
 _DELETE_LAYER = """
@@ -276,6 +298,10 @@ def _has_row(connection: sqlite3.Connection, path: str) -> bool:
     digest = f"sha256:{path.rpartition('/')[2]}"
     query = f"SELECT 1 FROM {table} WHERE {column} = ?"
     return connection.execute(query, (digest,)).fetchone() is not None
+
+
+def _names(connection: sqlite3.Connection, query: str, directory: str) -> set[str]:
+    return {f"{directory}/{row[0]}" for row in connection.execute(query)}
 
 
 def _reason(error: OSError) -> str:

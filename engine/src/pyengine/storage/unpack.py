@@ -22,6 +22,7 @@ from pyengine import syscalls
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
 MAX_MEMBERS = 1_000_000
 MAX_LAYER_BYTES = 1 << 40
@@ -103,7 +104,9 @@ class LayerStream:
         if first.startswith(b"\x1f\x8b"):
             return _gunzip(self._compressed(first))
         if first.startswith(b"\x28\xb5\x2f\xfd"):
-            return _unzstd(self._compressed(first))
+            import zstandard  # now: later its files are out of reach
+
+            return _unzstd(zstandard.ZstdDecompressor, self._compressed(first))
         return self._compressed(first)
 
 
@@ -124,10 +127,8 @@ def _gunzip(blocks: Iterator[bytes]) -> Iterator[bytes]:
         raise UnpackError("its gzip data ends too early")
 
 
-def _unzstd(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    import zstandard
-
-    frame = zstandard.ZstdDecompressor().decompressobj()
+def _unzstd(decompressor: Callable[[], Any], blocks: Iterator[bytes]) -> Iterator[bytes]:
+    frame = decompressor().decompressobj()
     begun = False
     for block in blocks:
         data = block
@@ -137,7 +138,7 @@ def _unzstd(blocks: Iterator[bytes]) -> Iterator[bytes]:
             data = b""
             if frame.eof:
                 data = frame.unused_data
-                frame = zstandard.ZstdDecompressor().decompressobj()
+                frame = decompressor().decompressobj()
                 begun = False
     if begun:
         raise UnpackError("its zstd data ends too early")

@@ -4,6 +4,7 @@ import os
 
 from pyrun.commands.options import FLAG, VALUE, Options, Syntax
 from pyrun.container import create as creation
+from pyrun.container import interpreter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,5 +40,6 @@ def request(options: Options, settings: Settings) -> creation.Request:
 def main(words: list[str], settings: Settings) -> int:
     """``pyrun create``."""
     options = SYNTAX.parse(words)
+    interpreter.protect()
     creation.create(request(options, settings))
     return 0

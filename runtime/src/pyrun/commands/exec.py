@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pyrun.commands.options import FLAG, LIST, VALUE, Options, Syntax
-from pyrun.container import foreground, join
+from pyrun.container import foreground, interpreter, join
 from pyrun.errors import UsageError
 from pyrun.spec import load, validate
 
@@ -39,6 +39,7 @@ _SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 def main(words: list[str], settings: Settings) -> int:
     """``pyrun exec``: the exit status is the process's."""
     options = SYNTAX.parse(words)
+    interpreter.protect()
     entry = join.find_running(settings.root, options.arguments[0])
     request = join.Request(settings.root, entry.id, _process(options, entry.config()))
     request.cgroup = options.text("cgroup").rpartition(":")[2]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pyrun.commands import create
 from pyrun.commands.options import FLAG, Syntax
-from pyrun.container import foreground
+from pyrun.container import foreground, interpreter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ SYNTAX = Syntax(
 def main(words: list[str], settings: Settings) -> int:
     """``pyrun run``: the exit status is the container's."""
     options = SYNTAX.parse(words)
+    interpreter.protect()
     request = create.request(options, settings)
     if options.flag("detach"):
         foreground.detach(request)

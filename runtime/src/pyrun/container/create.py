@@ -86,6 +86,7 @@ def create(request: Request, bundle: Bundle | None = None) -> Entry:
     try:
         if entry.state:
             lifecycle.clear(entry)
+        entry.empty()
         manager = _manager(config, request)
         entry.state = _state(task, config, request, manager)
         entry.save()
@@ -97,7 +98,6 @@ def create(request: Request, bundle: Bundle | None = None) -> Entry:
     try:
         _make(task, entry, manager, request)
     except BaseException:
-        entry.state["cgroup"] = manager.record()  # it may have turned out to be another's
         lifecycle.discard(entry)
         raise
     finally:
@@ -131,6 +131,7 @@ def _prepare(bundle: Bundle, request: Request) -> Task:
     task.rootfs = os.path.realpath(os.path.join(bundle.path, config["root"]["path"]))
     task.plan = namespaces.plan(linux.get("namespaces") or ())
     task.hierarchies = []
+    task.in_cgroup = False
     task.use_pivot = not request.no_pivot
     task.keyring_name = "" if request.no_new_keyring else f"_ses.{request.container_id}"
     task.fifo_fd = -1
@@ -200,11 +201,7 @@ def _check_namespaces(config: JsonObject, plan: namespaces.Plan) -> None:
 def _manager(config: JsonObject, request: Request) -> Manager:
     path = (config.get("linux") or {}).get("cgroupsPath") or ""
     return select.manager(
-        path,
-        request.container_id,
-        request.cgroup_driver,
-        rootless=request.rootless,
-        annotations=config.get("annotations"),
+        path, request.container_id, request.cgroup_driver, rootless=request.rootless
     )
 
 
@@ -249,7 +246,6 @@ def _make(task: Task, entry: Entry, manager: Manager, request: Request) -> None:
         entry.state["pid"] = pid
         entry.state["pid_start"] = lifecycle.start_time(pid)
         entry.state["stage"] = "created"
-        entry.state["cgroup"] = manager.record()  # what it really has
         entry.save()
         if request.pid_file:
             path = os.path.abspath(request.pid_file)

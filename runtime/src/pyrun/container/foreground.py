@@ -37,6 +37,7 @@ def run(request: Request, *, keep: bool) -> tuple[int, list[str]]:
     if wants_terminal and not request.console_socket:
         ours_fd, request.console_fd = _console_pair()
     entry = creation.create(request, bundle)
+    hold_signals()
     try:
         lifecycle.start(entry)
     except BaseException:
@@ -64,6 +65,7 @@ def execute(request: join.Request, entry: Entry) -> int:
     ours_fd = -1
     if request.process.get("terminal") and not request.console_socket:
         ours_fd, request.console_fd = _console_pair()
+    hold_signals()
     return _pass_through(join.execute(request, entry), ours_fd, request.console_fd)
 
 
@@ -95,10 +97,17 @@ def forwarded() -> set[int]:
     return set(range(1, _signal.NSIG)) - _OWN - {32, 33}  # those two are glibc's own
 
 
+def hold_signals() -> None:
+    """Keep signals until they can be forwarded: the container may answer before we wait for it."""
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, forwarded() | {_signal.SIGCHLD})
+
+
 def wait(pid: int) -> int:
-    """Wait for a child and forward every signal to it; 128 and the signal's number if killed."""
+    """Wait for a child and forward every signal to it; 128 and the signal's number if killed.
+
+    The signals are held already.
+    """
     signals = forwarded() | {_signal.SIGCHLD}
-    _signal.pthread_sigmask(_signal.SIG_BLOCK, signals)
     while True:
         ended, word = os.waitpid(pid, os.WNOHANG)
         if ended:

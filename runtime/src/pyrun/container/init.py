@@ -34,6 +34,7 @@ class Task:
         first_free_fd: descriptors from here on are not for the container.
         hierarchies: the host's cgroup hierarchies, for an entry of type ``cgroup``.
         identity: of the process.
+        in_cgroup: whether the parent has said so.
         keyring_name: the session keyring to join, or an empty string.
         parents_fds: only the parent may hold them: its end of the channel, whose closing is the
             news of its death, and the lock, which dies with its last holder.
@@ -45,9 +46,9 @@ class Task:
     """
 
     __slots__ = (
-        "bundle", "channel", "config", "console_fd", "fifo_fd", "first_free_fd",
-        "hierarchies", "identity", "keyring_name", "parents_fds", "plan", "rootfs", "state",
-        "trees", "use_pivot",
+        "bundle", "channel", "config", "console_fd", "fifo_fd", "first_free_fd", "hierarchies",
+        "identity", "in_cgroup", "keyring_name", "parents_fds", "plan", "rootfs", "state", "trees",
+        "use_pivot",
     )  # fmt: skip
 
     bundle: str
@@ -58,6 +59,7 @@ class Task:
     first_free_fd: int
     hierarchies: list[Hierarchy]
     identity: process.Identity
+    in_cgroup: bool
     keyring_name: str
     parents_fds: list[int]
     plan: Plan
@@ -180,8 +182,6 @@ def _set_up(task: Task) -> None:
     """Everything between the fork and the process's own settings."""
     plan, config = task.plan, task.config
     two_steps = needs_helper(plan)
-    if not two_steps:
-        task.channel.receive("go")
     os.setsid()
     set_oom_score(config.get("process") or {})
     if task.keyring_name:
@@ -189,7 +189,7 @@ def _set_up(task: Task) -> None:
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     if not two_steps:
         namespaces.join(plan, ~namespaces.OF_CHILDREN)
-        namespaces.unshare(plan.new & ~namespaces.OF_CHILDREN)
+        namespaces.unshare(plan.new & ~(namespaces.OF_CHILDREN | syscalls.CLONE_NEWCGROUP))
     if plan.new & syscalls.CLONE_NEWNET:
         interfaces.set_loopback_up()
     if config.get("hostname"):
@@ -197,6 +197,19 @@ def _set_up(task: Task) -> None:
     if config.get("domainname"):
         _uts("domainname", config["domainname"], syscalls.setdomainname)
     _change_root(task)
+
+
+def _enter_cgroup(task: Task) -> None:
+    """Wait until the parent has moved this process into its cgroup, and make that the root.
+
+    Joining nine hierarchies of cgroup v1 takes as long as all mounts, mostly waiting, so both go
+    on at the same time; only what shows the cgroup has to wait. The helper has waited already.
+    """
+    if task.in_cgroup or needs_helper(task.plan):
+        return
+    task.in_cgroup = True
+    task.channel.receive("go")
+    namespaces.unshare(task.plan.new & syscalls.CLONE_NEWCGROUP)
 
 
 def needs_helper(plan: Plan) -> bool:
@@ -248,6 +261,7 @@ def _change_root(task: Task) -> None:
     if plan.has(syscalls.CLONE_NEWNS):
         for index, entry in enumerate(config.get("mounts") or ()):
             if entry.get("type") in ("cgroup", "cgroup2"):
+                _enter_cgroup(task)
                 own = plan.has(syscalls.CLONE_NEWCGROUP)
                 cgroup_mounts.mount(mounter, entry, index, task.hierarchies, own_namespace=own)
             else:
@@ -255,6 +269,7 @@ def _change_root(task: Task) -> None:
         bind = plan.has(syscalls.CLONE_NEWUSER)
         devices.make_all(root_fd, settings.get("devices") or [], bind=bind)
         devices.make_links(root_fd)
+    _enter_cgroup(task)
     if task.hooks("prestart") or task.hooks("createRuntime"):
         task.channel.send("mounted")
         task.channel.receive("go")

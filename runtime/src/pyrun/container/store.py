@@ -92,11 +92,15 @@ class Entry:
             ContainerError: it could not be removed.
         """
         try:
-            for name in os.listdir(self.path):
-                os.unlink(self.file(name))
+            self.empty()
             os.rmdir(self.path)
         except OSError as error:
             raise ContainerError(f"remove {self.path}: {error.strerror}") from error
+
+    def empty(self) -> None:
+        """Remove the files, such as those that a killed command left; the lock stays."""
+        for name in os.listdir(self.path):
+            os.unlink(self.file(name))
 
     def unlock(self) -> None:
         """Let others work on the container."""

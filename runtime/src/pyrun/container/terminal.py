@@ -31,6 +31,7 @@ def relay(pid: int, master_fd: int) -> int:
             _copy_size(master_fd)
             _signal.signal(_signal.SIGWINCH, lambda *_: _copy_size(master_fd))
             _set_raw()
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())  # what was held comes now
         _copy(master_fd, pid_fd)
     finally:
         os.close(pid_fd)

@@ -43,12 +43,15 @@ def prepare(rootfs: str, propagation: str, tree_fd: int = -1) -> int:
         kind = syscalls.MS_PRIVATE if outside else syscalls.MS_SLAVE
         syscalls.mount(None, "/", None, kind | syscalls.MS_REC, None)
         if tree_fd >= 0:
-            old_fd = os.open(rootfs, os.O_PATH | os.O_CLOEXEC)
-            syscalls.move_mount(tree_fd, old_fd)
-            os.close(old_fd)
+            # Its path may be closed to the root of a user namespace, so it goes over /: paths
+            # that begin there do not see it.
+            top_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            syscalls.move_mount(tree_fd, top_fd)
+            os.close(top_fd)
+            root_fd = os.dup(tree_fd)
         else:
             syscalls.mount(rootfs, rootfs, None, syscalls.MS_BIND | syscalls.MS_REC, None)
-        root_fd = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            root_fd = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         # pivot_root(2) refuses a shared mount, and the binds above may have made one.
         own = syscalls.MS_PRIVATE if outside else syscalls.MS_SLAVE
         syscalls.mount(None, paths.proc_path(root_fd), None, own | syscalls.MS_REC, None)
@@ -160,9 +163,12 @@ def pivot(root_fd: int) -> None:
         KernelError: the kernel refused.
     """
     try:
+        old_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         os.fchdir(root_fd)
         # Both in one place: the old root ends up over the new one and is detached from there.
         syscalls.pivot_root(".", ".")
+        os.fchdir(old_fd)
+        os.close(old_fd)
         syscalls.mount(None, ".", None, syscalls.MS_SLAVE | syscalls.MS_REC, None)
         syscalls.umount2(".", syscalls.MNT_DETACH)
         os.chdir("/")

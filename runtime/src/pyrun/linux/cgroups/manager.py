@@ -79,6 +79,7 @@ class Manager(abc.ABC):
         self.paths = paths
         self.hierarchies = hierarchies or []
         self.rootless = rootless
+        self.foreign = False
 
     def create(self, resources: dict[str, Any], pointer: str = "/linux/resources") -> None:
         """Make the directories and write every limit; undone when one of them is refused.
@@ -92,11 +93,7 @@ class Manager(abc.ABC):
             KernelError: a directory or a value was refused, or the cgroup has processes already.
         """
         made: list[str] = []
-        others = self.procs()
-        if others:
-            step = f"make cgroup {self.process_directory()}"
-            self.paths = {}  # another's: nothing for ``delete`` to end
-            raise KernelError(step, f"it has processes already: {_some(others)}")
+        self.require_unused()
         try:
             self._make(made)
             self.set(resources, pointer, creating=True)
@@ -104,6 +101,18 @@ class Manager(abc.ABC):
             for path in reversed(made):
                 _rmdir_quietly(path)
             raise
+
+    def require_unused(self) -> None:
+        """Refuse a cgroup that is somebody else's; from then on ``delete`` leaves it alone.
+
+        Raises:
+            KernelError: it has processes.
+        """
+        others = self.procs()
+        if others:
+            self.foreign = True
+            step = f"make cgroup {self.process_directory()}"
+            raise KernelError(step, f"it has processes already: {_some(others)}")
 
     @abc.abstractmethod
     def set(
@@ -217,6 +226,8 @@ class Manager(abc.ABC):
         Raises:
             KernelError: a process did not die or a directory stayed busy for ten seconds.
         """
+        if self.foreign:
+            return
         deadline = time.monotonic() + DELETE_TIMEOUT_S
         left = self.procs()
         if left:

@@ -15,30 +15,35 @@ ROOT = "/sys/fs/cgroup"
 
 
 def manager(
-    cgroups_path: str,
-    container_id: str,
-    driver: str = "cgroupfs",
-    *,
-    rootless: bool = False,
-    annotations: dict[str, str] | None = None,
+    cgroups_path: str, container_id: str, driver: str = "cgroupfs", *, rootless: bool = False
 ) -> Manager:
     """The manager of a container that is being created; nothing is made yet.
+
+    Its record may go to state.json before ``create``, for whoever cleans up after a crash: a cgroup
+    that is in use is refused here, so that no record ever names somebody else's.
 
     Args:
         cgroups_path: ``linux.cgroupsPath``, or an empty string.
         container_id: names the cgroup when ``cgroups_path`` is empty.
         driver: ``cgroupfs``, or ``systemd`` (then ``cgroups_path`` is ``slice:prefix:name``).
         rootless: an unprivileged caller may go without a cgroup while no limit is asked for.
-        annotations: of config.json; some are for systemd.
 
     Raises:
         ConfigError: ``cgroups_path`` has no meaning for the driver.
-        KernelError: no cgroup hierarchy is mounted, or systemd cannot be reached.
+        KernelError: no cgroup hierarchy is mounted, systemd cannot be reached, or the cgroup has
+            processes.
     """
     if driver == "systemd":
         from pyrun.linux.cgroups import systemd
 
-        return systemd.manager(cgroups_path, container_id, annotations or {}, rootless=rootless)
+        made: Manager = systemd.make(cgroups_path, container_id, rootless=rootless)
+    else:
+        made = _of_files(cgroups_path, container_id, rootless=rootless)
+    made.require_unused()
+    return made
+
+
+def _of_files(cgroups_path: str, container_id: str, *, rootless: bool) -> Manager:
     found = hierarchies()
     if not found and not rootless:
         step = f"make the cgroup of {container_id}"

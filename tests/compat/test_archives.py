@@ -1,0 +1,94 @@
+"""Archives and registries are exchanged with podman and skopeo, with equal ids and digests."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from support import images
+from support.engine import EngineRoot
+from support.images import Image, Layer
+
+pytestmark = pytest.mark.needs("root", "busybox")
+
+FORMATS = ("docker-archive", "oci-archive")
+
+
+@pytest.fixture
+def engine_root(pyengine_path: str, tmp_path: Path) -> EngineRoot:
+    return EngineRoot(pyengine_path, tmp_path)
+
+
+@pytest.fixture
+def image() -> Image:
+    """Two layers; the second hides and replaces something of the first."""
+    second = Layer().add("etc/.wh.group").add("etc/passwd", b"root:x:0:0::/:/bin/sh\n").tar()
+    return Image([images.busybox_layer(), second], Labels={"for": "tests"})
+
+
+def run(*command: str | Path, **environment: str) -> str:
+    done = subprocess.run(
+        [str(word) for word in command],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.needs("podman")
+@pytest.mark.parametrize("form", FORMATS)
+def test_what_podman_saves_is_loaded_with_its_id(
+    engine_root: EngineRoot, image: Image, tmp_path: Path, form: str
+) -> None:
+    # podman writes a new config when it converts between the formats
+    write = images.docker_archive if form == "docker-archive" else images.oci_archive
+    source = write(tmp_path / "source.tar", {"localhost/compat:1": image})
+    saved = tmp_path / "saved.tar"
+    with tempfile.TemporaryDirectory() as runroot:  # podman wants a short path
+        podman = ["podman", "--root", str(tmp_path / "podman"), "--runroot", runroot]
+        podman += ["--storage-driver", "vfs"]
+        run(*podman, "load", "-i", source)
+        run(*podman, "save", "--format", form, "-o", saved, "localhost/compat:1")
+        (listed,) = json.loads(run(*podman, "images", "--format", "json"))
+        run(*podman, "rmi", "-a", "-f")
+    out = engine_root.ok("load", "-i", saved)
+    assert out == "Loaded image: localhost/compat:1\n"
+    (loaded,) = engine_root.images()
+    assert loaded["Id"] == listed["Id"] == image.id
+    assert loaded["Names"] == listed["Names"]
+    assert loaded["Labels"] == {"for": "tests"}
+
+
+@pytest.mark.needs("skopeo")
+@pytest.mark.parametrize("form", FORMATS)
+def test_what_skopeo_writes_is_loaded_with_its_id(
+    engine_root: EngineRoot, image: Image, tmp_path: Path, form: str
+) -> None:
+    source = images.oci_archive(tmp_path / "source.tar", {"x": image})
+    target = f"{form}:{tmp_path}/copy.tar:localhost/compat:1"
+    run("skopeo", "copy", "-q", f"oci-archive:{source}", target)
+    inspected = json.loads(run("skopeo", "inspect", "--raw", target))
+    engine_root.ok("load", "-i", tmp_path / "copy.tar")
+    (loaded,) = engine_root.images()
+    assert f"sha256:{loaded['Id']}" == inspected["config"]["digest"]
+    assert loaded["Id"] == image.id
+    assert loaded["Names"] == ["localhost/compat:1"]
+
+
+@pytest.mark.needs("podman")
+def test_both_show_the_same_tree(engine_root: EngineRoot, image: Image, tmp_path: Path) -> None:
+    """Whiteouts and replaced files give one root file system, seen from inside."""
+    archive = images.oci_archive(tmp_path / "a.tar", {"localhost/compat:1": image})
+    engine_root.ok("load", "-i", archive)
+    script = "ls -ln /etc /bin /tmp; cat /etc/passwd"
+    ours = engine_root.ok("run", "--rm", "--network", "none", "compat:1", "sh", "-c", script)
+    assert "root:x:0:0::/:/bin/sh" in ours
+    assert "group" not in ours

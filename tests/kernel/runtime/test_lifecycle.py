@@ -1,0 +1,150 @@
+"""create, start, state, kill, delete and run on the real kernel."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support.bundle import Bundle
+from support.runtime import Runtime
+
+pytestmark = pytest.mark.needs("root", "busybox")
+
+
+def test_run_gives_output_and_exit_status(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.shell("echo out; echo err >&2; exit 7")
+    done = pyrun.run(bundle)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "out\n", "err\n")
+    assert pyrun.left(pyrun.ids[-1]) == []
+
+
+def test_run_gives_128_and_the_signal(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.linux["namespaces"] = [
+        entry for entry in bundle.linux["namespaces"] if entry["type"] != "pid"
+    ]
+    bundle.shell("kill -TERM $$")
+    assert pyrun.run(bundle).returncode == 128 + signal.SIGTERM
+
+
+def test_a_container_goes_through_every_status(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.shell("sleep 1000")
+    bundle.config["annotations"] = {"org.example.key": "value"}
+    name = pyrun.create(bundle)
+    created = pyrun.state(name)
+    assert created["status"] == "created"
+    assert created["ociVersion"] == bundle.config["ociVersion"]
+    assert created["bundle"] == str(bundle.path)
+    assert created["annotations"] == {"org.example.key": "value"}
+    assert os.path.exists(f"/proc/{created['pid']}")
+    assert pyrun.call("start", name).returncode == 0
+    assert pyrun.state(name)["status"] == "running"
+    assert pyrun.call("kill", name, "KILL").returncode == 0
+    pyrun.wait_until_stopped(name)
+    stopped = pyrun.state(name)
+    assert (stopped["status"], stopped["pid"]) == ("stopped", 0)
+    assert pyrun.call("delete", name).returncode == 0
+    assert pyrun.left(name) == []
+
+
+def test_nothing_of_the_image_runs_before_start(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.config["root"]["readonly"] = False
+    bundle.shell("echo ran >/tmp/ran")
+    name = pyrun.create(bundle)
+    assert not (bundle.rootfs / "tmp/ran").exists()
+    assert pyrun.call("start", name).returncode == 0
+    pyrun.wait_until_stopped(name)
+    assert (bundle.rootfs / "tmp/ran").read_text() == "ran\n"
+
+
+def test_config_is_as_it_was_at_create(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.shell("sleep 1000")
+    name = pyrun.start(bundle)
+    (bundle.path / "config.json").write_text("{")
+    done = pyrun.call("exec", name, "echo", "in")
+    assert (done.returncode, done.stdout) == (0, "in\n")
+
+
+def test_list_shows_every_container(pyrun: Runtime, bundle: Bundle) -> None:
+    names = sorted([pyrun.create(bundle), pyrun.create(bundle)])
+    assert pyrun.call("list", "-q").stdout.split() == names
+    rows = json.loads(pyrun.call("list", "--format", "json").stdout)
+    assert [(row["id"], row["status"]) for row in rows] == [(name, "created") for name in names]
+    header, *lines = pyrun.call("list").stdout.splitlines()
+    assert header.split() == ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]
+    assert [line.split()[0] for line in lines] == names
+
+
+def test_pid_file_has_the_pid_of_init(pyrun: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    name = pyrun.create(bundle, "--pid-file", str(tmp_path / "pid"))
+    assert (tmp_path / "pid").read_text() == str(pyrun.state(name)["pid"])
+
+
+def test_a_killed_process_is_not_taken_for_another_with_its_pid(
+    pyrun: Runtime, bundle: Bundle
+) -> None:
+    name = pyrun.create(bundle)
+    os.kill(pyrun.state(name)["pid"], signal.SIGKILL)
+    pyrun.wait_until_stopped(name)
+    stranger = subprocess.Popen(["sleep", "1000"])
+    try:
+        path = pyrun.root / name / "state.json"
+        state = json.loads(path.read_text())
+        state["pid"] = stranger.pid
+        path.write_text(json.dumps(state))
+        assert pyrun.state(name)["status"] == "stopped"
+        assert pyrun.call("kill", name, "KILL").returncode == 1
+        assert pyrun.call("delete", "--force", name).returncode == 0
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_run_forwards_signals(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.shell("trap 'exit 9' TERM; echo ready; while :; do sleep 0.1; done")
+    bundle.save()
+    command = pyrun.command("run", "-b", str(bundle.path), pyrun.new_id())
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        process.terminate()
+        assert process.wait(30) == 9
+
+
+def test_kill_all_reaches_every_process(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.linux["namespaces"] = [
+        entry for entry in bundle.linux["namespaces"] if entry["type"] != "pid"
+    ]
+    bundle.shell("sleep 1000 & sleep 1000")
+    name = pyrun.start(bundle)
+    assert pyrun.call("kill", "--all", name, "KILL").returncode == 0
+    pyrun.wait_until_stopped(name)
+    assert pyrun.call("delete", name).returncode == 0
+    assert pyrun.left(name) == []
+
+
+def test_keep_leaves_the_stopped_container(pyrun: Runtime, bundle: Bundle) -> None:
+    assert pyrun.run(bundle, "--keep").returncode == 0
+    assert pyrun.state(pyrun.ids[-1])["status"] == "stopped"
+
+
+def test_preserved_descriptors_and_no_others_reach_the_container(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    bundle.shell("cat <&3; ls /proc/self/fd")
+    (tmp_path / "given").write_text("given\n")
+    with open(tmp_path / "given") as given, open(tmp_path / "given") as other:
+        script = f'exec "$@" 3<&{given.fileno()} 9<&{other.fileno()}'
+        bundle.save()
+        words = pyrun.command("run", "--preserve-fds", "1", "-b", str(bundle.path), pyrun.new_id())
+        done = subprocess.run(
+            ["bash", "-c", script, "sh", *words], check=False, capture_output=True, text=True,
+            stdin=subprocess.DEVNULL, pass_fds=(given.fileno(), other.fileno()), timeout=60,
+        )  # fmt: skip
+    # 4 is the directory that ls itself reads
+    assert done.stdout.split() == ["given", "0", "1", "2", "3", "4"], done.stderr

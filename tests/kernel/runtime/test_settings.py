@@ -1,0 +1,293 @@
+"""Each part of config.json, seen from inside of the container."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support.bundle import Bundle
+from support.runtime import Runtime
+
+pytestmark = pytest.mark.needs("root", "busybox")
+
+
+def refused(runtime: Runtime, bundle: Bundle, status: int = 1) -> str:
+    """The message of a ``run`` that fails and leaves nothing."""
+    done = runtime.run(bundle)
+    assert (done.returncode, done.stdout) == (status, ""), done
+    assert runtime.left(runtime.ids[-1]) == []
+    return done.stderr
+
+
+def test_every_namespace_is_new(pyrun: Runtime, bundle: Bundle) -> None:
+    names = ["cgroup", "ipc", "mnt", "net", "pid", "uts"]
+    bundle.shell(f"for n in {' '.join(names)}; do readlink /proc/self/ns/$n; done")
+    inside = pyrun.output(bundle).split()
+    outside = [os.readlink(f"/proc/self/ns/{name}") for name in names]
+    assert not set(inside) & set(outside)
+
+
+def test_namespaces_are_joined_by_path(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.shell("sleep 1000")
+    pid = pyrun.state(pyrun.start(bundle))["pid"]
+    names = {"network": "net", "ipc": "ipc", "uts": "uts", "pid": "pid"}
+    bundle.linux["namespaces"] = [
+        *({"type": kind, "path": f"/proc/{pid}/ns/{name}"} for kind, name in names.items()),
+        {"type": "mount"},
+    ]
+    del bundle.config["hostname"]
+    bundle.shell("".join(f"readlink /proc/self/ns/{name};" for name in names.values()))
+    expected = [os.readlink(f"/proc/{pid}/ns/{name}") for name in names.values()]
+    assert pyrun.output(bundle).split() == expected
+
+
+def test_a_path_of_another_kind_of_namespace_is_refused(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.linux["namespaces"][1]["path"] = "/proc/self/ns/uts"
+    assert "/linux/namespaces/1/path" in refused(pyrun, bundle)
+
+
+def test_user_namespace_with_mappings(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.linux["namespaces"].append({"type": "user"})
+    for kind in ("uidMappings", "gidMappings"):
+        bundle.linux[kind] = [{"containerID": 0, "hostID": 200000, "size": 2000}]
+    bundle.process["user"] = {"uid": 1000, "gid": 1000, "additionalGids": [7]}
+    bundle.shell("id -u; id -g; id -G; cat /proc/self/uid_map; stat -c %t,%T /dev/null")
+    expected = ["1000", "1000", "1000", "7", "0", "200000", "2000", "1,3"]
+    assert pyrun.output(bundle).split() == expected
+
+
+def test_exec_enters_a_user_namespace(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.linux["namespaces"].append({"type": "user"})
+    for kind in ("uidMappings", "gidMappings"):
+        bundle.linux[kind] = [{"containerID": 0, "hostID": 200000, "size": 2000}]
+    bundle.shell("sleep 1000")
+    name = pyrun.start(bundle)
+    done = pyrun.call("exec", "--user", "5", name, "sh", "-c", "id -u; readlink /proc/self/ns/user")
+    uid, namespace = done.stdout.split()
+    assert (done.returncode, uid) == (0, "5")
+    assert namespace == os.readlink(f"/proc/{pyrun.state(name)['pid']}/ns/user")
+
+
+def test_a_mapping_that_lacks_root_is_named(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.linux["namespaces"].append({"type": "user"})
+    for kind in ("uidMappings", "gidMappings"):
+        bundle.linux[kind] = [{"containerID": 10, "hostID": 200000, "size": 10}]
+    assert "become root of the user namespace" in refused(pyrun, bundle)
+
+
+def test_time_namespace_has_its_offsets(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.linux["namespaces"].append({"type": "time"})
+    bundle.linux["timeOffsets"] = {"boottime": {"secs": 1000000, "nanosecs": 0}}
+    bundle.shell("cut -d. -f1 /proc/uptime")
+    assert int(pyrun.output(bundle)) > 1000000
+
+
+def test_host_and_domain_name(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.config["hostname"] = "one"
+    bundle.config["domainname"] = "example.org"
+    bundle.shell("hostname; cat /proc/sys/kernel/domainname")
+    assert pyrun.output(bundle) == "one\nexample.org"
+
+
+def test_loopback_is_up(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.shell("ip link show lo")
+    assert "LOOPBACK,UP" in pyrun.output(bundle)
+
+
+def test_default_devices_and_links(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.shell(
+        "for d in null zero full random urandom tty; do stat -c '%n %a %t,%T' /dev/$d; done;"
+        "for l in fd stdin stdout stderr ptmx; do readlink /dev/$l; done"
+    )
+    assert pyrun.output(bundle).splitlines() == [
+        "/dev/null 666 1,3", "/dev/zero 666 1,5", "/dev/full 666 1,7",
+        "/dev/random 666 1,8", "/dev/urandom 666 1,9", "/dev/tty 666 5,0",
+        "/proc/self/fd", "/proc/self/fd/0", "/proc/self/fd/1", "/proc/self/fd/2", "pts/ptmx",
+    ]  # fmt: skip
+
+
+def test_a_device_that_was_asked_for(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.linux["devices"] = [
+        {"path": "/dev/sub/mine", "type": "c", "major": 1, "minor": 5, "fileMode": 0o640,
+         "uid": 3, "gid": 4},
+        {"path": "/dev/pipe", "type": "p"},
+    ]  # fmt: skip
+    bundle.shell("stat -c '%F %a %u %g %t,%T' /dev/sub/mine; stat -c %F /dev/pipe")
+    assert pyrun.output(bundle) == "character special file 640 3 4 1,5\nfifo"
+
+
+def test_masked_paths_are_empty_and_read_only_paths_cannot_be_written(
+    pyrun: Runtime, bundle: Bundle
+) -> None:
+    bundle.config["root"]["readonly"] = False
+    (bundle.rootfs / "secret").write_text("secret")
+    (bundle.rootfs / "folder/inner").mkdir(parents=True)
+    (bundle.rootfs / "kept").mkdir()
+    bundle.linux["maskedPaths"] = ["/secret", "/folder", "/none"]
+    bundle.linux["readonlyPaths"] = ["/kept", "/none"]
+    bundle.shell("cat /secret; ls /folder; touch /kept/x 2>/dev/null || echo refused; touch /free")
+    assert pyrun.output(bundle) == "refused"
+
+
+def test_root_is_read_only(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.shell("touch /tmp/x 2>/dev/null || echo refused; touch /dev/shm/x && echo made")
+    assert pyrun.output(bundle) == "refused\nmade"
+
+
+def test_no_pivot_shows_the_same_root(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.shell("ls /; ls /..; cat /proc/self/mountinfo")
+    text = pyrun.output(bundle, "--no-pivot")
+    assert text.splitlines()[:6] == ["bin", "dev", "etc", "proc", "sys", "tmp"]
+    assert text.splitlines()[6:12] == text.splitlines()[:6]
+
+
+def options_of(mountinfo: str, target: str) -> tuple[set[str], str]:
+    """The options of the topmost mount on ``target``, and its optional fields."""
+    found = [line.split() for line in mountinfo.splitlines() if line.split()[4] == target][-1]
+    return set(found[5].split(",")), found[6]
+
+
+def test_mount_options_reach_the_kernel(pyrun: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/file").write_text("content")
+    bundle.config["root"]["readonly"] = False
+    source = str(tmp_path / "data")
+    bundle.mount("/a", type="bind", source=source, options=["rbind", "ro", "nosuid", "noexec"])
+    bundle.mount("/b", type="none", source=source, options=["bind", "nodev", "rshared"])
+    bundle.mount("/c", type="tmpfs", source="tmpfs", options=["size=1m", "mode=1750", "noatime"])
+    bundle.mount("/file", type="bind", source=f"{source}/file", options=["bind", "ro"])
+    bundle.mount("/d", type="bind", source=source, options=["rbind", "rro"])
+    bundle.shell("cat /file; echo; stat -c %a /c; cat /proc/self/mountinfo")
+    content, mode, mountinfo = pyrun.output(bundle).split("\n", 2)
+    assert (content, mode) == ("content", "1750")
+    assert {"ro", "nosuid", "noexec"} <= options_of(mountinfo, "/a")[0]
+    assert {"rw", "nodev"} <= options_of(mountinfo, "/b")[0]
+    assert options_of(mountinfo, "/b")[1].startswith("shared:")
+    assert {"rw", "noatime"} <= options_of(mountinfo, "/c")[0]
+    assert "ro" in options_of(mountinfo, "/file")[0]
+    assert "ro" in options_of(mountinfo, "/d")[0]
+
+
+def test_tmpcopyup_starts_with_what_was_there(pyrun: Runtime, bundle: Bundle) -> None:
+    (bundle.rootfs / "data/sub").mkdir(parents=True)
+    (bundle.rootfs / "data/sub/file").write_text("content")
+    (bundle.rootfs / "data/sub/file").chmod(0o604)
+    os.chown(bundle.rootfs / "data/sub/file", 5, 6)
+    os.symlink("sub/file", bundle.rootfs / "data/link")
+    bundle.mount("/data", type="tmpfs", source="tmpfs", options=["tmpcopyup", "mode=755"])
+    bundle.shell(
+        "cat /data/link; echo; stat -c '%a %u %g' /data/sub/file; touch /data/new && echo n"
+    )
+    assert pyrun.output(bundle) == "content\n604 5 6\nn"
+
+
+def test_a_missing_source_is_named(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.mount("/a", type="bind", source="/no/such/source", options=["bind"])
+    assert "mount /no/such/source on /a: No such file or directory" in refused(pyrun, bundle)
+
+
+def test_an_unknown_file_system_is_named(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.config["root"]["readonly"] = False
+    bundle.mount("/a", type="nosuchfs", source="x")
+    assert "mount nosuchfs on /a: No such device" in refused(pyrun, bundle)
+
+
+def test_cgroup_mount_shows_the_container_only(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.linux["cgroupsPath"] = f"/pyrun-test-{os.getpid()}"
+    bundle.linux["resources"]["pids"] = {"limit": 33}
+    bundle.shell("cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max 2>/dev/null; true")
+    assert pyrun.output(bundle) == "33"
+    bundle.linux["namespaces"] = [
+        entry for entry in bundle.linux["namespaces"] if entry["type"] != "cgroup"
+    ]
+    assert pyrun.output(bundle) == "33"
+
+
+def test_capabilities_of_all_five_sets(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.process["capabilities"] = {
+        "bounding": ["CAP_KILL", "CAP_CHOWN", "CAP_SETUID"],
+        "permitted": ["CAP_KILL", "CAP_CHOWN"],
+        "effective": ["CAP_CHOWN"],
+        "inheritable": ["CAP_KILL"],
+        "ambient": ["CAP_KILL"],
+    }
+    bundle.process["user"] = {"uid": 1000, "gid": 1000}
+    bundle.shell("grep Cap /proc/self/status")
+    found = dict(line.split() for line in pyrun.output(bundle).splitlines())
+    kill, bounding = 1 << 5, 1 << 5 | 1 << 0 | 1 << 7
+    # after execve only the ambient ones are left to a user other than root
+    assert {name: int(word, 16) for name, word in found.items()} == {
+        "CapInh:": kill, "CapPrm:": kill, "CapEff:": kill, "CapBnd:": bounding, "CapAmb:": kill,
+    }  # fmt: skip
+
+
+def test_user_umask_groups_and_home(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.process["user"] = {"uid": 1000, "gid": 1001, "umask": 0o077, "additionalGids": [5, 6]}
+    bundle.process["cwd"] = "/tmp"
+    bundle.shell("id -u; id -g; id -G; umask; echo $HOME; pwd")
+    assert pyrun.output(bundle).splitlines() == ["1000", "1001", "1001 5 6", "0077", "/tmp", "/tmp"]
+
+
+def test_rlimits_and_oom_score(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.process["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}]
+    bundle.process["oomScoreAdj"] = 300
+    bundle.shell("ulimit -Sn; ulimit -Hn; cat /proc/self/oom_score_adj")
+    assert pyrun.output(bundle).split() == ["100", "200", "300"]
+
+
+def test_no_new_privileges_and_seccomp(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.linux["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}],
+    }
+    script = "grep -E 'NoNewPrivs|Seccomp:' /proc/self/status; mkdir /dev/shm/x 2>&1"
+    for privileges in (True, False):
+        bundle.process["noNewPrivileges"] = privileges
+        bundle.shell(f"{script} || true")
+        text = pyrun.output(bundle)
+        assert text.split()[:4] == ["NoNewPrivs:", str(int(privileges)), "Seccomp:", "2"]
+        assert "Operation not permitted" in text
+
+
+def test_sysctl_of_a_namespace(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.linux["sysctl"] = {"net.ipv4.ip_forward": "1", "kernel.msgmax": "1234"}
+    bundle.shell("cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/msgmax")
+    assert pyrun.output(bundle).split() == ["1", "1234"]
+
+
+def test_sysctl_of_the_host_is_refused(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.linux["sysctl"] = {"kernel.panic": "1"}
+    assert "/linux/sysctl" in refused(pyrun, bundle)
+
+
+def test_a_working_directory_that_does_not_exist(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.process["cwd"] = "/none"
+    message = refused(pyrun, bundle)
+    assert "change to the working directory /none: No such file or directory" in message
+
+
+def test_a_profile_that_cannot_be_enforced_is_refused(pyrun: Runtime, bundle: Bundle) -> None:
+    if Path("/sys/kernel/security/apparmor").exists():
+        pytest.skip("this kernel has AppArmor")
+    bundle.process["apparmorProfile"] = "some-profile"
+    assert "/process/apparmorProfile" in refused(pyrun, bundle)
+
+
+def test_session_keyring_is_the_containers(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.shell("grep -c _ses. /proc/keys || true")
+    bundle.linux["maskedPaths"] = []
+    assert int(pyrun.output(bundle)) >= 1
+
+
+def test_spec_writes_a_config_that_runs(pyrun: Runtime, bundle: Bundle) -> None:
+    assert pyrun.call("spec", "--bundle", str(bundle.path)).returncode == 0
+    again = pyrun.call("spec", "--bundle", str(bundle.path))
+    assert (again.returncode, "File exists" in again.stderr) == (1, True)
+    words = pyrun.command("run", "-b", str(bundle.path), pyrun.new_id())
+    done = subprocess.run(
+        words, check=False, input="exit 3\n", capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 3, done.stderr

@@ -1,0 +1,185 @@
+"""Registries on loopback: a small one that misbehaves on request, and Debian's docker-registry."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.server
+import json
+import re
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from support.images import Image, digest
+
+_PATH = re.compile(r"/v2/(?P<name>.+)/(?P<kind>manifests|blobs)/(?P<reference>[^/]+)\Z")
+
+
+class Faults:
+    """What the small registry does wrong, and what it saw."""
+
+    def __init__(self) -> None:
+        self.credentials: tuple[str, str] | None = None
+        self.bearer = False
+        self.status: dict[str, int] = {}  # digest or tag -> answer with this status
+        self.replace: dict[str, bytes] = {}  # digest -> other bytes
+        self.cut_after: dict[str, int] = {}  # digest -> close the connection after so many bytes
+        self.accept_ranges = True
+        self.before_blob: Callable[[str], None] = lambda _: None
+        self.requests: list[str] = []
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    contents: dict[str, tuple[bytes, str]]
+    faults: Faults
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
+        pass
+
+    def do_GET(self) -> None:
+        path = urlsplit(self.path).path
+        self.faults.requests.append(f"{path} {self.headers.get('Range', '')}".strip())
+        if path == "/token":
+            self._answer(200, json.dumps({"token": "let-me-in"}).encode(), "application/json")
+        elif not self._authorized():
+            self._refuse()
+        elif path == "/v2/":
+            self._answer(200, b"{}", "application/json")
+        elif match := _PATH.match(path):
+            self._serve(match["reference"])
+        else:
+            self._answer(404, b"", "text/plain")
+
+    def _authorized(self) -> bool:
+        given = self.headers.get("Authorization", "")
+        if self.faults.bearer:
+            return given == "Bearer let-me-in"
+        if self.faults.credentials:
+            pair = ":".join(self.faults.credentials).encode()
+            return given == f"Basic {base64.b64encode(pair).decode()}"
+        return True
+
+    def _refuse(self) -> None:
+        host = self.headers["Host"]
+        challenge = f'Bearer realm="http://{host}/token",service="test"'
+        if not self.faults.bearer:
+            challenge = 'Basic realm="test"'
+        self._answer(401, b"", "text/plain", {"WWW-Authenticate": challenge})
+
+    def _serve(self, reference: str) -> None:
+        if reference in self.faults.status:
+            self._answer(self.faults.status[reference], b"", "text/plain")
+            return
+        if reference not in self.contents:
+            body = {"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]}
+            self._answer(404, json.dumps(body).encode(), "application/json")
+            return
+        data, media_type = self.contents[reference]
+        self.faults.before_blob(reference)
+        data = self.faults.replace.get(reference, data)
+        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if wanted and self.faults.accept_ranges:
+            self._answer(206, data[int(wanted[1]) :], media_type)
+        else:
+            self._answer(200, data, media_type, cut=self.faults.cut_after.get(reference))
+
+    def _answer(
+        self,
+        status: int,
+        data: bytes,
+        media_type: str,
+        headers: dict[str, str] | None = None,
+        cut: int | None = None,
+    ) -> None:
+        self.send_response(status)
+        for key, value in (headers or {}).items():
+            self.send_header(key, value)
+        self.send_header("Content-Type", media_type)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        with contextlib.suppress(OSError):  # the client may be killed meanwhile
+            self.wfile.write(data if cut is None else data[:cut])
+        if cut is not None:
+            self.close_connection = True
+
+
+class SmallRegistry:
+    """Serves images by tag and by digest, whatever the repository."""
+
+    def __init__(self) -> None:
+        self.faults = Faults()
+        self.contents: dict[str, tuple[bytes, str]] = {}
+        handler = type("Handler", (_Handler,), {"contents": self.contents, "faults": self.faults})
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread.start()
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self._server.server_address[1]}"
+
+    def add(self, tag: str, image: Image) -> None:
+        media_type = json.loads(image.manifest)["mediaType"]
+        self.contents[tag] = (image.manifest, media_type)
+        for key, data in image.blobs.items():
+            self.contents[key] = (data, "application/octet-stream")
+        self.contents[digest(image.manifest)] = (image.manifest, media_type)
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@contextlib.contextmanager
+def small_registry() -> Iterator[SmallRegistry]:
+    registry = SmallRegistry()
+    try:
+        yield registry
+    finally:
+        registry.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def debian_registry(directory: Path) -> Iterator[str]:
+    """Debian's docker-registry on a free port; yields its host."""
+    port = free_port()
+    config = directory / "registry.yml"
+    config.write_text(
+        "version: 0.1\n"
+        f"storage: {{filesystem: {{rootdirectory: {directory}/registry}}}}\n"
+        f"http: {{addr: '127.0.0.1:{port}'}}\n"
+    )
+    log = (directory / "registry.log").open("wb")
+    process = subprocess.Popen(
+        ["docker-registry", "serve", str(config)], stdout=subprocess.DEVNULL, stderr=log
+    )
+    try:
+        _wait_until_listening(port, process)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+        log.close()
+
+
+def _wait_until_listening(port: int, process: subprocess.Popen[bytes]) -> None:
+    pause = threading.Event()
+    for _ in range(600):
+        assert process.poll() is None, "docker-registry ended"
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        pause.wait(0.02)
+    raise AssertionError(f"docker-registry does not listen on {port}")

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from pyengine.errors import ArchiveError
+from pyengine.images import manifests
+from pyengine.images.manifests import Manifest
+
+DIGEST = "sha256:" + "a" * 64
+BLOB = {"mediaType": "x", "digest": DIGEST, "size": 1}
+
+
+def encode(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"schemaVersion": 1}, "/schemaVersion: 1, not 2"),
+        ({"config": None}, "/config: not a JSON object"),
+        ({"config": {**BLOB, "digest": "md5:1"}}, "/config/digest: 'md5:1' is not"),
+        ({"config": {**BLOB, "size": "1"}}, "/config/size: '1' is not"),
+        ({"config": {**BLOB, "size": -1}}, "/config/size: -1 is not"),
+        ({"layers": {}}, "/layers: not a list"),
+        ({"layers": [BLOB, {**BLOB, "size": True}]}, "/layers/1/size: True is not"),
+        ({"layers": [BLOB] * 501}, "501 layers, at most 500"),
+    ],
+)
+def test_a_wrong_manifest_is_told_by_pointer(change: dict[str, Any], problem: str) -> None:
+    value = {"schemaVersion": 2, "config": BLOB, "layers": [BLOB], **change}
+    with pytest.raises(ArchiveError) as caught:
+        Manifest(encode(value), "", "m: ")
+    assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"[]", b"1"])
+def test_what_is_no_object_is_refused(data: bytes) -> None:
+    with pytest.raises(ArchiveError):
+        Manifest(data, "", "m")
+
+
+def test_a_long_manifest_is_refused_unread() -> None:
+    with pytest.raises(ArchiveError, match="longer than"):
+        manifests.parse(b" " * (manifests.MAX_BYTES + 1), "m")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("Env", "A=1"), ("Cmd", [1]), ("Entrypoint", {}), ("User", 0), ("WorkingDir", []),
+     ("Labels", {"a": 1}), ("Volumes", [])],
+)  # fmt: skip
+def test_a_config_value_of_a_wrong_type_is_refused(key: str, value: object) -> None:
+    config = {"rootfs": {"diff_ids": [DIGEST]}, "config": {key: value}}
+    with pytest.raises(ArchiveError, match=f"/config/{key}: .* has the wrong type"):
+        manifests.check_config(encode(config), "c")
+
+
+def test_a_config_without_settings_is_fine() -> None:
+    config = {"rootfs": {"diff_ids": None}, "config": None}
+    assert manifests.check_config(encode(config), "c") == config
+
+
+def test_the_variant_of_a_platform_may_be_left_out() -> None:
+    entries = [
+        manifests.Descriptor({**BLOB, "platform": fields}, "i")
+        for fields in (
+            {"os": "linux", "architecture": "amd64"},
+            {"os": "linux", "architecture": "arm", "variant": "v6"},
+            {"os": "linux", "architecture": "arm", "variant": "v7"},
+        )
+    ]
+    assert manifests.choose_platform(entries, "linux/arm", "i") is entries[1]
+    assert manifests.choose_platform(entries, "linux/arm/v7", "i") is entries[2]
+    with pytest.raises(ArchiveError, match="no image for linux/s390x; it has linux/amd64, "):
+        manifests.choose_platform(entries, "linux/s390x", "i")
+
+
+@pytest.mark.parametrize(
+    ("created", "seconds"),
+    [("1970-01-01T00:01:00Z", 60.0), ("1970-01-01T01:01:00.5+01:00", 60.5), ("", 0.0),
+     ("0001-01-01T00:00:00Z", 0.0), ("soon", 0.0), ("2024-05-06T07:08:09.123456789Z",
+                                                    1714979289.123456)],
+)  # fmt: skip
+def test_the_time_of_creation_is_read(created: str, seconds: float) -> None:
+    assert manifests.created_at({"created": created}) == seconds
