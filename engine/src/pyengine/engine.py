@@ -81,7 +81,8 @@ class Engine:
         if self._config is None:
             from pyengine.config import containers_conf
 
-            self._config = containers_conf.load()
+            _make_directory(self.runroot)
+            self._config = containers_conf.load(f"{self.runroot}/containers.conf.json")
         return self._config
 
     def runtime_path(self, wanted: str = "") -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,25 @@ def test_a_file_that_is_not_toml_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("CONTAINERS_CONF", str(path))
     with pytest.raises(ConfigError, match=f"{path}: not TOML"):
         containers_conf.load()
+
+
+def test_a_parsed_file_is_kept_until_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, cache = tmp_path / "a.conf", tmp_path / "cache"
+    monkeypatch.setenv("CONTAINERS_CONF", str(path))
+    path.write_text('[engine]\nruntime = "runc"\n')
+    assert containers_conf.load(str(cache)) == {"engine": {"runtime": "runc"}}
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "tomllib", None)  # importing it would fail
+        assert containers_conf.load(str(cache)) == {"engine": {"runtime": "runc"}}
+    path.write_text('[engine]\nruntime = "pyrun"\n')
+    assert containers_conf.load(str(cache)) == {"engine": {"runtime": "pyrun"}}
+    cache.write_text("{")
+    assert containers_conf.load(str(cache)) == {"engine": {"runtime": "pyrun"}}
+    path.unlink()
+    with pytest.raises(ConfigError, match=f"read {path}: No such file"):
+        containers_conf.load(str(cache))
 
 
 def make_executable(path: Path) -> str:

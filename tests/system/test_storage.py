@@ -1,0 +1,72 @@
+"""Containers' root file systems as containers see them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from support import images
+from support.engine import EngineRoot
+from support.images import Image, Layer
+
+pytestmark = pytest.mark.needs("root", "busybox")
+
+RUN = ("run", "--rm", "--network", "none")
+
+
+def load(engine_root: EngineRoot, tmp_path: Path, image: Image) -> None:
+    engine_root.ok("load", "-q", "-i", images.docker_archive(tmp_path / "a.tar", {"x:1": image}))
+
+
+def test_more_than_a_hundred_layers_are_stacked(engine_root: EngineRoot, tmp_path: Path) -> None:
+    upper = [Layer().add(f"layers/{n}", b"").add("top", b"%d" % n).tar() for n in range(119)]
+    load(engine_root, tmp_path, Image([images.busybox_layer(), *upper]))
+    out = engine_root.ok(*RUN, "x:1", "sh", "-c", "ls /layers | wc -l; cat /top")
+    assert out.split() == ["119", "118"]
+
+
+@pytest.mark.parametrize("driver", ["overlay", "vfs"])
+def test_a_container_sees_whiteouts_and_its_own_changes_only(
+    engine_root: EngineRoot, tmp_path: Path, driver: str
+) -> None:
+    second = Layer().add("etc/.wh.group").add("root/kept", b"kept").tar()
+    load(engine_root, tmp_path, Image([images.busybox_layer(), second]))
+    script = "cat /root/kept; ls -d /etc/p* /etc/g*; echo changed > /root/kept; cat /root/kept"
+    options = ("--storage-driver", driver, *RUN)
+    for _ in range(2):
+        out = engine_root.ok(*options, "x:1", "sh", "-c", script)
+        assert out.split() == ["kept/etc/passwd", "changed"]
+    assert [name for name in engine_root.files() if name.startswith("containers/")] == []
+    assert engine_root.orphans() == set()
+
+
+def test_the_root_directorys_mode_and_owner_are_the_images(
+    engine_root: EngineRoot, tmp_path: Path
+) -> None:
+    top = Layer().directory("./", 0o711, uid=7, gid=8).tar()
+    load(engine_root, tmp_path, Image([images.busybox_layer(), top]))
+    out = engine_root.ok(*RUN, "x:1", "stat", "-c", "%a %u %g", "/")
+    assert out == "711 7 8\n"
+
+
+def test_changes_stay_from_start_to_start(engine_root: EngineRoot, tmp_path: Path) -> None:
+    load(engine_root, tmp_path, images.busybox_image())
+    script = "echo x >> /root/count; wc -l < /root/count"
+    container = engine_root.ok("create", "--network", "none", "x:1", "sh", "-c", script).strip()
+    assert engine_root.ok("start", "-a", container) == "1\n"
+    assert engine_root.ok("start", "-a", container) == "2\n"
+    mounts = Path("/proc/self/mountinfo").read_text()
+    assert container not in mounts
+    engine_root.ok("rm", container)
+
+
+def test_an_image_stays_untouched_by_its_containers(
+    engine_root: EngineRoot, tmp_path: Path
+) -> None:
+    load(engine_root, tmp_path, images.busybox_image())
+    (layer,) = (engine_root.root / "layers").iterdir()
+    before = sorted(os.listdir(layer / "etc"))
+    engine_root.ok(*RUN, "x:1", "sh", "-c", "touch /etc/new; rm /etc/group")
+    assert sorted(os.listdir(layer / "etc")) == before
