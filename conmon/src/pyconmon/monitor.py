@@ -107,7 +107,7 @@ class Monitor:
         pid = posix.getpid() if self._options.sync else posix.fork()
         if pid and pidfile:
             try:
-                files.replace(pidfile, str(pid))
+                files.replace(pidfile, str(pid), sync=False)
             except OSError as error:
                 raise MonitorError(f"Failed to write conmon pidfile {pidfile}", error) from error
         return pid == 0 or self._options.sync
