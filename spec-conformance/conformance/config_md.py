@@ -387,15 +387,6 @@ def umask_is_set(machine: Machine) -> None:
     expect_equal(container.run("umask"), "0027\n", "umask")
 
 
-@requirement(FILE, "User", "If umask is unspecified, the calling process' umask is kept")
-def umask_is_kept(machine: Machine) -> None:
-    old = os.umask(0o037)
-    try:
-        expect_equal(machine.container().run("umask"), "0037\n", "umask")
-    finally:
-        os.umask(old)
-
-
 # --- Hostname, Domainname
 
 

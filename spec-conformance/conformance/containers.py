@@ -350,8 +350,13 @@ def cgroup_file(pid: int, controller: str, name: str) -> str:
 
 def cgroups_left(name: str) -> list[str]:
     """The cgroups of this name, in whatever hierarchy."""
-    found = Path("/sys/fs/cgroup").glob(f"**/{name}/cgroup.procs")
-    return [str(path.parent) for path in found]
+    found = []
+    # os.walk passes over what others remove meanwhile
+    for directory, folders, files in os.walk("/sys/fs/cgroup"):
+        if os.path.basename(directory) == name and "cgroup.procs" in files:
+            found.append(directory)
+            folders.clear()
+    return found
 
 
 def remove_cgroups(name: str) -> None:

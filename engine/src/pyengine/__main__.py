@@ -11,11 +11,7 @@ if not os.path.isdir(f"{_packages}/click"):
 
     site.main()
 
-from pyengine.cli import lean  # noqa: E402 - only now on the path
-
-lean.install()
-
-from pyengine.cli import app  # noqa: E402 - with the stand-in in place
+from pyengine.cli import app  # noqa: E402 - only now on the path
 
 status = app.main(sys.argv[1:])
 try:

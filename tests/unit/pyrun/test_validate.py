@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pyrun.errors import ConfigError
 from pyrun.spec import validate
@@ -313,3 +315,44 @@ def test_resources_alone_have_pointers_of_their_own() -> None:
     assert validate.check_resources({"pids": {"limit": 1}}) == []
     found = validate.check_resources({"memory": {"limit": 2, "swap": 1}})
     assert [finding.pointer for finding in found] == ["/memory/swap"]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+def places(value: Any, pointer: str = "") -> list[str]:
+    """The pointer of every value inside."""
+    found = [pointer] if pointer else []
+    pairs: list[tuple[Any, Any]] = []
+    if isinstance(value, dict):
+        pairs = list(value.items())
+    elif isinstance(value, list):
+        pairs = list(enumerate(value))
+    for key, inner in pairs:
+        found += places(inner, f"{pointer}/{str(key).replace('/', '~1')}")
+    return found
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(places(GOOD)), JSON), min_size=1, max_size=4))
+def test_whatever_is_in_it_the_answer_is_findings(changes: list[tuple[str, Any]]) -> None:
+    config: Any = copy.deepcopy(GOOD)
+    for pointer, value in changes:
+        *way, last = pointer.split("/")[1:]
+        at: Any = config
+        try:
+            for part in way:
+                at = at[int(part)] if isinstance(at, list) else at[part]
+            at[int(last) if isinstance(at, list) else last] = value
+        except (KeyError, TypeError, IndexError, ValueError):
+            continue  # an earlier change took this place away
+    for finding in validate.check(config):
+        assert finding.pointer.startswith("/") or finding.path == []
+        assert finding.problem
+        assert finding.section.startswith("config")
