@@ -146,6 +146,22 @@ def test_a_full_disk_fails_the_load_and_nothing_else(
     assert engine_root.orphans() == set()
 
 
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_a_layer_that_expands_without_end_fails_at_the_disks_end(
+    pyengine_path: str, tmp_path: Path, small_disk: Path, compression: str
+) -> None:
+    engine_root = EngineRoot(pyengine_path, small_disk)
+    bomb = Image([Layer().add("zeros", bytes(400_000_000)).tar()], compression)
+    assert len(bomb.packed[0]) < 2_000_000
+    path = images.oci_archive(tmp_path / "a.tar", {"x": bomb})
+    script = 'ulimit -v 300000; exec "$@"'  # KiB: less than the layer
+    command = ["sh", "-c", script, "sh", *engine_root.argv("load", "-i", str(path))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 125
+    assert "member zeros: No space left on device" in done.stderr
+    assert engine_root.is_empty()
+
+
 def test_the_first_command_after_a_boot_removes_what_a_power_cut_left(
     engine_root: EngineRoot, tmp_path: Path
 ) -> None:

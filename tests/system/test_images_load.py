@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 import os
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from support import images
 from support.engine import EngineRoot
@@ -17,15 +21,23 @@ from support.images import Image, Layer
 pytestmark = pytest.mark.needs("root", "busybox")
 
 
+COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": lambda data: gzip.compress(data, 1),
+    "bz2": lambda data: bz2.compress(data, 1),
+    "lzma": lambda data: lzma.compress(data, preset=0),
+    "zstd": lambda data: zstandard.ZstdCompressor(1).compress(data),
+}
+
+
 @pytest.mark.parametrize("kind", [images.oci_archive, images.docker_archive])
-@pytest.mark.parametrize("how", ["file", "stdin", "gzip"])
+@pytest.mark.parametrize("how", ["file", "stdin", "gzip", "bz2", "lzma", "zstd"])
 def test_an_archive_is_loaded_under_its_name(
     engine_root: EngineRoot, tmp_path: Path, kind: images.ArchiveWriter, how: str
 ) -> None:
     image = images.busybox_image()
     path = kind(tmp_path / "a.tar", {"busybox:1": image})
-    if how == "gzip":
-        path.write_bytes(gzip.compress(path.read_bytes(), 1))
+    if how in COMPRESSORS:
+        path.write_bytes(COMPRESSORS[how](path.read_bytes()))
     if how == "stdin":
         out = engine_root.ok("load", stdin=path.read_bytes())
     else:
@@ -199,13 +211,13 @@ def test_a_broken_archive_is_refused_and_leaves_nothing(
     assert engine_root.is_empty()
 
 
-@pytest.mark.parametrize("form", ["plain", "gzip"])
+@pytest.mark.parametrize("form", ["plain", *COMPRESSORS])
 def test_a_truncated_archive_is_refused_and_leaves_nothing(
     engine_root: EngineRoot, tmp_path: Path, form: str
 ) -> None:
     path = images.oci_archive(tmp_path / "a.tar", {"x": images.busybox_image()})
     data = path.read_bytes()
-    data = gzip.compress(data, 1) if form == "gzip" else data
+    data = COMPRESSORS[form](data) if form in COMPRESSORS else data
     message = engine_root.fails("load", stdin=data[: len(data) // 2])
     assert "load standard input: " in message
     assert "ends" in message
@@ -282,8 +294,11 @@ def test_an_image_of_a_container_is_in_use(engine_root: EngineRoot, tmp_path: Pa
     container = engine_root.ok("create", "x", "true").strip()
     message = engine_root.fails("rmi", "x", status=2)
     assert f"image used by {container}: image is in use by a container" in message
-    engine_root.ok("rm", container)
-    engine_root.ok("rmi", "x")
+    engine_root.ok("tag", "x", "y")
+    assert engine_root.ok("rmi", "-f", "y") == "Untagged: localhost/y:latest\n"
+    assert engine_root.ok("ps", "-aq", "--no-trunc") == f"{container}\n"
+    engine_root.ok("rmi", "-f", "x")
+    assert engine_root.ok("ps", "-aq") == ""
     assert engine_root.is_empty()
 
 

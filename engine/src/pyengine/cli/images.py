@@ -217,7 +217,7 @@ def _as_json(image: Image) -> dict[str, object]:
 
 
 @click.command()
-@click.option("-f", "--force", is_flag=True, help="Remove an id with several names.")
+@click.option("-f", "--force", is_flag=True, help="Also containers, and an id with several names.")
 @click.option("-a", "--all", "everything", is_flag=True, help="Remove all images.")
 @click.option("-i", "--ignore", is_flag=True, help="An image that does not exist is no error.")
 @click.argument("names", metavar="IMAGE...", nargs=-1)
@@ -233,6 +233,9 @@ def rmi(
 
     def remove(name: str) -> str | None:
         try:
+            if force:
+                for container in engine.images.last_users(name):
+                    engine.containers.remove(container, force=True)
             removal = engine.images.remove(name, force=force or everything)
         except NotFoundError:
             if ignore:

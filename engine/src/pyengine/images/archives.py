@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import tarfile
@@ -169,37 +170,56 @@ def _seekable(fd: int) -> bool:
     return True
 
 
+class _Input(io.RawIOBase):
+    """A descriptor whose first bytes were read already."""
+
+    def __init__(self, first: bytes, fd: int) -> None:
+        self._first, self._fd = first, fd
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._first[: len(buffer)] or os.read(self._fd, len(buffer))
+        self._first = self._first[len(buffer) :]
+        buffer[: len(data)] = data
+        return len(data)
+
+
 def _uncompressed(first: bytes, fd: int, label: str) -> Iterator[bytes]:
-    decompressor = _decompressor(first)
-    block = first
-    while block:
+    """In pieces of bounded size: a few bytes may stand for gigabytes."""
+    source = io.BufferedReader(_Input(first, fd), _CHUNK_BYTES)
+    reader = _decompressor(first, source)
+    while True:
         try:
-            yield decompressor.decompress(block) if decompressor else block
+            block = reader.read(_CHUNK_BYTES)
+        except EOFError as error:
+            raise ArchiveError(f"load {label}: its compressed data ends too early") from error
         except Exception as error:  # one class per compression, without a common one
             raise ArchiveError(f"load {label}: its compression is damaged: {error}") from error
-        block = os.read(fd, _CHUNK_BYTES)
-    if decompressor and not decompressor.eof:
-        raise ArchiveError(f"load {label}: its compressed data ends too early")
+        if not block:
+            return
+        yield block
 
 
-def _decompressor(first: bytes) -> Any:
+def _decompressor(first: bytes, source: Any) -> Any:
     if first.startswith(b"\x1f\x8b"):
-        import zlib
+        import gzip
 
-        return zlib.decompressobj(31)
+        return gzip.GzipFile(fileobj=source)
     if first.startswith(b"BZh"):
         import bz2
 
-        return bz2.BZ2Decompressor()
+        return bz2.BZ2File(source)
     if first.startswith(b"\xfd7zXZ\0"):
         import lzma
 
-        return lzma.LZMADecompressor()
+        return lzma.LZMAFile(source)
     if first.startswith(b"\x28\xb5\x2f\xfd"):
         import zstandard
 
-        return zstandard.ZstdDecompressor().decompressobj()
-    return None
+        return zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
+    return source
 
 
 def _docker_images(archive: Archive) -> Iterator[tuple[NewImage, dict[str, str]]]:

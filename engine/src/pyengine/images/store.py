@@ -87,9 +87,16 @@ class Images:
             "INSERT OR REPLACE INTO names VALUES (?, ?)", [(name, image_id) for name in full_names]
         )
 
-    def containers_of(self, image_id: str) -> list[str]:
-        """The ids of the containers made of an image."""
+    def last_users(self, text: str) -> list[str]:
+        """The containers in the way of ``remove``; none while another name keeps the image.
+
+        Raises:
+            NotFoundError: there is no such image.
+        """
         with self.database.read() as connection:
+            image_id, name = self._find(connection, text)
+            if name and len(self._names(connection, image_id)) > 1:
+                return []
             return self._containers(connection, image_id)
 
     def remove(self, text: str, *, force: bool = False) -> Removal:
@@ -101,7 +108,7 @@ class Images:
 
         Raises:
             NotFoundError: there is no such image.
-            InUseError: a container needs it; the caller may remove ``containers_of`` first.
+            InUseError: a container needs it; the caller may remove ``last_users`` first.
             ConflictError: an id was given, it has several names, and ``force`` was not.
         """
         with self.database.locks.hold("storage"):

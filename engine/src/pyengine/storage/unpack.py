@@ -106,7 +106,7 @@ class LayerStream:
         if first.startswith(b"\x28\xb5\x2f\xfd"):
             import zstandard  # now: later its files are out of reach
 
-            return _unzstd(zstandard.ZstdDecompressor, self._compressed(first))
+            return _unzstd(zstandard.ZstdDecompressor(), self._compressed(first))
         return self._compressed(first)
 
 
@@ -127,21 +127,21 @@ def _gunzip(blocks: Iterator[bytes]) -> Iterator[bytes]:
         raise UnpackError("its gzip data ends too early")
 
 
-def _unzstd(decompressor: Callable[[], Any], blocks: Iterator[bytes]) -> Iterator[bytes]:
-    frame = decompressor().decompressobj()
-    begun = False
-    for block in blocks:
-        data = block
-        while data:
-            begun = True
-            yield frame.decompress(data)
-            data = b""
-            if frame.eof:
-                data = frame.unused_data
-                frame = decompressor().decompressobj()
-                begun = False
-    if begun:
-        raise UnpackError("its zstd data ends too early")
+class _Blocks:
+    """Blocks as a file, for readers that want one."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
+
+    def read(self, size: int) -> bytes:  # noqa: ARG002 - a shorter answer is always allowed
+        return next(self._blocks, b"")
+
+
+def _unzstd(decompressor: Any, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """In pieces of bounded size: a few bytes of zstd may stand for gigabytes."""
+    reader = decompressor.stream_reader(_Blocks(blocks), read_across_frames=True)
+    while data := reader.read(_CHUNK_BYTES):
+        yield data
 
 
 class Unpacker:

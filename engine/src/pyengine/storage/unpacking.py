@@ -36,6 +36,11 @@ class Unpacking:
             label: names the layer in messages.
         """
         self._label = label
+        if os.geteuid() != 0:
+            raise StorageError(
+                f"unpack {label}: needs root, or a user namespace with mapped ids: "
+                "run it as root or below `unshare --map-root-user --map-auto`"
+            )
         packages = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         paths = [packages, *(path for path in sys.path if path.endswith("-packages"))]
         script = (
