@@ -101,6 +101,8 @@ KEYCTL_DESCRIBE = 6
 PROC_SUPER_MAGIC = 0x9FA0
 CGROUP2_SUPER_MAGIC = 0x63677270
 
+IOPRIO_WHO_PROCESS = 1
+
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
 _BYTE_ORDER = sys.byteorder
@@ -108,9 +110,13 @@ _LONG_SIZE = 8 if sys.maxsize > 2**32 else 4
 
 # Calls without a wrapper in libc; those from 424 on have one number on every architecture.
 _MACHINE = os.uname().machine
-_OLD = {"x86_64": (250, 314), "i686": (288, 351), "armv7l": (311, 380), "ppc64le": (271, 355),
-        "s390x": (280, 345)}  # fmt: skip
-_KEYCTL, _SCHED_SETATTR = _OLD.get(_MACHINE, (219, 274))  # asm-generic: aarch64, riscv64
+_OLD = {
+    "x86_64": (250, 314, 251), "i686": (288, 351, 289), "armv7l": (311, 380, 314),
+    "ppc64le": (271, 355, 273), "s390x": (280, 345, 282),
+}  # fmt: skip
+_KEYCTL, _SCHED_SETATTR, _IOPRIO_SET = _OLD.get(
+    _MACHINE, (219, 274, 30)
+)  # asm-generic: aarch64, riscv64
 _OPEN_TREE = 428
 _MOVE_MOUNT = 429
 _CLOSE_RANGE = 436
@@ -298,6 +304,11 @@ def keyctl(operation: int, first: int | str, second: int = 0, third: int = 0) ->
     """Operate on the kernel's keyrings; ``operation`` is a KEYCTL_ (keyctl(2))."""
     word = os.fsencode(first) if isinstance(first, str) else first
     return _call(_KEYCTL, operation, word, second, third)
+
+
+def ioprio_set(which: int, who: int, priority: int) -> None:
+    """Set the I/O scheduling class and priority (ioprio_set(2))."""
+    _call(_IOPRIO_SET, which, who, priority)
 
 
 def sched_setattr(pid: int, attributes: bytes) -> None:

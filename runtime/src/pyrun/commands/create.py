@@ -41,5 +41,8 @@ def main(words: list[str], settings: Settings) -> int:
     """``pyrun create``."""
     options = SYNTAX.parse(words)
     interpreter.protect()
-    creation.create(request(options, settings))
+    asked = request(options, settings)
+    creation.create(asked)
+    for warning in asked.warnings:
+        settings.write("warning", warning)
     return 0

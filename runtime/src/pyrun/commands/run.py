@@ -26,8 +26,10 @@ def main(words: list[str], settings: Settings) -> int:
     request = create.request(options, settings)
     if options.flag("detach"):
         foreground.detach(request)
+        for warning in request.warnings:
+            settings.write("warning", warning)
         return 0
     status, warnings = foreground.run(request, keep=options.flag("keep"))
-    for warning in warnings:
+    for warning in request.warnings + warnings:
         settings.write("warning", warning)
     return status

@@ -44,11 +44,12 @@ class Request:
         preserve_fds: how many descriptors from 3 on the container inherits.
         root: of ``--root``.
         rootless: the caller has no privileges.
+        warnings: what the container asked for and does not have, as the specification allows.
     """
 
     __slots__ = (
         "bundle", "cgroup_driver", "config_name", "console_fd", "console_socket", "container_id",
-        "no_new_keyring", "no_pivot", "pid_file", "preserve_fds", "root", "rootless",
+        "no_new_keyring", "no_pivot", "pid_file", "preserve_fds", "root", "rootless", "warnings",
     )  # fmt: skip
 
     def __init__(self, root: str, container_id: str) -> None:
@@ -64,6 +65,7 @@ class Request:
         self.pid_file = ""
         self.preserve_fds = 0
         self.rootless = False
+        self.warnings: list[str] = []
 
 
 def create(request: Request, bundle: Bundle | None = None) -> Entry:
@@ -82,6 +84,7 @@ def create(request: Request, bundle: Bundle | None = None) -> Entry:
     config = bundle.config
     _check_terminal(config, request)
     task = _prepare(bundle, request)
+    request.warnings = task.identity.warnings
     entry = store.reserve(request.root, request.container_id)
     try:
         if entry.state:
@@ -136,12 +139,13 @@ def _prepare(bundle: Bundle, request: Request) -> Task:
     task.keyring_name = "" if request.no_new_keyring else f"_ses.{request.container_id}"
     task.fifo_fd = -1
     task.trees = {}
+    _check_supported(config)
     _check_namespaces(config, task.plan)
     lsm.check(settings.get("apparmorProfile") or "", settings.get("selinuxLabel") or "")
     profile, compiled = linux.get("seccomp"), None
     if profile:
         compiled = seccomp.prepare(profile, seccomp.cache_directories(request.root))
-    task.identity = process.Identity(settings, compiled)
+    task.identity = process.Identity(settings, linux, compiled)
     task.first_free_fd = 3 + inherited(request.preserve_fds, task.identity.env)
     task.console_fd = request.console_fd
     if settings.get("terminal"):
@@ -196,6 +200,21 @@ def _check_namespaces(config: JsonObject, plan: namespaces.Plan) -> None:
         ):
             if value:
                 raise ConfigError(name, "needs a mount namespace in /linux/namespaces")
+
+
+def _check_supported(config: JsonObject) -> None:
+    """Refuse what the specification knows and this version does not do, instead of ignoring it."""
+    linux = config.get("linux") or {}
+    asked = [
+        f"/linux/{name}" for name in ("intelRdt", "memoryPolicy", "netDevices") if linux.get(name)
+    ]
+    if (config.get("process") or {}).get("execCPUAffinity"):
+        asked.append("/process/execCPUAffinity")
+    for index, entry in enumerate(config.get("mounts") or ()):
+        if entry.get("uidMappings") or entry.get("gidMappings"):
+            asked.append(f"/mounts/{index}/uidMappings")
+    if asked:
+        raise ConfigError(asked[0], "is not supported by this version of pyrun")
 
 
 def _manager(config: JsonObject, request: Request) -> Manager:

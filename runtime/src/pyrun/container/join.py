@@ -134,7 +134,7 @@ def _prepare(request: Request, config: JsonObject, entry: Entry) -> _Task:
     if profile:
         compiled = seccomp.prepare(profile, seccomp.cache_directories(request.root))
     task = _Task()
-    task.identity = process.Identity(settings, compiled)
+    task.identity = process.Identity(settings, config.get("linux") or {}, compiled)
     task.first_free_fd = 3 + create.inherited(request.preserve_fds, task.identity.env)
     task.keyring_name = f"_ses.{entry.id}"
     task.console_fd = request.console_fd

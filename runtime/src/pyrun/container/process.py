@@ -15,7 +15,7 @@ from pyrun.errors import (
     KernelError,
     PyrunError,
 )
-from pyrun.linux import capabilities, lsm, rlimits, seccomp, stdio
+from pyrun.linux import capabilities, lsm, rlimits, scheduler, seccomp, stdio
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,23 +29,29 @@ class Identity:
     """What the process may do, parsed before anything is made.
 
     Attributes:
+        personality: ``linux.personality``.
         process: ``process`` of config.json.
         sets: its capabilities; None leaves them as they are.
         known: the bounding set of the caller.
         filter: the compiled seccomp profile, or None.
         limits: ``rlimits`` that the process still has to set for itself.
         env: of the process, one string per variable.
+        warnings: what the process asked for and will not have, as the specification allows.
     """
 
-    __slots__ = ("env", "filter", "known", "limits", "process", "sets")
+    __slots__ = ("env", "filter", "known", "limits", "personality", "process", "sets", "warnings")
 
-    def __init__(self, process: JsonObject, compiled: Filter | None = None) -> None:
+    def __init__(
+        self, process: JsonObject, linux: JsonObject, compiled: Filter | None = None
+    ) -> None:
         self.process = process
+        self.personality: JsonObject = linux.get("personality") or {}
         self.filter = compiled
         sets = process.get("capabilities")
-        self.sets = capabilities.Sets(sets or {}, "/process/capabilities")
+        self.sets = capabilities.Sets(sets or {})
         self.known = capabilities.own_bounding_set()
         self.limits: list[JsonObject] = process.get("rlimits") or []
+        self.warnings = self.sets.unknown + self.sets.beyond(self.known)
         self.env = list(process.get("env") or ())
 
 
@@ -83,6 +89,7 @@ def settle(identity: Identity, proc_fd: int) -> str:
     else:
         load_filter(identity)  # needs the privileges that are given up next
     cwd = process.get("cwd") or "/"
+    _schedule(identity)
     entered = _enter(cwd)
     stdio.give(uid)
     rlimits.apply(0, identity.limits)
@@ -92,7 +99,8 @@ def settle(identity: Identity, proc_fd: int) -> str:
         capabilities.change_user(uid, gid, user.get("additionalGids") or [], set_groups=allowed)
     else:
         raise ContainerError("set the additional groups: this user namespace allows none")
-    os.umask(user.get("umask", 0o022))
+    if user.get("umask") is not None:
+        os.umask(user["umask"])
     capabilities.apply(identity.sets, identity.known)
     if not entered and not _enter(cwd):  # a directory that only the user may enter
         raise KernelError(f"change to the working directory {cwd}", "Permission denied")
@@ -101,6 +109,16 @@ def settle(identity: Identity, proc_fd: int) -> str:
     # a change of credentials resets this; set again, nobody in the container can look inside
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     return find_program(process["args"][0], identity.env)
+
+
+def _schedule(identity: Identity) -> None:
+    process = identity.process
+    if process.get("scheduler"):
+        scheduler.set_policy(process["scheduler"])
+    if process.get("ioPriority"):
+        scheduler.set_io_priority(process["ioPriority"])
+    if identity.personality:
+        scheduler.set_personality(identity.personality)
 
 
 def load_filter(identity: Identity) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pyrun import syscalls
-from pyrun.errors import ConfigError, KernelError
+from pyrun.errors import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,39 +26,41 @@ _BITS = {name: 1 << number for number, name in enumerate(NAMES)}
 
 
 class Sets:
-    """Five bit masks."""
+    """Five bit masks, and warnings of names that the kernel does not have."""
 
-    __slots__ = ("ambient", "bounding", "effective", "inheritable", "permitted")
+    __slots__ = ("ambient", "bounding", "effective", "inheritable", "permitted", "unknown")
 
-    def __init__(self, sets: dict[str, list[str]], pointer: str) -> None:
+    def __init__(self, sets: dict[str, list[str]]) -> None:
         """See the class.
 
         Args:
             sets: ``process.capabilities``.
-            pointer: its place.
-
-        Raises:
-            ConfigError: a capability has no such name.
         """
-        self.bounding = mask(sets.get("bounding") or (), f"{pointer}/bounding")
-        self.effective = mask(sets.get("effective") or (), f"{pointer}/effective")
-        self.permitted = mask(sets.get("permitted") or (), f"{pointer}/permitted")
-        self.inheritable = mask(sets.get("inheritable") or (), f"{pointer}/inheritable")
-        self.ambient = mask(sets.get("ambient") or (), f"{pointer}/ambient")
+        self.unknown: list[str] = []
+        self.bounding = self._mask(sets.get("bounding") or ())
+        self.effective = self._mask(sets.get("effective") or ())
+        self.permitted = self._mask(sets.get("permitted") or ())
+        self.inheritable = self._mask(sets.get("inheritable") or ())
+        self.ambient = self._mask(sets.get("ambient") or ())
 
+    def _mask(self, names: Iterable[str]) -> int:
+        bits = 0
+        for name in names:
+            bits |= _BITS.get(name, 0)
+            warning = f"capability {name} is unknown and left out"
+            if name not in _BITS and warning not in self.unknown:
+                self.unknown.append(warning)
+        return bits
 
-def mask(names: Iterable[str], pointer: str) -> int:
-    """The bits of ``names``.
-
-    Raises:
-        ConfigError: a capability has no such name.
-    """
-    bits = 0
-    for index, name in enumerate(names):
-        if name not in _BITS:
-            raise ConfigError(f"{pointer}/{index}", f"unknown capability {name!r}")
-        bits |= _BITS[name]
-    return bits
+    def beyond(self, known: int) -> list[str]:
+        """Warnings of capabilities that are not in the bounding set ``known`` of the caller."""
+        wanted = self.permitted | self.effective | self.inheritable | self.ambient | self.bounding
+        lost = wanted & ~known
+        return [
+            f"capability {_name(number)} is not in the caller's bounding set and left out"
+            for number in range(lost.bit_length())
+            if lost >> number & 1
+        ]
 
 
 def own_bounding_set() -> int:
@@ -116,13 +118,12 @@ def change_user(uid: int, gid: int, groups: list[int], *, set_groups: bool) -> N
         raise KernelError(f"become user {uid}:{gid} with groups {groups}", error) from error
 
 
-def apply(sets: Sets, known: int) -> list[str]:
-    """Set everything but the bounding set; returns what this kernel or caller cannot give.
+def apply(sets: Sets, known: int) -> None:
+    """Set everything but the bounding set.
 
     Args:
         sets: what the container has.
-        known: the bounding set this process had; what is missing there is reported, as the
-            specification wants it, and not an error.
+        known: the bounding set this process had; nothing beyond it can be given.
 
     Raises:
         KernelError: the kernel refused.
@@ -140,6 +141,3 @@ def apply(sets: Sets, known: int) -> list[str]:
                 syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_RAISE, number)
             except OSError as error:
                 raise KernelError(f"raise {_name(number)} to ambient", error) from error
-    wanted = sets.permitted | sets.effective | sets.inheritable | sets.ambient | sets.bounding
-    lost = wanted & ~known
-    return [_name(number) for number in range(lost.bit_length()) if lost >> number & 1]
