@@ -1,0 +1,119 @@
+"""Hooks of all six kinds: where they run, what they read, and what their failure does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from support.bundle import Bundle
+from support.runtime import Runtime
+
+pytestmark = pytest.mark.needs("root", "busybox")
+
+ON_THE_HOST = ["prestart", "createRuntime", "createContainer", "poststart", "poststop"]
+
+
+def test_hooks_run_in_order_and_read_the_state(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    for kind in ON_THE_HOST:
+        script = f"echo {kind} >>{tmp_path}/order; cat >{tmp_path}/{kind}.json"
+        bundle.hook(kind, tmp_path / f"{kind}.sh", script)
+    bundle.config["root"]["readonly"] = False
+    (bundle.rootfs / "hook").write_text("#!/bin/sh\ncat >/startContainer.json\n")
+    (bundle.rootfs / "hook").chmod(0o755)
+    bundle.config["hooks"]["startContainer"] = [{"path": "/hook"}]
+    bundle.config["annotations"] = {"a": "b"}
+    name = pyrun.create(bundle)
+    pid = pyrun.state(name)["pid"]
+    assert (tmp_path / "order").read_text().split() == ON_THE_HOST[:3]
+    assert pyrun.call("start", name).returncode == 0
+    pyrun.wait_until_stopped(name)
+    assert pyrun.call("delete", name).returncode == 0
+    assert (tmp_path / "order").read_text().split() == ON_THE_HOST
+    expected = {
+        "prestart": ("creating", pid), "createRuntime": ("creating", pid),
+        "createContainer": ("creating", 1), "poststart": ("running", pid),
+        "poststop": ("stopped", 0),
+    }  # fmt: skip
+    for kind, (status, its_pid) in expected.items():
+        state = json.loads((tmp_path / f"{kind}.json").read_text())
+        assert (kind, state["status"], state["pid"]) == (kind, status, its_pid)
+        assert (state["id"], state["bundle"]) == (name, str(bundle.path))
+        assert state["annotations"] == {"a": "b"}
+        assert state["ociVersion"] == bundle.config["ociVersion"]
+    inside = json.loads((bundle.rootfs / "startContainer.json").read_text())
+    assert (inside["status"], inside["pid"]) == ("created", 1)
+
+
+def test_arguments_and_environment_of_a_hook(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    script = f'echo "$0 $* $A" >{tmp_path}/out; env | grep -c HOME= >>{tmp_path}/out; true'
+    bundle.hook(
+        "createRuntime", tmp_path / "hook", script, args=["zero", "one", "two"], env=["A=b"]
+    )
+    pyrun.output(bundle)
+    assert (tmp_path / "out").read_text().split("\n")[:2] == [f"{tmp_path}/hook one two b", "0"]
+
+
+@pytest.mark.parametrize("kind", ["prestart", "createRuntime", "createContainer"])
+def test_a_hook_that_fails_ends_create(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path, kind: str
+) -> None:
+    bundle.hook(kind, tmp_path / "hook", "echo because >&2; exit 3")
+    bundle.save()
+    name = pyrun.new_id()
+    done = pyrun.call("create", "-b", str(bundle.path), name)
+    assert done.returncode == 1
+    assert f"hook {kind}/0 {tmp_path}/hook: exit status 3: because" in done.stderr
+    assert pyrun.left(name) == []
+
+
+def test_a_hook_that_takes_too_long_is_killed(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    bundle.hook("createRuntime", tmp_path / "hook", "exec sleep 1000", timeout=1)
+    done = pyrun.run(bundle)
+    assert done.returncode == 1
+    assert "took longer than its timeout of 1 s" in done.stderr
+    assert pyrun.left(pyrun.ids[-1]) == []
+
+
+def test_a_start_container_hook_that_fails_is_reported_by_start(
+    pyrun: Runtime, bundle: Bundle
+) -> None:
+    (bundle.rootfs / "hook").write_text("#!/bin/sh\nexit 4\n")
+    (bundle.rootfs / "hook").chmod(0o755)
+    bundle.config["hooks"] = {"startContainer": [{"path": "/hook"}]}
+    name = pyrun.create(bundle)
+    done = pyrun.call("start", name)
+    assert (done.returncode, "startContainer/0 /hook: exit status 4" in done.stderr) == (1, True)
+    pyrun.wait_until_stopped(name)
+    assert pyrun.state(name)["status"] == "stopped"
+
+
+def test_a_poststart_hook_that_fails_stops_the_container(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    bundle.shell("sleep 1000")
+    bundle.hook("poststart", tmp_path / "hook", "exit 5")
+    name = pyrun.create(bundle)
+    done = pyrun.call("start", name)
+    assert (done.returncode, "hook poststart/0" in done.stderr) == (1, True)
+    pyrun.wait_until_stopped(name)
+
+
+def test_a_poststop_hook_that_fails_is_a_warning_and_the_next_one_runs(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    bundle.hook("poststop", tmp_path / "one", "exit 6")
+    bundle.hook("poststop", tmp_path / "two", f"touch {tmp_path}/ran")
+    done = pyrun.run(bundle)
+    assert done.returncode == 0
+    assert "level=warning" in done.stderr
+    assert "hook poststop/0" in done.stderr
+    assert (tmp_path / "ran").exists()
+    assert pyrun.left(pyrun.ids[-1]) == []
