@@ -31,12 +31,13 @@ class Channel:
         """Send a record.
 
         Raises:
-            ChannelClosedError: nobody listens any more.
+            PyrunError: what the other side raised before it ended.
+            ChannelClosedError: it ended without a word.
         """
         try:
             os.write(self.fd, jsontext.dumps({"kind": kind, **fields}).encode())
-        except OSError as error:
-            raise ChannelClosedError(f"send {kind}: {error.strerror}") from error
+        except OSError:
+            self.receive(kind)  # its last words are still to be read
 
     def receive(self, kind: str) -> JsonObject:
         """Wait for the record ``kind``.
@@ -46,7 +47,7 @@ class Channel:
             ChannelClosedError: it ended first.
         """
         try:
-            packet = os.read(self.fd, _LIMIT_BYTES)
+            packet = self._read()
         except OSError as error:
             raise ChannelClosedError(f"wait for {kind}: {error.strerror}") from error
         if not packet:
@@ -57,6 +58,13 @@ class Channel:
         if record["kind"] != kind:
             raise ChannelClosedError(f"wait for {kind}: received {record['kind']}")
         return record
+
+    def _read(self) -> bytes:
+        try:
+            return os.read(self.fd, _LIMIT_BYTES)
+        except ConnectionResetError:
+            # it ended before it read what we sent last; what it sent comes after this news
+            return os.read(self.fd, _LIMIT_BYTES)
 
     def close(self) -> None:
         """Close the descriptor; a second time does nothing."""

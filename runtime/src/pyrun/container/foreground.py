@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pyrun.container import join
     from pyrun.container.create import Request
     from pyrun.container.store import Entry
+    from pyrun.spec.types import JsonObject
 
 # Not to be forwarded: what the kernel sends to this very process.
 _OWN = frozenset({
@@ -35,7 +36,7 @@ def run(request: Request, *, keep: bool) -> tuple[int, list[str]]:
     ours_fd = -1
     wants_terminal = bool((bundle.config.get("process") or {}).get("terminal"))
     if wants_terminal and not request.console_socket:
-        ours_fd, request.console_fd = _console_pair()
+        ours_fd, request.console_fd = _console_pair(bundle.config["process"])
     entry = creation.create(request, bundle)
     hold_signals()
     try:
@@ -64,13 +65,19 @@ def execute(request: join.Request, entry: Entry) -> int:
 
     ours_fd = -1
     if request.process.get("terminal") and not request.console_socket:
-        ours_fd, request.console_fd = _console_pair()
+        ours_fd, request.console_fd = _console_pair(request.process)
     hold_signals()
     return _pass_through(join.execute(request, entry), ours_fd, request.console_fd)
 
 
-def _console_pair() -> tuple[int, int]:
-    """Two ends of a socket: ours gets the terminal that the container process sends."""
+def _console_pair(settings: JsonObject) -> tuple[int, int]:
+    """Two ends of a socket: ours gets the terminal that the container process sends.
+
+    It has the size of the caller's terminal from the beginning.
+    """
+    if os.isatty(0):
+        columns, lines = os.get_terminal_size(0)
+        settings["consoleSize"] = {"height": lines, "width": columns}
     from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socketpair
 
     ours, theirs = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)

@@ -1,0 +1,212 @@
+"""Attacks on runtimes that were found once, tried on this one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.bundle import Bundle
+from support.runtime import Runtime
+
+pytestmark = pytest.mark.needs("root", "busybox")
+
+# Runs as the interpreter itself: the kernel follows the first line to whoever executes the script.
+# Its descriptor outlives it in a shell, which tries to write once nobody executes the file.
+OVERWRITE = """#!/proc/self/exe
+import os
+fd = os.open("/proc/self/exe", os.O_PATH)
+os.set_inheritable(fd, True)
+if os.fork() == 0:
+    script = "while ! [ -e /result/go ]; do sleep 0.05; done;" \\
+        f"( : >>/proc/self/fd/{fd} ) 2>/result/said && echo done >/result/said;" \\
+        "echo >/result/end"
+    os.execv("/bin/busybox", ["sh", "-c", script])
+os.execv("/bin/busybox", ["sleep", "1000"])
+"""
+
+
+@pytest.fixture
+def private_pyrun(tmp_path: Path) -> Iterator[Runtime]:
+    """pyrun installed with an interpreter that nothing else on this machine executes."""
+    home = tmp_path / "venv"
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--copies", "--without-pip", str(home)], check=True
+    )
+    beside = Path(sys.executable).parent
+    (package,) = beside.parent.glob("lib/python3*/site-packages/pyrun")
+    (site,) = home.glob("lib/python3*/site-packages")
+    shutil.copytree(package, site / "pyrun")
+    shutil.copy(beside / "pyrun", home / "bin/pyrun")
+    try:
+        with Runtime(str(home / "bin/pyrun"), tmp_path / "state") as runtime:
+            yield runtime
+    finally:
+        mounted = Path(f"/run/pyrun-interpreter{home}/bin")
+        if mounted.exists():
+            subprocess.run(["umount", str(mounted / "python3")], check=True)
+            shutil.rmtree(mounted)
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def attacker(bundle: Bundle, tmp_path: Path) -> Bundle:
+    """A container in which the host's Python can run, with a place for results."""
+    bundle.config["root"]["readonly"] = False
+    (tmp_path / "result").mkdir()
+    bundle.mount("/result", type="bind", source=str(tmp_path / "result"), options=["bind"])
+    for folder in ("/usr", "/lib", "/lib64"):
+        if os.path.exists(folder):
+            bundle.mount(folder, type="bind", source=folder, options=["rbind", "ro"])
+    (bundle.rootfs / "evil").write_text(OVERWRITE)
+    (bundle.rootfs / "evil").chmod(0o755)
+    bundle.process["noNewPrivileges"] = False
+    # PYTHONHOME: the interpreter looks for its library from the place of its first argument
+    bundle.process["env"].append("PYTHONHOME=/usr")
+    return bundle
+
+
+@pytest.mark.parametrize("way", ["start", "exec"])
+def test_the_interpreter_cannot_be_overwritten_through_proc_exe(
+    private_pyrun: Runtime, attacker: Bundle, tmp_path: Path, way: str
+) -> None:
+    """CVE-2019-5736, from the entry point and from exec."""
+    python = tmp_path / "venv/bin/python3"
+    before = python.stat()
+    attacker.process["args"] = ["/evil"] if way == "start" else ["sleep", "1000"]
+    name = private_pyrun.start(attacker)
+    pid = private_pyrun.state(name)["pid"]
+    if way == "exec":
+        words = private_pyrun.command("exec", "-d", "--pid-file", f"{tmp_path}/pid", name, "/evil")
+        quiet = subprocess.DEVNULL
+        assert subprocess.run(words, check=False, stdin=quiet, stdout=quiet).returncode == 0
+        pid = int((tmp_path / "pid").read_text())
+    deadline = time.monotonic() + 30
+    while os.readlink(f"/proc/{pid}/exe") != "/bin/busybox":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    (tmp_path / "result/go").touch()
+    wait_for(tmp_path / "result/end")
+    assert "Read-only file system" in (tmp_path / "result/said").read_text()
+    after = python.stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
+def test_without_a_mount_the_interpreter_is_a_sealed_copy(
+    private_pyrun: Runtime, bundle: Bundle
+) -> None:
+    """As where /run cannot be written: the same attack meets a sealed file in memory."""
+    bundle.save()
+    words = private_pyrun.command("run", "-b", str(bundle.path), private_pyrun.new_id())
+    script = 'mount -t tmpfs -o ro none /run && exec "$@"'
+    unshare = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh"]
+    trace = ["strace", "-f", "-e", "trace=execve", *words]
+    done = subprocess.run(
+        [*unshare, *trace], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'execve("/proc/self/fd/' in done.stderr
+
+
+def test_init_cannot_be_looked_into_before_it_executes_its_program(
+    pyrun: Runtime, bundle: Bundle
+) -> None:
+    """CVE-2016-9962: not dumpable, so its files in /proc are root's of the host."""
+    bundle.linux["namespaces"].append({"type": "user"})
+    for kind in ("uidMappings", "gidMappings"):
+        bundle.linux[kind] = [{"containerID": 0, "hostID": 200000, "size": 2000}]
+    pid = pyrun.state(pyrun.create(bundle))["pid"]
+    assert os.stat(f"/proc/{pid}/environ").st_uid == 0
+
+
+def test_the_working_directory_is_not_a_leaked_descriptor(pyrun: Runtime, bundle: Bundle) -> None:
+    """CVE-2024-21626."""
+    for number in range(3, 16):
+        bundle.process["cwd"] = f"/proc/self/fd/{number}"
+        done = pyrun.run(bundle)
+        assert done.returncode != 0
+        assert "change to the working directory" in done.stderr
+
+
+def test_no_descriptor_leaks(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.shell("ls /proc/self/fd")
+    assert pyrun.output(bundle).split() == ["0", "1", "2", "3"]  # 3 is the directory being read
+    bundle.shell("sleep 1000")
+    name = pyrun.start(bundle)
+    assert pyrun.call("exec", name, "ls", "/proc/self/fd").stdout.split() == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("link", ["/host", "../../../../../../../../host", "/proc/self/root/host"])
+def test_a_link_in_the_image_does_not_lead_a_mount_outside(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path, link: str
+) -> None:
+    """CVE-2021-30465 and its kind: the destination stays inside of the root."""
+    outside = tmp_path / "host"
+    outside.mkdir()
+    target = link.replace("/host", str(outside), 1)
+    os.symlink(target, bundle.rootfs / "trap")
+    bundle.config["root"]["readonly"] = False
+    bundle.mount("/trap/new", type="tmpfs", source="tmpfs")
+    bundle.shell("echo ran")
+    pyrun.run(bundle)
+    assert list(outside.iterdir()) == []
+
+
+def test_procfs_is_not_replaced_by_the_image(pyrun: Runtime, bundle: Bundle) -> None:
+    """CVE-2019-16884, CVE-2023-27561: /proc as a link, and a mount over part of it."""
+    (bundle.rootfs / "proc").rmdir()
+    os.symlink("tmp", bundle.rootfs / "proc")
+    done = pyrun.run(bundle)
+    assert "a link in the image" in done.stderr
+    (bundle.rootfs / "proc").unlink()
+    (bundle.rootfs / "proc").mkdir()
+    bundle.mount("/proc/self/attr", type="tmpfs", source="tmpfs")
+    done = pyrun.run(bundle)
+    assert (done.returncode, "is inside of /proc" in done.stderr) == (1, True)
+
+
+def test_masked_files_show_the_null_device_of_the_host(pyrun: Runtime, bundle: Bundle) -> None:
+    """CVE-2025-31133: /dev/null of the image could be a link to a file of procfs."""
+    bundle.config["root"]["readonly"] = False
+    bundle.config["mounts"] = [m for m in bundle.config["mounts"] if m["destination"] != "/dev"]
+    bundle.config["mounts"] = [
+        m for m in bundle.config["mounts"] if not m["destination"].startswith("/dev/")
+    ]
+    os.symlink("/proc/sys/kernel/core_pattern", bundle.rootfs / "dev/null")
+    done = pyrun.run(bundle)
+    assert (done.returncode, "/dev/null" in done.stderr) == (1, True)
+    (bundle.rootfs / "dev/null").unlink()
+    bundle.linux["maskedPaths"] = ["/proc/version"]
+    bundle.shell("stat -c %t,%T /proc/version")
+    assert pyrun.output(bundle) == "1,3"
+
+
+def test_console_is_mounted_on_what_is_inside(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    """CVE-2025-52565: /dev/console as a link to a file outside of the root."""
+    victim = tmp_path / "victim"
+    victim.write_text("unchanged")
+    bundle.config["mounts"] = [m for m in bundle.config["mounts"] if m["destination"] != "/dev"]
+    bundle.config["root"]["readonly"] = False
+    os.symlink(str(victim), bundle.rootfs / "dev/console")
+    bundle.process["terminal"] = True
+    bundle.shell("true")
+    bundle.save()
+    words = pyrun.command("run", "-b", str(bundle.path), pyrun.new_id())
+    subprocess.run(words, check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    assert stat.S_ISREG(victim.stat().st_mode)
+    assert victim.read_text() == "unchanged"
