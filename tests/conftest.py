@@ -38,6 +38,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    leaks.unmount_interpreter(sys.executable)
     before = session.config.stash.get(BEFORE, None)
     left = leaks.left_since(before) if before else []
     session.config.stash[LEFT] = left

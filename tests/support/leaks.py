@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+INTERPRETERS = "/run/pyrun-interpreter"
 CGROUP_TOP = "/sys/fs/cgroup"
 STATE_FOLDERS = ("/run/pyrun", "/run/pyengine", "/run/pyconmon", "/var/lib/pyengine")
 
@@ -28,6 +30,13 @@ class Snapshot:
             for name in ("mounts", "cgroups", "namespaces", "orphans", "state")
             for entry in sorted(getattr(self, name) - getattr(before, name))
         ]
+
+
+def unmount_interpreter(python: str) -> None:
+    """Remove the read-only view of this Python that pyrun makes once per boot (docs/adr/0009)."""
+    target = f"{INTERPRETERS}{python}"
+    while os.path.ismount(target):
+        subprocess.run(["umount", "--lazy", target], check=True)
 
 
 def _mounts() -> frozenset[str]:
