@@ -376,8 +376,3 @@ def remove_cgroups(name: str) -> None:
     for directory in left:
         for inner, _, _ in os.walk(directory, topdown=False):
             subprocess.run(["rmdir", inner], check=False, capture_output=True)
-
-
-def ignore_sigpipe() -> None:
-    """Print into a closed pipe like any other command."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)

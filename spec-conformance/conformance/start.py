@@ -1,9 +1,10 @@
-"""Finds click for the two scripts beside this package, whichever Python they were started with."""
+"""What the two scripts beside this package do first; nothing here runs when tests import it."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -18,3 +19,8 @@ def with_click() -> None:
     if Path(sys.prefix).resolve() != VENV.resolve() and os.access(python, os.X_OK):
         os.execv(python, [str(python), *sys.argv])
     sys.exit(f"{sys.argv[0]}: needs the Python package click: run tools/setup, or install it")
+
+
+def end_with_reader() -> None:
+    """End like any other command when what reads our output goes away (``run … | head``)."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
