@@ -73,7 +73,14 @@ def _cgroup2_limits() -> str:
 
 
 def _systemd() -> str:
-    return "" if os.path.exists("/run/systemd/system") else "systemd is not process 1"
+    """Whether systemd is process 1 and its manager, or the user's own one, answers."""
+    if not os.path.isdir("/run/systemd/system"):
+        return "systemd is not process 1"
+    words = ["systemctl", "show", "--property=Version"]
+    if os.geteuid() != 0:
+        words.insert(1, "--user")
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    return "" if done.returncode == 0 else f"systemd does not answer: {done.stderr.strip()}"
 
 
 def _userns() -> str:

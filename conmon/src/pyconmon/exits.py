@@ -36,7 +36,7 @@ def record(options: Options, code: int) -> None:
     failure = None
     for path in paths:
         try:
-            files.replace(path, str(code))
+            files.replace(path, str(code), sync=True)
         except OSError as error:
             failure = MonitorError(f"Failed to write {code} to exit file {path}", error)
             diagnostics.error(str(failure))

@@ -7,8 +7,13 @@ import posix
 from pyconmon import diagnostics
 
 
-def replace(path: str, text: str) -> None:
-    """Write a file at once and to the disk: a reader sees all of the text or what was before.
+def replace(path: str, text: str, *, sync: bool) -> None:
+    """Write a file at once: a reader sees all of the text or what was before.
+
+    Args:
+        path: its directory must exist.
+        text: the whole content.
+        sync: wait until the file and its name are on the disk.
 
     Raises:
         OSError: nothing of it is left behind.
@@ -18,14 +23,16 @@ def replace(path: str, text: str) -> None:
     fd = posix.open(temporary, flags, 0o666)
     try:
         posix.write(fd, diagnostics.encode(text))
-        posix.fsync(fd)
+        if sync:
+            posix.fsync(fd)
         posix.rename(temporary, path)
     except OSError:
         posix.unlink(temporary)
         raise
     finally:
         posix.close(fd)
-    _sync_directory(path.rpartition("/")[0] or ("/" if path.startswith("/") else "."))
+    if sync:
+        _sync_directory(path.rpartition("/")[0] or ("/" if path.startswith("/") else "."))
 
 
 def _sync_directory(path: str) -> None:

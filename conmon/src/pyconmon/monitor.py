@@ -23,6 +23,7 @@ from pyconmon.errors import MonitorError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyconmon.console import ConsoleSocket
     from pyconmon.options import Options
 
 _TIMED_OUT = "command timed out"
@@ -58,7 +59,7 @@ class Monitor:
         self._window: tuple[int, int] | None = None
         self._attach: attach.AttachServer | None = None
         self._control: control.Control | None = None
-        self._console: stdio.ConsoleSocket | None = None
+        self._console: ConsoleSocket | None = None
         self._oom: oom.WatchV1 | oom.WatchV2 | None = None
 
     # Becoming a monitor
@@ -106,7 +107,7 @@ class Monitor:
         pid = posix.getpid() if self._options.sync else posix.fork()
         if pid and pidfile:
             try:
-                files.replace(pidfile, str(pid))
+                files.replace(pidfile, str(pid), sync=False)
             except OSError as error:
                 raise MonitorError(f"Failed to write conmon pidfile {pidfile}", error) from error
         return pid == 0 or self._options.sync
@@ -167,7 +168,9 @@ class Monitor:
         self._stdout = stdio.Output(self._loop, logs.STDOUT, self._on_output)
         self._stderr = stdio.Output(self._loop, logs.STDERR, self._on_output)
         if options.terminal:
-            self._console = stdio.ConsoleSocket(self._loop, self._on_terminal, self._fail)
+            from pyconmon.console import ConsoleSocket
+
+            self._console = ConsoleSocket(self._loop, self._on_terminal, self._fail)
         pipes = stdio.Pipes(
             stdin=options.stdin and not options.terminal, stdout=not options.terminal
         )
@@ -207,7 +210,9 @@ class Monitor:
                 output.resume()
 
     def _on_terminal(self, fd: int) -> None:
-        stdio.prepare_terminal(fd)
+        from pyconmon import console  # loaded with the socket that the terminal came from
+
+        console.prepare_terminal(fd)
         self._terminal_fd = fd
         self._stdout.open(fd, terminal=True)
         if self._window:
@@ -217,7 +222,9 @@ class Monitor:
     def _on_resize(self, height: int, width: int) -> None:
         self._window = (height, width)
         if self._terminal_fd >= 0 and self._stdout.is_open:
-            stdio.resize(self._terminal_fd, height, width)
+            from pyconmon import console
+
+            console.resize(self._terminal_fd, height, width)
 
     def _fail(self, problem: str) -> None:
         self._problem = problem

@@ -11,7 +11,11 @@ if not os.path.isdir(f"{_packages}/click"):
 
     site.main()
 
-from pyengine.cli import app  # noqa: E402 - only now on the path
+from pyengine.cli import lean  # noqa: E402 - only now on the path
+
+lean.install()
+
+from pyengine.cli import app  # noqa: E402 - with the stand-in in place
 
 status = app.main(sys.argv[1:])
 try:

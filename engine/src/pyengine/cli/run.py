@@ -34,7 +34,8 @@ _OPTIONS: list[Callable[[Decorated], Decorated]] = [
     click.option("--env-file", multiple=True, metavar="FILE", help="Variables from a file."),
     click.option("-h", "--hostname", default="", metavar="NAME", help="The container's host name."),
     click.option("-i", "--interactive", "stdin", is_flag=True, help="Keep stdin open."),
-    click.option("-l", "--label", multiple=True, metavar="NAME[=VALUE]", help="Set a label."),
+    click.option("-l", "--label", "labels", multiple=True, metavar="NAME[=VALUE]",
+                 help="Set a label."),
     click.option("-m", "--memory", metavar="SIZE", help="Memory limit, such as 64m."),
     click.option("--name", default="", metavar="NAME", help="The container's name."),
     click.option("--network", "--net", default="none", metavar="MODE", help=NETWORK_HELP),
@@ -125,15 +126,10 @@ def _progress(line: str) -> None:
 def make_options(**given: Any) -> ContainerOptions:
     """The options in the form both faces use; only here are our environment and files read."""
     env = [*env_files(given.pop("env_file")), *passed_on(given.pop("env"))]
-    labels = {
-        name: value for name, _, value in (text.partition("=") for text in given.pop("label"))
-    }
     lists = ("cap_add", "cap_drop")
     for name in lists:  # podman takes comma-separated lists too
         given[name] = tuple(word for text in given[name] for word in text.split(",") if word)
-    return ContainerOptions(
-        env=tuple(env), labels=labels, create_command=("pyengine", *sys.argv[1:]), **given
-    )
+    return ContainerOptions(env=tuple(env), create_command=("pyengine", *sys.argv[1:]), **given)
 
 
 def passed_on(values: tuple[str, ...]) -> list[str]:

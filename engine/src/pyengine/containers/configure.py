@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 
-from pyengine.containers.signals import number
 from pyengine.errors import ConfigError
 from pyengine.specgen import capabilities, options, process
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 HOSTNAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,62}[a-zA-Z0-9])?")
 NETWORKS = ("none", "host")
+SIGTERM = 15
 
 
 def configure(
@@ -74,8 +74,8 @@ def configure(
         "resources": options.resources(wanted.memory, wanted.cpus, wanted.pids_limit),
         "tmpfs": dict(options.tmpfs(text) for text in wanted.tmpfs),
         "volumes": _volumes(wanted.volumes),
-        "labels": {**(image.get("Labels") or {}), **wanted.labels},
-        "stop_signal": number(wanted.stop_signal or image.get("StopSignal") or "SIGTERM"),
+        "labels": {**(image.get("Labels") or {}), **_labels(wanted.labels)},
+        "stop_signal": _stop_signal(wanted.stop_signal or image.get("StopSignal") or ""),
         "stop_timeout_s": wanted.stop_timeout_s,
         "auto_remove": wanted.auto_remove,
         "runtime": wanted.runtime,
@@ -85,11 +85,23 @@ def configure(
     }
 
 
+def _labels(texts: tuple[str, ...]) -> dict[str, str]:
+    return {name: value for name, _, value in (text.partition("=") for text in texts)}
+
+
 def _rootfs(path: str) -> str:
     absolute = os.path.abspath(path)
     if not os.path.isdir(absolute):
         raise ConfigError(f"--rootfs {path}: no such directory")
     return absolute
+
+
+def _stop_signal(text: str) -> int:
+    if not text:
+        return SIGTERM
+    from pyengine.containers.signals import number  # only where one is named
+
+    return number(text)
 
 
 def _cwd(given: str, of_image: str) -> str:

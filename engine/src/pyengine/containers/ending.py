@@ -13,6 +13,8 @@ from pyengine.errors import PyengineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyengine.containers.host import Host
     from pyengine.database.intents import Intent
     from pyengine.monitor.exits import Exit
@@ -67,12 +69,33 @@ def _clean_up(host: Host, container: record.Container) -> bool:
 
 def release(host: Host, container: record.Container) -> None:
     """Let the runtime forget the container, and unmount its root file system."""
+    finish_delete = _begin_delete(host, container)
     try:
-        host.runtime(container.config["runtime"]).delete(container.id)
-    except PyengineError as error:
-        log.warning(f"container {container.id[:12]}: {error}")
+        host.storage.unmount(container.id)  # beside the runtime's own start-up
+    finally:
+        finish_delete()
     remains.end_processes(container.id)
-    host.storage.unmount(container.id)
+
+
+def _begin_delete(host: Host, container: record.Container) -> Callable[[], None]:
+    """What the runtime cannot do is told, and keeps nobody from removing the container."""
+
+    def warn(error: PyengineError) -> None:
+        log.warning(f"container {container.id[:12]}: {error}")
+
+    try:
+        finish = host.runtime(container.config["runtime"]).begin_delete(container.id)
+    except PyengineError as error:
+        warn(error)
+        return lambda: None
+
+    def finish_and_warn() -> None:
+        try:
+            finish()
+        except PyengineError as error:
+            warn(error)
+
+    return finish_and_warn
 
 
 def remove_locked(host: Host, container: record.Container) -> None:

@@ -9,7 +9,6 @@ when the row says ``running``; from then on the monitor, its exit file and its e
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 
@@ -18,7 +17,7 @@ from pyengine.containers import record, remains
 from pyengine.containers.host import make_directory, start_time
 from pyengine.errors import ConflictError, PyengineError
 from pyengine.monitor import start as monitor
-from pyengine.specgen import generate
+from pyengine.storage import trees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,12 +117,16 @@ class _Start:
         call.exit_command(self._exit_command(attended=attach))
         self.monitor = call.spawn()
         rootfs = config["rootfs"] or self._mount()
+        from pyengine.specgen import generate  # loaded while the monitor starts
+
         place = generate.Place(
             container.id, container.name, self.bundle, rootfs,
             systemd=host.systemd, volume_paths=host.volume_paths(config),
         )  # fmt: skip
         generate.write(config, place)
         self.monitor.go()
+        if attach:
+            from pyengine.monitor import attach as _  # noqa: F401 - while the runtime creates
         pid = self.monitor.wait_for_pid()
         monitor_pid = _read_pid(files.monitor_pid)
         if attach:
@@ -218,7 +221,7 @@ def take_back(host: Host, container: record.Container, reason: str, intent: Inte
 
 def clear_run_files(host: Host, id_: str) -> None:
     """Remove the run directory and the exit files."""
-    shutil.rmtree(host.bundle(id_), ignore_errors=True)
+    trees.remove_tree(host.bundle(id_))
     try:
         names = os.listdir(host.exit_dir)
     except FileNotFoundError:

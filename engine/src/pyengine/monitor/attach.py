@@ -6,11 +6,11 @@ send is the process's input. Window sizes go through the ``ctl`` fifo.
 
 from __future__ import annotations
 
+import _socket  # socket costs 4 ms to import (docs/adr/0008)
 import fcntl
 import os
 import select
 import signal
-import socket
 import struct
 import termios
 
@@ -53,7 +53,7 @@ class Attachment:
         self._wakeup_read, self._wakeup_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._old_handlers: dict[int, object] = {}
         self._pending_detach = False
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         directory_fd = os.open(bundle, os.O_PATH | os.O_CLOEXEC)
         try:  # through a descriptor: a socket's path is limited to 107 bytes
             self._socket.connect(f"/proc/self/fd/{directory_fd}/attach")
@@ -158,7 +158,7 @@ class Attachment:
                 self._socket.sendall(data)
             elif not self._pending_detach:
                 self._stdin_open = False
-                self._socket.shutdown(socket.SHUT_WR)
+                self._socket.shutdown(_socket.SHUT_WR)
         except OSError:  # the process has closed its input or ended; its output may still come
             self._stdin_open = False
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import Any
+import select
 
 from pyengine.errors import (
     CommandNotExecutableError,
     CommandNotFoundError,
     RuntimeCallError,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 # What crun, runc and pyrun write when the container's command cannot be executed; podman looks
 # for the same words, and users know the sentences that it appends.
@@ -56,11 +61,20 @@ class Runtime:
 
     def delete(self, id_: str) -> None:
         """Remove what the runtime keeps of a container; one that it does not know is no error."""
-        try:
-            self.call("delete", "--force", id_)
-        except RuntimeCallError as error:
-            if not ALREADY_GONE.search(str(error)):
-                raise
+        self.begin_delete(id_)()
+
+    def begin_delete(self, id_: str) -> Callable[[], None]:
+        """As ``delete``, which the answer waits for; meanwhile the caller can do other things."""
+        running = Running([self.path, *self.flags, "delete", "--force", id_])
+
+        def finish() -> None:
+            try:
+                self._output(running)
+            except RuntimeCallError as error:
+                if not ALREADY_GONE.search(str(error)):
+                    raise
+
+        return finish
 
     def state(self, id_: str) -> dict[str, Any] | None:
         """The runtime's view (runtime-spec, "State"), or nothing where it knows no such id."""
@@ -78,7 +92,7 @@ class Runtime:
 
     def version(self) -> str:
         """The first line that ``--version`` prints."""
-        status, output, _ = run([self.path, "--version"])
+        status, output, _ = Running([self.path, "--version"]).wait()
         return output.decode("utf-8", "replace").strip() if status == 0 else ""
 
     def call(self, *arguments: str) -> bytes:
@@ -87,7 +101,10 @@ class Runtime:
         Raises:
             RuntimeCallError: it failed, or a subclass where the container's command is at fault.
         """
-        status, output, complaint = run([self.path, *self.flags, *arguments])
+        return self._output(Running([self.path, *self.flags, *arguments]))
+
+    def _output(self, running: Running) -> bytes:
+        status, output, complaint = running.wait()
         if status != 0:
             text = complaint.decode("utf-8", "replace") or f"exit status {status}"
             raise error_of(self.name, text)
@@ -120,44 +137,59 @@ def _last_message(text: str) -> str:
     return plain[-1].strip().strip('"') if plain else "no message"
 
 
-def run(argv: list[str]) -> tuple[int, bytes, bytes]:
-    """Execute a program with no input; its status (128+N for signal N), output and complaints.
+class Running:
+    """A program that was started with no input, by posix_spawn: subprocess costs too much.
 
-    posix_spawn instead of subprocess, whose import costs more than the call.
+    ``wait`` must be called.
     """
-    out_read, out_write = os.pipe2(os.O_CLOEXEC)
-    err_read, err_write = os.pipe2(os.O_CLOEXEC)
-    try:
+
+    __slots__ = ("_fds", "_pid")
+
+    def __init__(self, argv: list[str]) -> None:
+        """Start it.
+
+        Raises:
+            RuntimeCallError: it cannot be executed.
+        """
+        out_read, out_write = os.pipe2(os.O_CLOEXEC)
+        err_read, err_write = os.pipe2(os.O_CLOEXEC)
         actions = [
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
             (os.POSIX_SPAWN_DUP2, out_write, 1),
             (os.POSIX_SPAWN_DUP2, err_write, 2),
         ]
+        self._fds = (out_read, err_read)
         try:
-            pid = os.posix_spawn(
+            self._pid = os.posix_spawn(
                 argv[0], argv, os.environ, file_actions=actions, setsigdef=DEFAULT_SIGNALS
             )
         except OSError as error:
+            for fd in self._fds:
+                os.close(fd)
             raise RuntimeCallError(f"execute {argv[0]}: {error.strerror}") from error
         finally:
             os.close(out_write)
             os.close(err_write)
-        texts = _drain({out_read: bytearray(), err_read: bytearray()})
-    finally:
-        os.close(out_read)
-        os.close(err_read)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return (status if status >= 0 else 128 - status), bytes(texts[out_read]), bytes(texts[err_read])
+
+    def wait(self) -> tuple[int, bytes, bytes]:
+        """Its status (128+N for signal N), output and complaints."""
+        try:
+            out, err = _drain(*self._fds)
+        finally:
+            for fd in self._fds:
+                os.close(fd)
+        status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        return (status if status >= 0 else 128 - status), out, err
 
 
-def _drain(texts: dict[int, bytearray]) -> dict[int, bytearray]:
-    """Read both pipes to their end; what is past the limit is thrown away."""
-    import select
-
+def _drain(*fds: int) -> list[bytes]:
+    """Read pipes to their end; what is past the limit is thrown away."""
     poller = select.poll()
-    for fd in texts:
+    texts = {}
+    for fd in fds:
         poller.register(fd, select.POLLIN)
-    open_fds = len(texts)
+        texts[fd] = bytearray()
+    open_fds = len(fds)
     while open_fds:
         for fd, _ in poller.poll():
             data = os.read(fd, 65536)
@@ -166,4 +198,4 @@ def _drain(texts: dict[int, bytearray]) -> dict[int, bytearray]:
                 open_fds -= 1
             elif len(texts[fd]) < MAX_OUTPUT_BYTES:
                 texts[fd] += data
-    return texts
+    return [bytes(text) for text in texts.values()]

@@ -101,6 +101,7 @@ def create(request: Request, bundle: Bundle | None = None) -> Entry:
     try:
         _make(task, entry, manager, request)
     except BaseException:
+        entry.state["cgroup"] = manager.record()  # it may have turned out to be another's
         lifecycle.discard(entry)
         raise
     finally:
@@ -220,7 +221,11 @@ def _check_supported(config: JsonObject) -> None:
 def _manager(config: JsonObject, request: Request) -> Manager:
     path = (config.get("linux") or {}).get("cgroupsPath") or ""
     return select.manager(
-        path, request.container_id, request.cgroup_driver, rootless=request.rootless
+        path,
+        request.container_id,
+        request.cgroup_driver,
+        rootless=request.rootless,
+        annotations=config.get("annotations"),
     )
 
 
@@ -265,6 +270,7 @@ def _make(task: Task, entry: Entry, manager: Manager, request: Request) -> None:
         entry.state["pid"] = pid
         entry.state["pid_start"] = lifecycle.start_time(pid)
         entry.state["stage"] = "created"
+        entry.state["cgroup"] = manager.record()  # what it really has
         entry.save()
         if request.pid_file:
             path = os.path.abspath(request.pid_file)

@@ -15,7 +15,12 @@ ROOT = "/sys/fs/cgroup"
 
 
 def manager(
-    cgroups_path: str, container_id: str, driver: str = "cgroupfs", *, rootless: bool = False
+    cgroups_path: str,
+    container_id: str,
+    driver: str = "cgroupfs",
+    *,
+    rootless: bool = False,
+    annotations: dict[str, str] | None = None,
 ) -> Manager:
     """The manager of a container that is being created; nothing is made yet.
 
@@ -27,6 +32,7 @@ def manager(
         container_id: names the cgroup when ``cgroups_path`` is empty.
         driver: ``cgroupfs``, or ``systemd`` (then ``cgroups_path`` is ``slice:prefix:name``).
         rootless: an unprivileged caller may go without a cgroup while no limit is asked for.
+        annotations: of config.json; some are for systemd.
 
     Raises:
         ConfigError: ``cgroups_path`` has no meaning for the driver.
@@ -36,7 +42,9 @@ def manager(
     if driver == "systemd":
         from pyrun.linux.cgroups import systemd
 
-        made: Manager = systemd.make(cgroups_path, container_id, rootless=rootless)
+        made: Manager = systemd.make(
+            cgroups_path, container_id, annotations or {}, rootless=rootless
+        )
     else:
         made = _of_files(cgroups_path, container_id, rootless=rootless)
     made.require_unused()

@@ -1,7 +1,8 @@
-"""The systemd driver: the container's cgroup is a transient scope, which systemd makes and owns.
+"""The systemd driver: the container's cgroup is a transient scope that systemd makes.
 
-cgroup2 only: in v1 systemd writes a unit's device rules anew whenever it likes, so ours would not
-hold.
+A scope is made together with its first process, so ``create`` only prepares it and ``join`` starts
+it. systemd gets the limits that it has properties for; then all of them are written to the files
+as the cgroupfs driver does, which also serves everything else.
 """
 
 from __future__ import annotations
@@ -9,238 +10,173 @@ from __future__ import annotations
 import os
 
 from pyrun.errors import ConfigError, KernelError
-from pyrun.linux.cgroups import dbus, limits_v2, manager, select, v2
-from pyrun.linux.cgroups.manager import SIGKILL, UNIFIED
+from pyrun.linux.cgroups import (
+    dbus,
+    select,
+    systemd_properties,
+    systemd_units,
+    v1,
+    v2,
+)
+from pyrun.linux.cgroups.manager import UNIFIED, Hierarchy, Manager, make_directories, read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-BUS_NAME = "org.freedesktop.systemd1"
-PATH = "/org/freedesktop/systemd1"
-MANAGER = "org.freedesktop.systemd1.Manager"
-TIMEOUT_S = 30.0
-USEC = 1_000_000
-# Files that systemd writes as well, and the property that makes it write our value.
-UNIFIED_PROPERTIES = {
-    "cpu.weight": "CPUWeight",
-    "memory.high": "MemoryHigh",
-    "memory.low": "MemoryLow",
-    "memory.max": "MemoryMax",
-    "memory.min": "MemoryMin",
-    "memory.swap.max": "MemorySwapMax",
-    "pids.max": "TasksMax",
-}
+    from pyrun.linux.cgroups.systemd_properties import Property
+
+POINTER = "/linux/cgroupsPath"
+SUBGROUP = "run.oci.systemd.subgroup"  # an annotation of crun
+UNIT_NAME_LIMIT = 255
+_UNIT_CHARS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ:-_.\\@"
 
 
-class Systemd(dbus.Connection):
-    """A connection to the system's or the user's systemd that notices the end of jobs."""
+class Unit:
+    """Which unit a container gets.
 
-    def __init__(self, path: str, uid: int, *, bus: bool) -> None:
-        """See ``dbus.Connection``."""
-        self.ended: dict[str, str] = {}
-        super().__init__(path, uid, bus=bus, timeout_s=TIMEOUT_S)
-        if bus:
-            rule = f"type='signal',interface='{MANAGER}',member='JobRemoved'"
-            self.call(dbus.BUS, "/org/freedesktop/DBus", dbus.BUS, "AddMatch", "s", rule)
-            self.ask("Subscribe")
-
-    def ask(self, member: str, signature: str = "", *values: Any) -> list[Any]:
-        """Call a method of systemd's manager."""
-        return self.call(BUS_NAME, PATH, MANAGER, member, signature, *values)
-
-    def unexpected(self, message: dbus.Message) -> None:
-        """Keep how a job ended; the signal may come before the answer that names the job."""
-        if message.kind == dbus.SIGNAL and message.fields.get(dbus.MEMBER) == "JobRemoved":
-            _, job, _, result = message.body
-            self.ended[job] = result
-
-    def wait(self, job: str) -> str:
-        """How the job ended: ``done`` is well."""
-        while job not in self.ended:
-            self.unexpected(self.read())
-        return self.ended.pop(job)
-
-
-def connect(step: str, *, user: bool) -> Systemd:
-    """Reach systemd over its bus, or by its own socket where there is no bus.
-
-    Raises:
-        KernelError: neither works; names both.
+    Attributes:
+        name: such as ``libpod-1234.scope``.
+        slice: the slice above it, such as ``machine.slice``.
+        place: the socket of its systemd, and whether that is a message bus.
+        version: of that systemd.
+        below: the cgroup inside it that the container gets, or empty.
     """
-    uid = outer_uid()
-    folder = f"/run/user/{uid}" if user else "/run"
-    bus = f"{folder}/bus" if user else "/run/dbus/system_bus_socket"
-    tried = []
-    for path, is_bus in ((bus, True), (f"{folder}/systemd/private", False)):
-        try:
-            return Systemd(path, uid, bus=is_bus)
-        except (OSError, dbus.DBusError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            tried.append(f"{path}: {reason}")
-    problem = f"systemd cannot be reached ({'; '.join(tried)}); the cgroupfs driver needs none"
-    raise KernelError(step, problem)
+
+    __slots__ = ("below", "name", "place", "slice", "version")
+
+    def __init__(
+        self, name: str, slice_name: str, place: systemd_units.Address, version: int, below: str
+    ) -> None:
+        self.name = name
+        self.slice = slice_name
+        self.place = place
+        self.version = version
+        self.below = below
 
 
-def outer_uid() -> int:
-    """This user outside of its user namespace, as systemd knows it."""
-    own = os.geteuid()
-    for line in manager.read_file("/proc/self/uid_map").splitlines():
-        inside, outside, size = map(int, line.split())
-        if inside <= own < inside + size:
-            return outside + own - inside
-    return own
+class Scope(Manager):
+    """What the managers of all layouts do with systemd; ``unit`` is empty when it has none."""
 
-
-def parse_path(cgroups_path: str, container_id: str, *, user: bool) -> tuple[str, str]:
-    """Slice and unit of ``slice:prefix:name``, with runc's defaults for what is left empty.
-
-    Raises:
-        ConfigError: it has another form.
-    """
-    parts = cgroups_path.split(":") if cgroups_path else ["", "pyrun", container_id]
-    if len(parts) != 3 or not parts[2] or "/" in cgroups_path:
-        problem = f"{cgroups_path!r} is not slice:prefix:name, which the systemd driver needs"
-        raise ConfigError("/linux/cgroupsPath", problem)
-    above, prefix, name = parts
-    above = above or ("user.slice" if user else "system.slice")
-    if not above.endswith(".slice"):
-        raise ConfigError("/linux/cgroupsPath", f"{above!r} is not the name of a slice")
-    unit = f"{prefix}-{name}.scope" if prefix else f"{name}.scope"
-    return above, unit.replace("+", "\\x2b")
-
-
-def expand_slice(name: str) -> str:
-    """``a-b.slice`` is below ``a.slice`` (systemd.slice(5))."""
-    stem = name.removesuffix(".slice")
-    if stem == "-":
-        return ""
-    words = stem.split("-")
-    return "".join(f"/{'-'.join(words[: index + 1])}.slice" for index in range(len(words)))
-
-
-def make(cgroups_path: str, container_id: str, *, rootless: bool) -> Manager:
-    """The manager of a container that is being created; see ``select.manager``.
-
-    Raises:
-        ConfigError: ``cgroups_path`` is not ``slice:prefix:name``.
-        KernelError: systemd cannot be reached, or this is no cgroup2 host.
-    """
-    user = rootless or outer_uid() != 0
-    above, unit = parse_path(cgroups_path, container_id, user=user)
-    step = f"make the systemd scope {unit}"
-    connection = connect(step, user=user)
-    try:
-        found = select.hierarchies()
-        if select.layout(found) != "v2":
-            problem = "the systemd driver needs cgroup2 alone; use --cgroup-manager cgroupfs"
-            raise KernelError(step, problem)
-        properties = "org.freedesktop.DBus.Properties"
-        (top,) = connection.call(BUS_NAME, PATH, properties, "Get", "ss", MANAGER, "ControlGroup")
-    except (OSError, dbus.DBusError) as error:
-        raise KernelError(step, str(error)) from error
-    finally:
-        connection.close()
-    top = str(top).removesuffix("/init.scope").rstrip("/")
-    path = f"{found[0].mountpoint}{top}{expand_slice(above)}/{unit}"
-    made = Manager("v2", {UNIFIED: path}, found, rootless=rootless)
-    made.slice, made.unit, made.user = above, unit, user
-    return made
-
-
-def from_record(record: dict[str, Any]) -> Manager:
-    """See ``select.from_record``."""
-    made = Manager("v2", record["paths"], rootless=record["rootless"])
-    made.slice, made.unit, made.user = record["slice"], record["unit"], record["user"]
-    made.started = True
-    return made
-
-
-class Manager(v2.Manager):
-    """A scope: systemd makes it around the first process that joins; then it is a v2 cgroup."""
-
-    slice = ""
-    unit = ""
-    user = False
-    started = False
+    unit: Unit | None
+    container_id: str
+    properties: list[Property]
+    pending: tuple[dict[str, Any], str, list[Property]] | None = None
 
     def create(self, resources: dict[str, Any], pointer: str = "/linux/resources") -> None:
-        """Check the limits and keep them: a scope cannot be without a process.
+        """Check the limits and prepare the scope, which ``join`` starts.
 
         Raises:
-            ConfigError: cgroup2 cannot express a limit.
-            KernelError: the scope is there and has processes.
+            ConfigError: a limit has no meaning on this host.
         """
-        self._resources = resources
-        self._pointer = pointer
-        limits_v2.settings(resources, self.paths[UNIFIED], pointer)
-        self.require_unused()
+        self.pending = (resources, pointer, self._limits(resources, pointer, creating=True))
 
     def join(self, pid: int, sub_path: str = "", beside: int = 0) -> None:
-        """Move a process in; the first one makes the scope, and its limits are written then."""
-        if self.started:
-            self._attach(pid, sub_path, beside)
-            return
-        step = f"make the systemd scope {self.unit}"
-        properties = unit_properties(self.unit, self.slice, pid or os.getpid(), self._resources)
-        self._job(step, "StartTransientUnit", "ssa(sv)a(sa(sv))", "replace", properties, [])
-        self.started = True
-        v2.enable(self.paths[UNIFIED], None)
-        self.set(self._resources, self._pointer, creating=True)
+        """See ``manager.Manager.join``; the first process starts the scope and its limits.
 
-    def _attach(self, pid: int, sub_path: str, beside: int) -> None:
+        Raises:
+            ConfigError: a limit needs a controller or a file that this host does not have.
+            KernelError: systemd or the kernel refused.
+        """
+        pid = pid or os.getpid()
+        pending, self.pending = self.pending, None
+        if pending:
+            self._start(pid, pending[2])
         try:
             super().join(pid, sub_path, beside)
-        except KernelError:
-            # A user may not move a process out of another of systemd's units, systemd may.
-            if not self.user:
+        except KernelError as error:
+            # A user may not move processes between a login session and the user's own systemd.
+            if self.unit is None or error.errno not in v2.REFUSED:
                 raise
-            step = f"move process {pid} to the systemd scope {self.unit}"
-            inside = f"/{sub_path.strip('/')}" if sub_path else ""
-            connection = connect(step, user=True)
-            try:
-                pids = [pid or os.getpid()]
-                connection.ask("AttachProcessesToUnit", "ssau", self.unit, inside, pids)
-            except (OSError, dbus.DBusError) as error:
-                raise KernelError(step, str(error)) from error
-            finally:
-                connection.close()
+            below = "/".join(filter(None, ("", self.unit.below, sub_path.strip("/"))))
+            step = f"move process {pid} to the systemd scope {self.unit.name}"
+            with systemd_units.connect([self.unit.place], step) as units:
+                units.attach(self.unit.name, below, pid)
+        if pending:
+            if self.unit and self.unit.below and UNIFIED in self.paths:
+                v2.enable(self.paths[UNIFIED], None)  # now that the cgroup above has no process
+            self._set_files(*pending[:2], creating=True)
 
-    def clone_fd(self) -> int:
-        """There is no directory before a process has joined."""
-        return super().clone_fd() if self.started else -1
-
-    def delete(self) -> None:
-        """Kill what is left, let systemd stop the scope, and remove what it leaves."""
-        if self.foreign:
-            return
-        if self.procs():
-            if self.is_frozen():
-                self.thaw()
-            self.kill_all(SIGKILL)
-        self._job(f"stop the systemd scope {self.unit}", "StopUnit", "ss", "replace")
-        super().delete()
-
-    def _job(self, step: str, member: str, signature: str, *values: Any) -> None:
-        """Run one of systemd's jobs on the unit to its end."""
-        connection = connect(step, user=self.user)
+    def _start(self, pid: int, limits: list[Property]) -> None:
+        unit = self.unit
+        if unit is None:
+            raise KernelError("make a systemd scope", "it was made or refused before")
+        step = f"make the systemd scope {unit.name} in {unit.slice}"
+        is_slice = unit.name.endswith(".slice")
+        properties = self._base_properties(is_slice=is_slice) + self.properties + limits
+        if not is_slice:
+            properties.append(("PIDs", ("au", [pid])))
         try:
-            try:
-                (job,) = connection.ask(member, signature, self.unit, *values)
-            except dbus.DBusError as error:
-                if member == "StopUnit" and error.name.endswith((".NoSuchUnit", ".LoadFailed")):
-                    return  # systemd drops a scope when its last process ends
-                if not error.name.endswith(".UnitExists"):
-                    raise
-                connection.ask("ResetFailedUnit", "s", self.unit)  # left by one that failed
-                (job,) = connection.ask(member, signature, self.unit, *values)
-            result = connection.wait(job)
-        except (OSError, dbus.DBusError) as error:
-            raise KernelError(step, str(error)) from error
-        finally:
-            connection.close()
-        if result != "done":
-            raise KernelError(step, f"systemd's job ended as {result}")
+            with systemd_units.connect([unit.place], step) as units:
+                units.start(unit.name, properties)
+        except dbus.CallError as error:
+            # There is none, or it is another's: nothing for ``delete`` to end.
+            self.unit, self.paths, self.foreign = None, {}, True
+            problem = str(error).partition(": ")[2]
+            if error.name.endswith(".UnitExists"):
+                problem = "there is a unit of this name already, of another container or service"
+            elif self.properties:
+                words = ", ".join(name for name, _ in self.properties)
+                problem += f"; annotations set its properties {words}"
+            raise KernelError(step, problem) from error
+        directory = self.process_directory().removesuffix(f"/{unit.below}" if unit.below else "")
+        if not os.path.isdir(directory):
+            raise KernelError(step, f"systemd made it, but not as {directory}")
+        if unit.below:
+            # no controller for it yet: the cgroup above would become a threaded one, because the
+            # process is still there (cgroups(7), "Thread mode")
+            for directory in self.directories():
+                make_directories(directory, [])
+        else:
+            self._make([])
+
+    def _base_properties(self, *, is_slice: bool) -> list[Property]:
+        unit = self.unit
+        above = unit.slice if unit else ""
+        found: list[Property] = [
+            ("Description", ("s", f"pyrun container {self.container_id}")),
+            ("Wants", ("as", [above])) if is_slice else ("Slice", ("s", above)),
+            ("DefaultDependencies", ("b", False)),
+            # or a container that ended badly would keep its name
+            ("CollectMode", ("s", "inactive-or-failed")),
+        ]
+        if not is_slice:
+            found.append(("Delegate", ("b", True)))
+        block = "IOAccounting" if self.layout == "v2" else "BlockIOAccounting"
+        accounts = ("CPUAccounting", "MemoryAccounting", "TasksAccounting", block)
+        return found + [(name, ("b", True)) for name in accounts]
+
+    def _limits(self, resources: dict[str, Any], pointer: str, *, creating: bool) -> list[Property]:
+        """The limits as properties; devices too, where systemd may load their filter."""
+        if self.layout == "v2":
+            from pyrun.linux.cgroups import limits_v2
+
+            settings = limits_v2.settings(resources, self.paths.get(UNIFIED, ""), pointer)
+        else:
+            from pyrun.linux.cgroups import limits_v1
+
+            settings = limits_v1.settings(resources)
+        version = self.unit.version if self.unit else 0
+        found = systemd_properties.of_limits(settings, version, pointer, self._cpu_now())
+        if not self.rootless and (creating or resources.get("devices")):
+            from pyrun.linux.cgroups import devices
+
+            rules = devices.evaluate(resources.get("devices") or [], f"{pointer}/devices")
+            found += systemd_properties.of_devices(rules, read_file("/proc/devices"))
+        return found
+
+    def _cpu_now(self) -> tuple[str, str]:
+        """The quota and the period of the cgroup, or of one that is not there yet."""
+        try:
+            if UNIFIED in self.paths and self.layout == "v2":
+                quota, period = read_file(f"{self.paths[UNIFIED]}/cpu.max").split()
+            else:
+                directory = self.paths.get("cpu", "")
+                quota = read_file(f"{directory}/cpu.cfs_quota_us").strip()
+                period = read_file(f"{directory}/cpu.cfs_period_us").strip()
+        except FileNotFoundError:
+            return "max", systemd_properties.DEFAULT_PERIOD_US
+        return quota, period
 
     def set(
         self,
@@ -249,87 +185,155 @@ class Manager(v2.Manager):
         *,
         creating: bool = False,
     ) -> None:
-        """Write the limits, and tell systemd, which would else undo them at its next reload."""
-        super().set(resources, pointer, creating=creating)
-        properties = [] if creating else limit_properties(resources)
-        if not properties:
+        """See ``manager.Manager.set``; systemd gets them first, then the files."""
+        if self.unit:
+            properties = self._limits(resources, pointer, creating=creating)
+            step = f"set the limits of the systemd scope {self.unit.name}"
+            with systemd_units.connect([self.unit.place], step) as units:
+                units.change(self.unit.name, properties)
+        self._set_files(resources, pointer, creating=creating)
+
+    def _set_files(self, resources: dict[str, Any], pointer: str, *, creating: bool) -> None:
+        super().set(  # type: ignore[safe-super]  # v1's or v2's, which come next
+            resources, pointer, creating=creating
+        )
+
+    def clone_fd(self) -> int:
+        """The scope is not there before its first process."""
+        return -1
+
+    def delete(self) -> None:
+        """Kill what is left, remove the directories, and have systemd forget the unit.
+
+        Raises:
+            KernelError: a process did not die, a directory stayed busy, or systemd refused.
+        """
+        super().delete()
+        if self.unit is None:
             return
-        step = f"set the limits of the systemd scope {self.unit}"
-        connection = connect(step, user=self.user)
         try:
-            connection.ask("SetUnitProperties", "sba(sv)", self.unit, True, properties)
-        except (OSError, dbus.DBusError) as error:
-            raise KernelError(step, str(error)) from error
-        finally:
-            connection.close()
+            units = systemd_units.connect([self.unit.place], f"stop {self.unit.name}")
+        except KernelError:
+            return  # a systemd that comes back finds the empty cgroup and ends the unit itself
+        with units:
+            units.stop(self.unit.name)
 
     def record(self) -> dict[str, Any]:
         """See ``manager.Manager.record``."""
-        own = {"driver": "systemd", "slice": self.slice, "unit": self.unit, "user": self.user}
-        return {**super().record(), **own}
+        found = super().record()
+        found["driver"] = "systemd"
+        found["container_id"] = self.container_id
+        if self.unit:
+            unit = self.unit
+            found["unit"] = [unit.name, unit.slice, list(unit.place), unit.version, unit.below]
+        return found
 
 
-def unit_properties(
-    unit: str, above: str, pid: int, resources: dict[str, Any]
-) -> list[tuple[str, dbus.Variant]]:
-    """The scope around ``pid``: delegated, so that systemd leaves what is below it to us."""
-    return [
-        ("Description", dbus.Variant("s", f"container {unit.removesuffix('.scope')}")),
-        ("Slice", dbus.Variant("s", above)),
-        ("PIDs", dbus.Variant("au", [pid])),
-        ("Delegate", dbus.Variant("b", True)),
-        ("MemoryAccounting", dbus.Variant("b", True)),
-        ("CPUAccounting", dbus.Variant("b", True)),
-        ("IOAccounting", dbus.Variant("b", True)),
-        ("TasksAccounting", dbus.Variant("b", True)),
-        ("DefaultDependencies", dbus.Variant("b", False)),
-        *limit_properties(resources),
-    ]
+class ScopeV1(Scope, v1.Manager):
+    """A scope where the controllers are in v1 hierarchies."""
 
 
-def limit_properties(resources: dict[str, Any]) -> list[tuple[str, dbus.Variant]]:
-    """The limits that systemd keeps for a unit itself (systemd.resource-control(5))."""
-    found = []
-    unlimited = 2**64 - 1
-    memory, cpu = resources.get("memory") or {}, resources.get("cpu") or {}
-    for key, name in (("limit", "MemoryMax"), ("reservation", "MemoryLow")):
-        if memory.get(key):
-            value = unlimited if memory[key] == -1 else memory[key]
-            found.append((name, dbus.Variant("t", value)))
-    if memory.get("swap"):
-        swap = limits_v2.memory_swap(memory.get("limit") or 0, memory["swap"], "")
-        found.append(
-            ("MemorySwapMax", dbus.Variant("t", unlimited if swap == "max" else int(swap)))
-        )
-    if cpu.get("shares") and not cpu.get("idle"):
-        found.append(("CPUWeight", dbus.Variant("t", limits_v2.cpu_weight(cpu["shares"]))))
-    if cpu.get("quota") or cpu.get("period"):
-        quota, period = cpu.get("quota") or -1, cpu.get("period") or 100_000
-        per_second = unlimited if quota <= 0 else quota * USEC // period
-        found.append(("CPUQuotaPerSecUSec", dbus.Variant("t", per_second)))
-        found.append(("CPUQuotaPeriodUSec", dbus.Variant("t", period)))
-    for key, name in (("cpus", "AllowedCPUs"), ("mems", "AllowedMemoryNodes")):
-        if cpu.get(key):
-            found.append((name, dbus.Variant("ay", cpu_mask(cpu[key]))))
-    limit = (resources.get("pids") or {}).get("limit")
-    if limit is not None:
-        found.append(("TasksMax", dbus.Variant("t", unlimited if limit < 0 else limit)))
-    for file, name in UNIFIED_PROPERTIES.items():
-        text = (resources.get("unified") or {}).get(file, "").strip()
-        if text == "max" or text.isdigit():
-            found.append((name, dbus.Variant("t", unlimited if text == "max" else int(text))))
-    return found
+class ScopeV2(Scope, v2.Manager):
+    """A scope in cgroup2."""
 
 
-def cpu_mask(cpus: str) -> bytes:
-    """``0-2,7`` as a bit mask, lowest byte first."""
-    bits = 0
-    for part in cpus.split(","):
-        first, _, last = part.strip().partition("-")
-        try:
-            low, high = int(first), int(last or first)
-        except ValueError as error:
-            problem = f"{cpus!r} is not a list such as 0-2,7"
-            raise ConfigError("/linux/resources/cpu", problem) from error
-        bits |= ((1 << (high - low + 1)) - 1) << low
-    return bits.to_bytes(max(1, (bits.bit_length() + 7) // 8), "little")
+def make(
+    cgroups_path: str, container_id: str, annotations: dict[str, str], *, rootless: bool
+) -> Scope:
+    """See ``select.manager``; ``cgroups_path`` is ``slice:prefix:name``."""
+    name, slice_name = names(cgroups_path, container_id, rootless=rootless)
+    below = annotations.get(SUBGROUP, "")
+    if below != os.path.basename(below) or below in (".", ".."):
+        raise ConfigError(f"/annotations/{SUBGROUP}", f"{below!r} cannot be the name of a cgroup")
+    properties = systemd_properties.of_annotations(annotations)
+    inside = expand_slice(slice_name)
+    places = systemd_units.addresses(os.environ, user=rootless or systemd_units.is_foreign())
+    with systemd_units.connect(places, f"make the systemd scope {name}") as units:
+        unit = Unit(name, slice_name, units.place, units.version(), below)
+        base = units.manager_property("ControlGroup").removesuffix("/init.scope").rstrip("/")
+    inside = f"{base}{expand_slice(name) if name.endswith('.slice') else f'{inside}/{name}'}"
+    found = select.hierarchies()
+    tail = f"{inside}/{below}" if below else inside
+    paths = {
+        controller: hierarchy.mountpoint.rstrip("/") + tail
+        for hierarchy in found
+        for controller in hierarchy.controllers
+    }
+    return _make(select.layout(found), paths, found, unit, container_id, properties, rootless)
+
+
+def from_record(record: dict[str, Any]) -> Scope:
+    """See ``select.from_record``."""
+    unit = None
+    if record.get("unit"):
+        name, slice_name, place, version, below = record["unit"]
+        unit = Unit(name, slice_name, (place[0], place[1]), version, below)
+    layout, paths, rootless = record["layout"], record["paths"], record["rootless"]
+    return _make(layout, paths, [], unit, record["container_id"], [], rootless)
+
+
+def _make(
+    layout: str,
+    paths: dict[str, str],
+    found: list[Hierarchy],
+    unit: Unit | None,
+    container_id: str,
+    properties: list[Property],
+    rootless: bool,
+) -> Scope:
+    kind = ScopeV2 if layout == "v2" else ScopeV1
+    made = kind(layout, paths, found, rootless=rootless)
+    made.unit = unit
+    made.container_id = container_id
+    made.properties = properties
+    return made
+
+
+def names(cgroups_path: str, container_id: str, *, rootless: bool) -> tuple[str, str]:
+    """The unit and its slice, by the rules of runc.
+
+    ``slice:prefix:name`` is the scope ``prefix-name.scope`` in the slice; a name that ends in
+    ``.slice`` is a slice itself. Without a slice it is ``system.slice``, or a user's
+    ``user.slice``.
+
+    Raises:
+        ConfigError: ``cgroups_path`` is not of this form.
+    """
+    slice_name, prefix, name = "", "pyrun", container_id
+    if cgroups_path:
+        parts = cgroups_path.split(":")
+        if len(parts) != 3 or not parts[2]:
+            problem = f"{cgroups_path!r} must be slice:prefix:name for --cgroup-manager systemd"
+            raise ConfigError(POINTER, problem)
+        slice_name, prefix, name = parts
+    slice_name = slice_name or ("user.slice" if rootless else "system.slice")
+    expand_slice(slice_name)
+    if name.endswith(".slice"):
+        expand_slice(name)
+        return name, slice_name
+    unit = "".join(map(_escaped, f"{prefix}-{name}")) + ".scope"
+    if len(unit) > UNIT_NAME_LIMIT:
+        problem = f"the unit name {unit} is longer than systemd's {UNIT_NAME_LIMIT} characters"
+        raise ConfigError(POINTER, problem)
+    return unit, slice_name
+
+
+def _escaped(char: str) -> str:
+    r"""As systemd-escape(1) does; ``+`` is ``\x2b``."""
+    if char in _UNIT_CHARS:
+        return char
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(char))
+
+
+def expand_slice(name: str) -> str:
+    """The path of a slice: ``/a.slice/a-b.slice`` of ``a-b.slice`` (systemd.slice(5)).
+
+    Raises:
+        ConfigError: it is not the name of a slice.
+    """
+    parts = name.removesuffix(".slice").split("-")
+    if name == "-.slice":
+        return ""
+    if not name.endswith(".slice") or "/" in name or not all(parts):
+        raise ConfigError(POINTER, f"{name!r} is not the name of a slice, such as machine.slice")
+    return "".join(f"/{'-'.join(parts[:end])}.slice" for end in range(1, len(parts) + 1))
