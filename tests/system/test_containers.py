@@ -311,3 +311,16 @@ def test_run_pulls_an_image_that_is_missing(box: ContainerRoot) -> None:
         box.ok("run", "--rm", "--pull", "always", name, "true")
         assert len(registry.faults.requests) > asked
     box.ok("rmi", name)
+
+
+def test_info_names_the_programs_and_counts_containers(
+    box: ContainerRoot, pyrun_path: str, pyconmon_path: str
+) -> None:
+    box.ok("run", "-d", IMAGE, "sleep", "1000")
+    box.ok("create", IMAGE, "true")
+    found = json.loads(box.ok("info", "--format", "json"))
+    assert found["host"]["ociRuntime"]["path"] == pyrun_path
+    assert found["host"]["conmon"]["path"] == pyconmon_path
+    counts = found["store"]["containerStore"]
+    assert (counts["number"], counts["running"], counts["stopped"]) == (2, 1, 1)
+    assert f"graphRoot: {box.root}" in box.ok("info")

@@ -16,6 +16,7 @@ COMMANDS: Table = {
     "container": ("", "Manage containers"),
     "create": ("pyengine.cli.run:create", "Create but do not start a container"),
     "exec": ("pyengine.cli.exec:exec_", "Run a process in a running container"),
+    "info": ("pyengine.cli.info:info", "Display pyengine system information"),
     "inspect": ("pyengine.cli.inspect:inspect", "Display the configuration of containers"),
     "kill": (
         "pyengine.cli.containers:kill",
