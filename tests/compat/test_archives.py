@@ -83,6 +83,34 @@ def test_what_skopeo_writes_is_loaded_with_its_id(
     assert loaded["Names"] == ["localhost/compat:1"]
 
 
+@pytest.mark.needs("podman", "skopeo")
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("source", [images.oci_archive, images.docker_archive])
+def test_what_is_saved_is_loaded_by_podman_and_skopeo(
+    engine_root: EngineRoot,
+    image: Image,
+    tmp_path: Path,
+    form: str,
+    source: images.ArchiveWriter,
+) -> None:
+    engine_root.ok("load", "-i", source(tmp_path / "a.tar", {"localhost/compat:1": image}))
+    saved = tmp_path / "saved.tar"
+    engine_root.ok("save", "--format", form, "-o", saved, "compat:1")
+    inspected = json.loads(run("skopeo", "inspect", "--raw", f"{form}:{saved}"))
+    assert inspected["config"]["digest"] == f"sha256:{image.id}"
+    with tempfile.TemporaryDirectory() as runroot:
+        podman = ["podman", "--root", str(tmp_path / "podman"), "--runroot", runroot]
+        podman += ["--storage-driver", "vfs"]
+        loaded = run(*podman, "load", "-q", "-i", saved)
+        (listed,) = json.loads(run(*podman, "images", "--format", "json"))
+        run(*podman, "rmi", "-a", "-f")
+    assert loaded == "Loaded image: localhost/compat:1\n"
+    assert listed["Id"] == image.id
+    engine_root.ok("rmi", "compat:1")
+    engine_root.ok("load", "-i", saved)
+    assert engine_root.images()[0]["Id"] == image.id
+
+
 @pytest.mark.needs("podman")
 def test_both_show_the_same_tree(engine_root: EngineRoot, image: Image, tmp_path: Path) -> None:
     """Whiteouts and replaced files give one root file system, seen from inside."""

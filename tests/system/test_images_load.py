@@ -7,6 +7,7 @@ import gzip
 import json
 import lzma
 import os
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -316,3 +317,51 @@ def test_images_prints_what_is_asked_for(engine_root: EngineRoot, tmp_path: Path
     assert engine_root.ok("images", "x") == engine_root.ok("images")
     assert engine_root.ok("images", "-q", "other") == ""
     assert "no field Nope" in engine_root.fails("images", "--format", "{{.Nope}}")
+
+
+def test_a_saved_archive_is_the_same_every_time_and_loads_again(
+    engine_root: EngineRoot, tmp_path: Path
+) -> None:
+    pair = {"x:1": images.busybox_image(), "y:1": Image([Layer().add("y").tar()], "zstd")}
+    engine_root.ok("load", "-i", images.oci_archive(tmp_path / "a.tar", pair))
+    first, second = tmp_path / "first.tar", tmp_path / "second.tar"
+    engine_root.ok("save", "-m", "-o", first, "x:1", "y:1")
+    with second.open("wb") as file:
+        done = subprocess.run(engine_root.argv("save", "x:1", "y:1"), stdout=file, check=False)
+    assert done.returncode == 0
+    assert first.read_bytes() == second.read_bytes()
+    engine_root.ok("rmi", "-a")
+    engine_root.ok("load", "-i", first)
+    assert {one["Id"] for one in engine_root.images()} == {one.id for one in pair.values()}
+
+
+def test_a_failed_save_leaves_no_file(engine_root: EngineRoot, tmp_path: Path) -> None:
+    target = tmp_path / "saved.tar"
+    message = engine_root.fails("save", "-o", target, "nope")
+    assert message == "Error: nope: image not known"
+    assert not target.exists()
+    assert "No such file" in engine_root.fails("save", "-o", tmp_path / "no/x.tar", "nope")
+    pair = {"x:1": images.busybox_image(), "y:1": Image([Layer().add("y").tar()])}
+    engine_root.ok("load", "-i", images.docker_archive(tmp_path / "a.tar", pair))
+    message = engine_root.fails("save", "--format", "oci-archive", "-o", target, "x:1", "y:1")
+    assert "an oci-archive holds one image" in message
+    assert not target.exists()
+
+
+def test_inspect_and_history_tell_about_an_image(engine_root: EngineRoot, tmp_path: Path) -> None:
+    image = Image([images.busybox_layer(), Layer().add("more").tar()], Labels={"a": "b"})
+    engine_root.ok("load", "-i", images.oci_archive(tmp_path / "a.tar", {"x:1": image}))
+    for command in (["image", "inspect"], ["inspect"]):
+        (told,) = json.loads(engine_root.ok(*command, "x:1"))
+        assert told["Id"] == image.id
+        assert told["RepoTags"] == ["localhost/x:1"]
+        assert told["Digest"] == images.digest(image.manifest)
+        assert told["Config"]["Labels"] == told["Labels"] == {"a": "b"}
+        assert told["RootFS"]["Layers"] == [images.digest(layer) for layer in image.layers]
+    heading, *rows = engine_root.ok("history", "x:1").splitlines()
+    assert heading.split() == ["ID", "CREATED", "CREATED", "BY", "SIZE", "COMMENT"]
+    assert [row.split()[0] for row in rows] == [image.id[:12], "<missing>"]
+    steps = json.loads(engine_root.ok("history", "--format", "json", "x:1"))
+    assert [step["size"] for step in steps] == [len(layer) for layer in reversed(image.layers)]
+    assert "image not known" in engine_root.fails("image", "inspect", "nope")
+    assert "image not known" in engine_root.fails("history", "nope")

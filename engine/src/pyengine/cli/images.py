@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 
 import click
@@ -12,13 +11,11 @@ import click
 from pyengine.cli import durations, fields, sizes
 from pyengine.cli.goflags import GoFlagsCommand
 from pyengine.cli.many import for_each
-from pyengine.cli.report import table
+from pyengine.cli.report import progress, table
 from pyengine.errors import ArchiveError, NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pyengine.engine import Engine
     from pyengine.images.model import Image
 
@@ -29,14 +26,6 @@ HEADING = {
     "Repository": "REPOSITORY", "Tag": "TAG", "Digest": "DIGEST", "ID": "IMAGE ID",
     "Created": "CREATED", "Size": "SIZE",
 }  # fmt: skip
-
-
-def _progress(quiet: bool) -> Callable[[str], None]:
-    def report(line: str) -> None:
-        if not quiet:
-            print(line, file=sys.stderr, flush=True)
-
-    return report
 
 
 @click.command()
@@ -60,7 +49,7 @@ def load(engine: Engine, /, path: str | None, quiet: bool) -> None:
         os.close(source_fd)
     try:
         archive = archives.Archive(archive_fd, label)
-        for names, image_id in archives.load(engine.images, archive, _progress(quiet)):
+        for names, image_id in archives.load(engine.images, archive, progress(quiet)):
             for name in names or [f"sha256:{image_id}"]:
                 click.echo(f"Loaded image: {name}")
     finally:
@@ -99,7 +88,7 @@ def pull(
         credentials=credentials.parse(creds) if creds else None,
         auth_file=authfile,
     )
-    for_each(names, lambda name: pulling.pull(engine.images, name, options, _progress(quiet)))
+    for_each(names, lambda name: pulling.pull(engine.images, name, options, progress(quiet)))
 
 
 @click.command()

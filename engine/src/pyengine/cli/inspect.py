@@ -1,4 +1,4 @@
-"""inspect: everything about containers, as JSON."""
+"""inspect: everything about containers and images, as JSON."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @latest_option
-@click.argument("containers", nargs=-1, metavar="CONTAINER...")
+@click.argument("containers", nargs=-1, metavar="CONTAINER|IMAGE...")
 @click.pass_obj
 def inspect(engine: Engine, /, containers: tuple[str, ...], latest: bool) -> None:
-    """Print the configuration and state of one or more containers."""
+    """Print the configuration and state of one or more containers or images."""
     names = names_or_latest(engine, containers, latest=latest)
     found: list[dict[str, Any]] = []
     missing: list[str] = []
@@ -30,7 +30,11 @@ def inspect(engine: Engine, /, containers: tuple[str, ...], latest: bool) -> Non
         try:
             container = engine.containers.find(name)
         except NotFoundError:
-            missing.append(name)
+            image = _image(engine, name)
+            if image is None:
+                missing.append(name)
+            else:
+                found.append(image)
             continue
         stamps = (container.created_at, container.started_at, container.finished_at)
         times = tuple(rfc3339(stamp) for stamp in stamps)
@@ -38,3 +42,12 @@ def inspect(engine: Engine, /, containers: tuple[str, ...], latest: bool) -> Non
     click.echo(json.dumps(found, indent=5) if found else "[]")
     if missing:
         raise NotFoundError(f'inspecting object: no such object: "{missing[0]}"')
+
+
+def _image(engine: Engine, name: str) -> dict[str, Any] | None:
+    from pyengine.images import describing
+
+    try:
+        return describing.inspect(engine.images.resolve(name), engine.storage)
+    except NotFoundError:
+        return None

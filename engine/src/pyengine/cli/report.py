@@ -1,10 +1,12 @@
-"""Tables in podman's layout."""
+"""Tables and progress in podman's layout."""
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 MIN_WIDTH = 12
 PADDING = 2
@@ -21,3 +23,13 @@ def table(header: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> list[s
     ]
     return ["".join([*(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=False)),
                      line[-1]]) for line in lines]  # fmt: skip
+
+
+def progress(quiet: bool) -> Callable[[str], None]:
+    """Takes lines of progress for standard error, where scripts do not look for results."""
+
+    def report(line: str) -> None:
+        if not quiet:
+            print(line, file=sys.stderr, flush=True)
+
+    return report

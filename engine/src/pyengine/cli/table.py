@@ -6,10 +6,12 @@ from __future__ import annotations
 Table = dict[str, tuple[str, str]]
 
 COMMANDS: Table = {
+    "history": ("pyengine.cli.image_details:history", "Show history of a specified image"),
     "image": ("", "Manage images"),
     "images": ("pyengine.cli.images:images", "List images in local storage"),
     "load": ("pyengine.cli.images:load", "Load image(s) from a tar archive"),
     "pull": ("pyengine.cli.images:pull", "Pull an image from a registry"),
+    "save": ("pyengine.cli.image_details:save", "Save image(s) to an archive"),
     "rmi": ("pyengine.cli.images:rmi", "Remove one or more images from local storage"),
     "tag": ("pyengine.cli.images:tag", "Add an additional name to a local image"),
     "untag": ("pyengine.cli.images:untag", "Remove a name from a local image"),
@@ -36,12 +38,18 @@ COMMANDS: Table = {
 GROUPS: dict[str, Table] = {
     "image": {
         "exists": ("pyengine.cli.images:exists", "Check if an image exists in local storage"),
+        "history": ("pyengine.cli.image_details:history", "Show history of a specified image"),
+        "inspect": (
+            "pyengine.cli.image_details:inspect",
+            "Display the configuration of an image",
+        ),
         "list": ("pyengine.cli.images:images", "List images in local storage"),
         "load": ("pyengine.cli.images:load", "Load image(s) from a tar archive"),
         "ls": ("pyengine.cli.images:images", "List images in local storage"),
         "prune": ("pyengine.cli.images:prune", "Remove unused images"),
         "pull": ("pyengine.cli.images:pull", "Pull an image from a registry"),
         "rm": ("pyengine.cli.images:rmi", "Remove one or more images from local storage"),
+        "save": ("pyengine.cli.image_details:save", "Save image(s) to an archive"),
         "tag": ("pyengine.cli.images:tag", "Add an additional name to a local image"),
         "untag": ("pyengine.cli.images:untag", "Remove a name from a local image"),
     },

@@ -87,6 +87,20 @@ class Images:
             "INSERT OR REPLACE INTO names VALUES (?, ?)", [(name, image_id) for name in full_names]
         )
 
+    def is_name_of(self, text: str, full_name: str) -> bool:
+        """Whether what the user wrote stands for this full name rather than for an id."""
+        return any(one.name == full_name for one in references.local_candidates(text))
+
+    def layer_sizes(self, image: Image) -> list[int]:
+        """Bytes of each layer's uncompressed tar, bottom first."""
+        with self.database.read() as connection:
+            rows = connection.execute(
+                "SELECT size FROM image_layers JOIN layers USING (diff_id)"
+                " WHERE image_id = ? ORDER BY position",
+                (image.id,),
+            )
+            return [row[0] for row in rows]
+
     def last_users(self, text: str) -> list[str]:
         """The containers in the way of ``remove``; none while another name keeps the image.
 

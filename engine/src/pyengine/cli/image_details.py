@@ -1,0 +1,126 @@
+"""image inspect, history and save."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+
+import click
+
+from pyengine.cli import durations, sizes
+from pyengine.cli.report import progress, table
+from pyengine.errors import NotFoundError, StorageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyengine.engine import Engine
+    from pyengine.images.describing import Step
+
+CREATED_BY_WIDTH = 45
+HEADING = ["ID", "CREATED", "CREATED BY", "SIZE", "COMMENT"]
+
+
+@click.command()
+@click.argument("names", metavar="IMAGE...", nargs=-1, required=True)
+@click.pass_obj
+def inspect(engine: Engine, /, names: tuple[str, ...]) -> None:
+    """Print everything about images as JSON."""
+    from pyengine.images import describing
+
+    found, missing = [], ""
+    for name in names:
+        try:
+            found.append(describing.inspect(engine.images.resolve(name), engine.storage))
+        except NotFoundError as error:
+            missing = missing or str(error)
+    click.echo(json.dumps(found, indent=5) if found else "[]")
+    if missing:
+        raise NotFoundError(missing)
+
+
+@click.command()
+@click.option("--no-trunc", is_flag=True, help="Print whole ids and commands.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only ids.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
+@click.argument("image")
+@click.pass_obj
+def history(engine: Engine, /, image: str, no_trunc: bool, quiet: bool, form: str) -> None:
+    """Print the steps that made IMAGE, the last one first."""
+    from pyengine.images import describing
+
+    found = engine.images.resolve(image)
+    steps = describing.history(found, engine.images.layer_sizes(found))
+    if form == "json":
+        click.echo(json.dumps([_as_json(step) for step in steps], indent=4))
+        return
+    rows = [_row(step, no_trunc=no_trunc) for step in steps]
+    for line in [row[0] for row in rows] if quiet else table(HEADING, rows):
+        click.echo(line)
+
+
+def _as_json(step: Step) -> dict[str, object]:
+    return {
+        "id": step.image_id or "<missing>",
+        "created": durations.rfc3339(step.created_at),
+        "createdBy": step.created_by,
+        "size": step.size,
+        "comment": step.comment,
+    }
+
+
+def _row(step: Step, *, no_trunc: bool) -> list[str]:
+    id_, command = step.image_id or "<missing>", step.created_by
+    if not no_trunc:
+        id_ = step.image_id[:12] or id_
+        if len(command) > CREATED_BY_WIDTH:
+            command = f"{command[: CREATED_BY_WIDTH - 3]}..."
+    since = f"{durations.human(time.time() - step.created_at)} ago"
+    return [id_, since, command, sizes.human(step.size), step.comment]
+
+
+@click.command()
+@click.option("-o", "--output", "path", metavar="FILE", help="Write this file, not stdout.")
+@click.option("--format", "form", type=click.Choice(["docker-archive", "oci-archive"]),
+              default="docker-archive", help="Kind of archive.")  # fmt: skip
+@click.option(
+    "-m",
+    "--multi-image-archive",
+    "several",
+    is_flag=True,
+    help="Each name is an image (default).",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print no progress.")
+@click.argument("names", metavar="IMAGE...", nargs=-1, required=True)
+@click.pass_obj
+def save(
+    engine: Engine,
+    /,
+    names: tuple[str, ...],
+    path: str | None,
+    form: str,
+    several: bool,  # noqa: ARG001 - says what is so anyway: no name is taken for a mere tag
+    quiet: bool,
+) -> None:
+    """Write images to an archive."""
+    from pyengine.images import saving
+
+    if path is None and os.isatty(1):
+        raise click.UsageError("refusing to save to terminal. Use -o flag or redirect")
+    if path is None:
+        saving.save(engine.images, list(names), form, sys.stdout.buffer, progress(quiet))
+        return
+    try:
+        output = open(path, "wb")
+    except OSError as error:
+        raise StorageError(f"save {path}: {error.strerror}") from error
+    try:
+        with output:
+            saving.save(engine.images, list(names), form, output, progress(quiet))
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.isfile(path):
+                os.unlink(path)
+        raise
