@@ -211,6 +211,8 @@ def _check_supported(config: JsonObject) -> None:
     ]
     if (config.get("process") or {}).get("execCPUAffinity"):
         asked.append("/process/execCPUAffinity")
+    if (linux.get("seccomp") or {}).get("listenerPath"):
+        asked.append("/linux/seccomp/listenerPath")
     for index, entry in enumerate(config.get("mounts") or ()):
         if entry.get("uidMappings") or entry.get("gidMappings"):
             asked.append(f"/mounts/{index}/uidMappings")

@@ -27,4 +27,3 @@ class State(TypedDict, total=False):
     cgroup: JsonObject | None  # cgroups.Manager.record()
     own_pid_namespace: bool
     hooks: JsonObject  # poststart and poststop, for start and delete
-    warnings: list[str]
