@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -144,6 +145,26 @@ def test_a_full_disk_fails_the_load_and_nothing_else(
     engine_root.ok("load", "-i", images.docker_archive(tmp_path / "t.tar", {"tiny": tiny}))
     assert engine_root.ok("images", "-q") == f"{tiny.id[:12]}\n"
     assert engine_root.orphans() == set()
+
+
+def test_containers_and_images_are_removed_on_a_full_disk(
+    pyengine_path: str, tmp_path: Path, small_disk: Path
+) -> None:
+    engine_root = EngineRoot(pyengine_path, small_disk)
+    tiny = Image([Layer().add("tiny", b"x" * 100_000).tar()])
+    engine_root.ok("load", "-i", images.docker_archive(tmp_path / "t.tar", {"tiny": tiny}))
+    container = engine_root.ok("create", "tiny", "/none").strip()
+    with (small_disk / "others").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    assert shutil.disk_usage(small_disk).free == 0
+    engine_root.ok("ps", "-a")
+    engine_root.ok("rm", container)
+    engine_root.ok("rmi", "tiny")
+    assert engine_root.is_empty()
+    (small_disk / "others").unlink()
+    engine_root.ok("load", "-i", tmp_path / "t.tar")
+    assert (engine_root.root / "pyengine.db.reserve").stat().st_size == 1 << 20
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])

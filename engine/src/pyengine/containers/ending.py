@@ -100,7 +100,7 @@ def _begin_delete(host: Host, container: record.Container) -> Callable[[], None]
 
 def remove_locked(host: Host, container: record.Container) -> None:
     """Remove a container that does not run, under its lock, in steps that can be repeated."""
-    with host.database.write() as connection:
+    with host.database.write(frees_space=True) as connection:
         connection.execute(
             "UPDATE containers SET status = 'removing' WHERE id = ?", (container.id,)
         )
@@ -115,7 +115,7 @@ def _remove(host: Host, container: record.Container, intent: Intent) -> None:
     clear_run_files(host, container.id)
     remove_cidfile(container.config["cidfile"])
     now = time.time()
-    with host.database.write() as connection:
+    with host.database.write(frees_space=True) as connection:
         connection.execute("DELETE FROM containers WHERE id = ?", (container.id,))
         connection.execute("DELETE FROM exit_codes WHERE at < ?", (now - EXIT_CODE_KEPT_S,))
         if container.exit_code is not None:

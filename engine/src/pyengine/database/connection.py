@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 
+from pyengine import log
 from pyengine.database import schema
 from pyengine.database.intents import Intents
 from pyengine.database.locks import Locks
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BUSY_TIMEOUT_S = 60.0
+
+# Enough for SQLite to write the pages of a hundred removals to its log.
+RESERVE_BYTES = 1 << 20
 
 
 class Database:
@@ -56,7 +61,9 @@ class Database:
             yield connection
 
     @contextlib.contextmanager
-    def write(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+    def write(
+        self, *, durable: bool = False, frees_space: bool = False
+    ) -> Iterator[sqlite3.Connection]:
         """A transaction that happens as a whole or, on an exception, not at all.
 
         Keep it short: other writers wait. Not nestable.
@@ -65,11 +72,14 @@ class Database:
             durable: also survives a power cut from the moment it returns. Needed before files
                 that the old rows name are removed, and when the user is told of a result;
                 without it a power cut (never a kill) may lose the last transactions as a whole.
+            frees_space: leads to the removal of files, so on a full disk it may use the reserve.
 
         Raises:
             DatabaseError: the disk is full, the file cannot be written, or another writer did
                 not end within ``BUSY_TIMEOUT_S``.
         """
+        if frees_space:
+            self._free_reserve()
         if durable:
             self._connection.execute("PRAGMA synchronous = FULL")
         try:
@@ -78,6 +88,29 @@ class Database:
         finally:
             if durable:
                 self._connection.execute("PRAGMA synchronous = NORMAL")
+
+    def keep_reserve(self) -> None:
+        """Occupy what a removal will need on a full disk; nothing where there is little space."""
+        path = f"{self.path}.reserve"
+        if os.path.exists(path) or self._free_bytes() < 4 * RESERVE_BYTES:
+            return
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(fd, 0, RESERVE_BYTES)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            log.debug(f"keep {path}: {error.strerror}")
+
+    def _free_reserve(self) -> None:
+        if self._free_bytes() < RESERVE_BYTES:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{self.path}.reserve")
+
+    def _free_bytes(self) -> int:
+        status = os.statvfs(os.path.dirname(self.path))
+        return status.f_bavail * status.f_frsize
 
     def is_swept(self) -> bool:
         """Whether ``set_swept`` was called since the machine was booted."""
@@ -89,6 +122,7 @@ class Database:
         """Note that this boot's first command has looked for what a power cut left."""
         with self.write() as connection:
             connection.execute("INSERT OR REPLACE INTO facts VALUES ('swept', ?)", (_boot_id(),))
+        self.keep_reserve()
 
     @contextlib.contextmanager
     def _transaction(self, begin: str, end: str) -> Iterator[sqlite3.Connection]:

@@ -66,7 +66,7 @@ class Intent:
         if connection is not None:
             connection.execute(*removal)
             return
-        with self._store.database.write() as own:
+        with self._store.database.write(frees_space=True) as own:
             own.execute(*removal)
         self._store.release(self)
 

@@ -104,6 +104,7 @@ def add_image(images: Images, new: NewImage, fetch: Fetch, report: Callable[[str
         images.database.intents.running("image-add", new.id, data, undo) as intent,
         _deciding_what_stays(intent),
     ):
+        images.database.keep_reserve()
         addition = Addition(images.storage, intent)
         small = {
             new.manifest.config.digest: (new.config, new.manifest.config.media_type),

@@ -126,7 +126,7 @@ class Images:
             ConflictError: an id was given, it has several names, and ``force`` was not.
         """
         with self.database.locks.hold("storage"):
-            with self.database.write(durable=True) as connection:
+            with self.database.write(durable=True, frees_space=True) as connection:
                 image_id, name = self._find(connection, text)
                 names = self._names(connection, image_id)
                 if name and len(names) > 1:
@@ -160,7 +160,7 @@ class Images:
         """
         removed = []
         with self.database.locks.hold("storage"):
-            with self.database.write(durable=True) as connection:
+            with self.database.write(durable=True, frees_space=True) as connection:
                 for (image_id,) in connection.execute("SELECT id FROM images").fetchall():
                     named = self._names(connection, image_id) and not everything
                     if not named and not self._containers(connection, image_id):

@@ -243,7 +243,7 @@ class Storage:
         """
         self.empty_trash(intent)  # first: on a full disk nothing can be written before this
         with self.database.locks.hold("storage"):
-            with self.database.write(durable=True) as connection:
+            with self.database.write(durable=True, frees_space=True) as connection:
                 rows = connection.execute(
                     "DELETE FROM holds WHERE intent_id = ? RETURNING digest, fresh", (intent.id,)
                 ).fetchall()
