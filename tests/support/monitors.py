@@ -160,6 +160,14 @@ class Container:
         self.wait_for_monitor()
         return code
 
+    @property
+    def has_record(self) -> bool:
+        """Whether the monitor is ours, which keeps an exit record."""
+        return os.path.basename(self.monitor) == "pyconmon"
+
+    def record(self) -> dict[str, Any]:
+        return dict(json.loads((self.persist_dir / "exit.json").read_text()))
+
     def log_lines(self) -> list[tuple[str, str, str]]:
         """Stream, tag and text of each line."""
         lines = self.log.read_text().splitlines()

@@ -8,7 +8,7 @@ import posix
 from pyconmon import diagnostics
 from pyconmon.errors import MonitorError
 
-_ESCAPES = {
+JSON_ESCAPES = {
     ord('"'): '\\"', ord("\\"): "\\\\", ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t",
     **{code: f"\\u{code:04x}" for code in (*range(9), 11, 12, *range(14, 32), 127)},
 }  # fmt: skip
@@ -67,7 +67,7 @@ class ResultPipe:
         """Write one line. A caller that has gone needs no answer and is no failure."""
         if self._fd < 0:
             return
-        tail = f', "message": "{message.translate(_ESCAPES)}"' if message else ""
+        tail = f', "message": "{message.translate(JSON_ESCAPES)}"' if message else ""
         line = diagnostics.encode(f'{{"{self._key}": {number}{tail}}}\n')
         try:
             while line:

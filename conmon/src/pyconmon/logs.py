@@ -16,6 +16,7 @@ from pyconmon.errors import MonitorError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyconmon.journal import JournalLog
+    from pyconmon.jsonfile import JsonFile
     from pyconmon.options import Options
 
 STDOUT = 2
@@ -25,7 +26,7 @@ STDERR = 3
 BLOCK_BYTES = 8192
 NEWLINE = 10
 
-_NAMES = {STDOUT: "stdout", STDERR: "stderr"}
+NAMES = {STDOUT: "stdout", STDERR: "stderr"}
 _OPEN_FLAGS = posix.O_WRONLY | posix.O_CREAT | posix.O_CLOEXEC
 # "2026-01-02T03:04:05.678901234+00:00 stdout F ": what conmon counts for each line
 _PREFIX_BYTES = 45
@@ -36,7 +37,9 @@ class Logs:
 
     __slots__ = ("_drivers", "passthrough")
 
-    def __init__(self, drivers: list[KubernetesFile | JournalLog], passthrough: bool) -> None:
+    def __init__(
+        self, drivers: list[KubernetesFile | JsonFile | JournalLog], passthrough: bool
+    ) -> None:
         self._drivers = drivers
         self.passthrough = passthrough
 
@@ -65,21 +68,24 @@ def open_drivers(options: Options) -> Logs:
     if not options.log_paths:
         raise MonitorError("Log driver not provided. Use --log-path")
     journald = passthrough = False
-    paths = []
+    drivers: list[KubernetesFile | JsonFile | JournalLog] = []
     for text in options.log_paths:
         driver, path = _split(text)
         if driver == "k8s-file":
-            paths.append(path)
+            drivers.append(KubernetesFile(path, options))
+        elif driver == "json-file":
+            from pyconmon.jsonfile import JsonFile
+
+            drivers.append(JsonFile(path, options))
         elif driver == "journald":
             journald = True
         elif driver in ("passthrough", "passthrough-tty"):
             passthrough = True
-    if paths and not journald:
+    if drivers and not journald:
         if options.log_tag is not None:
-            raise MonitorError("k8s-file doesn't support --log-tag")
+            raise MonitorError("k8s-file and json-file don't support --log-tag")
         if options.log_labels:
-            raise MonitorError("k8s-file doesn't support --log-label")
-    drivers: list[KubernetesFile | JournalLog] = [KubernetesFile(path, options) for path in paths]
+            raise MonitorError("k8s-file and json-file don't support --log-label")
     if journald:
         from pyconmon.journal import JournalLog
 
@@ -87,7 +93,8 @@ def open_drivers(options: Options) -> Logs:
     return Logs(drivers, passthrough)
 
 
-_DRIVERS = ("k8s-file", "journald", "passthrough", "passthrough-tty", "none", "off", "null")
+_FILE_DRIVERS = ("k8s-file", "json-file")
+_DRIVERS = (*_FILE_DRIVERS, "journald", "passthrough", "passthrough-tty", "none", "off", "null")
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -101,17 +108,16 @@ def _split(text: str) -> tuple[str, str]:
         if colon:
             raise MonitorError(f"No such log driver {driver}")
         return "k8s-file", driver
-    if driver == "k8s-file" and not path:
-        raise MonitorError("k8s-file requires a filename")
+    if driver in _FILE_DRIVERS and not path:
+        raise MonitorError(f"{driver} requires a filename")
     return driver, path
 
 
-class KubernetesFile:
-    """The CRI's log format: time, stream, F(ull) or P(artial), line."""
+class LogFile:
+    """A file with limits and rotation; what a line looks like is the driver's."""
 
     __slots__ = (
-        "_fd", "_global_max", "_max", "_max_files", "_path", "_rotate", "_second", "_second_text",
-        "_size", "_torn", "_total",
+        "_fd", "_global_max", "_max", "_max_files", "_path", "_rotate", "_size", "_torn", "_total",
     )  # fmt: skip
 
     def __init__(self, path: str, options: Options) -> None:
@@ -121,53 +127,31 @@ class KubernetesFile:
         self._rotate = options.log_rotate
         self._max_files = options.log_max_files
         self._torn = False  # the last write stopped inside a line
-        self._second = -1
-        self._second_text = ("", "")
         try:
             self._fd = posix.open(path, _OPEN_FLAGS | posix.O_APPEND, 0o640)
         except OSError as error:
             raise MonitorError(f"Failed to open log file {path}", error) from error
         self._size = self._total = posix.fstat(self._fd).st_size
 
-    def write(self, stream: int, data: bytes) -> None:
-        """Append lines; one time stamp stands for all that was read at once."""
-        stamp = f"{self._timestamp()} {_NAMES[stream]} ".encode()
-        full, part = stamp + b"F ", stamp + b"P "
-        pieces: list[bytes] = []
-        for start in range(0, len(data), BLOCK_BYTES):
-            end = min(start + BLOCK_BYTES, len(data))
-            ends = data.count(b"\n", start, end)
-            partial = data[end - 1] != NEWLINE
-            cost = end - start + _PREFIX_BYTES * (ends + partial) + partial
-            if self._would_exceed(cost):
-                self._append(b"".join(pieces))
-                pieces.clear()
-                self._write_by_line(full, part, data[start:end])
-                continue
-            cut = data.rfind(b"\n", start, end) if ends else start - 1
-            if ends:
-                pieces += (full, data[start:cut].replace(b"\n", b"\n" + full), b"\n")
-            if partial:
-                pieces += (part, data[cut + 1 : end], b"\n")
-            self._size += cost
-            self._total += cost
-        self._append(b"".join(pieces))
+    def append_lines(self, lines: list[bytes]) -> None:
+        """Append lines, in a new file from where the old one would exceed its limit."""
+        if not self._would_exceed(sum(map(len, lines))):
+            self._append_counted(b"".join(lines))
+            return
+        for line in lines:
+            if 0 < self._global_max <= self._total:
+                return
+            if 0 < self._max < self._size + len(line):
+                self.reopen()
+            self._append_counted(line)
+
+    def _append_counted(self, text: bytes) -> None:
+        self._append(text)
+        self._size += len(text)
+        self._total += len(text)
 
     def _would_exceed(self, cost: int) -> bool:
         return (0 < self._max < self._size + cost) or (0 < self._global_max < self._total + cost)
-
-    def _write_by_line(self, full: bytes, part: bytes, block: bytes) -> None:
-        """Near a limit each line is counted, as conmon counts all of them."""
-        for line in lines_of(block):
-            partial = line[-1] != NEWLINE
-            cost = len(line) + _PREFIX_BYTES + partial
-            if 0 < self._global_max <= self._total:
-                return
-            if 0 < self._max < self._size + cost:
-                self.reopen()
-            self._append(part + line + b"\n" if partial else full + line)
-            self._size += cost
-            self._total += cost
 
     def _append(self, text: bytes) -> None:
         if self._torn and text:
@@ -178,21 +162,6 @@ class KubernetesFile:
                 self._torn = bool(text)
         except OSError as error:
             diagnostics.warn(f"lost {len(text)} bytes of log {self._path}: {error.strerror}")
-
-    def _timestamp(self) -> str:
-        second, nanosecond = divmod(time.time_ns(), 1_000_000_000)
-        if second != self._second:
-            local = time.localtime(second)
-            offset = local.tm_gmtoff
-            sign = "-" if offset < 0 else "+"
-            hours, rest = divmod(abs(offset), 3600)
-            self._second = second
-            self._second_text = (
-                f"{local.tm_year}-{local.tm_mon:02}-{local.tm_mday:02}"
-                f"T{local.tm_hour:02}:{local.tm_min:02}:{local.tm_sec:02}",
-                f"{sign}{hours:02}:{rest // 60:02}",
-            )
-        return f"{self._second_text[0]}.{nanosecond:09}{self._second_text[1]}"
 
     def reopen(self) -> None:
         """Start a new file: an empty one in the old one's place, or by rotation.
@@ -234,6 +203,69 @@ class KubernetesFile:
             posix.fsync(self._fd)
         except OSError as error:
             diagnostics.warn(f"Failed to sync log file {self._path}: {error.strerror}")
+
+
+class KubernetesFile(LogFile):
+    """The CRI's log format: time, stream, F(ull) or P(artial), line."""
+
+    __slots__ = ("_second", "_second_text")
+
+    def __init__(self, path: str, options: Options) -> None:
+        super().__init__(path, options)
+        self._second = -1
+        self._second_text = ("", "")
+
+    def write(self, stream: int, data: bytes) -> None:
+        """Append lines; one time stamp stands for all that was read at once."""
+        stamp = f"{self._timestamp()} {NAMES[stream]} ".encode()
+        full, part = stamp + b"F ", stamp + b"P "
+        pieces: list[bytes] = []
+        for start in range(0, len(data), BLOCK_BYTES):
+            end = min(start + BLOCK_BYTES, len(data))
+            ends = data.count(b"\n", start, end)
+            partial = data[end - 1] != NEWLINE
+            cost = end - start + _PREFIX_BYTES * (ends + partial) + partial
+            if self._would_exceed(cost):
+                self._append(b"".join(pieces))
+                pieces.clear()
+                self._write_by_line(full, part, data[start:end])
+                continue
+            cut = data.rfind(b"\n", start, end) if ends else start - 1
+            if ends:
+                pieces += (full, data[start:cut].replace(b"\n", b"\n" + full), b"\n")
+            if partial:
+                pieces += (part, data[cut + 1 : end], b"\n")
+            self._size += cost
+            self._total += cost
+        self._append(b"".join(pieces))
+
+    def _write_by_line(self, full: bytes, part: bytes, block: bytes) -> None:
+        """Near a limit each line is counted, as conmon counts all of them."""
+        for line in lines_of(block):
+            partial = line[-1] != NEWLINE
+            cost = len(line) + _PREFIX_BYTES + partial
+            if 0 < self._global_max <= self._total:
+                return
+            if 0 < self._max < self._size + cost:
+                self.reopen()
+            self._append(part + line + b"\n" if partial else full + line)
+            self._size += cost
+            self._total += cost
+
+    def _timestamp(self) -> str:
+        second, nanosecond = divmod(time.time_ns(), 1_000_000_000)
+        if second != self._second:
+            local = time.localtime(second)
+            offset = local.tm_gmtoff
+            sign = "-" if offset < 0 else "+"
+            hours, rest = divmod(abs(offset), 3600)
+            self._second = second
+            self._second_text = (
+                f"{local.tm_year}-{local.tm_mon:02}-{local.tm_mday:02}"
+                f"T{local.tm_hour:02}:{local.tm_min:02}:{local.tm_sec:02}",
+                f"{sign}{hours:02}:{rest // 60:02}",
+            )
+        return f"{self._second_text[0]}.{nanosecond:09}{self._second_text[1]}"
 
 
 def lines_of(block: bytes) -> list[bytes]:

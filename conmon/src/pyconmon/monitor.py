@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # typeshed has only signal
 import posix
+import time
 
 from pyconmon import (
     attach,
@@ -15,6 +16,7 @@ from pyconmon import (
     logs,
     loop,
     oom,
+    record,
     runtime_call,
     stdio,
     syscalls,
@@ -37,9 +39,9 @@ class Monitor:
     __slots__ = (
         "_attach", "_code", "_command_code", "_command_pid", "_console",
         "_container_pid", "_control", "_environment", "_inherited",
-        "_input", "_logs", "_loop", "_oom", "_options", "_problem", "_runtime_pid",
+        "_input", "_life", "_logs", "_loop", "_oom", "_options", "_problem", "_runtime_pid",
         "_start_fd", "_started", "_statuses", "_stderr", "_stdout", "_sync",
-        "_terminal_fd", "_timed_out", "_window",
+        "_terminal_fd", "_window",
     )  # fmt: skip
 
     def __init__(self, options: Options, the_logs: logs.Logs, inherited: set[int]) -> None:
@@ -54,7 +56,7 @@ class Monitor:
         self._statuses: dict[int, int] = {}  # of children reaped before anyone asked for them
         self._code: int | None = None
         self._problem = ""
-        self._timed_out = False
+        self._life = record.Life()
         self._terminal_fd = -1
         self._window: tuple[int, int] | None = None
         self._attach: attach.AttachServer | None = None
@@ -198,6 +200,7 @@ class Monitor:
         self._control = control.Control(self._loop, bundle, self._on_resize, self._logs.reopen)
 
     def _on_output(self, stream: int, data: bytes) -> None:
+        self._life.add_output(data)
         self._logs.write(stream, data)
         if self._attach:
             self._attach.broadcast(stream, data)
@@ -245,7 +248,7 @@ class Monitor:
                 self._runtime_pid = -1
                 self._after_runtime(status)
             elif pid == self._container_pid:
-                self._after_container(exits.code_of(status))
+                self._after_container(status)
             elif pid == self._command_pid:
                 self._command_pid = -1
                 self._command_code = exits.code_of(status)
@@ -253,6 +256,7 @@ class Monitor:
                 self._statuses[pid] = status
 
     def _forward(self, number: int) -> None:
+        self._life.forwarded_signal = number
         for pid in (self._container_pid, self._runtime_pid):
             if pid > 0:
                 try:
@@ -274,6 +278,7 @@ class Monitor:
             self._fail("Runtime did not set up terminal")
             return
         self._container_pid = pid
+        self._life.created_ns = time.time_ns()
         # Callers before api version 1 expect one number from an exec: its exit code.
         if options.api_version or not options.exec:
             self._sync.send(pid)
@@ -302,7 +307,7 @@ class Monitor:
 
     def _await_container(self, pid: int) -> None:
         if pid in self._statuses:
-            self._after_container(exits.code_of(self._statuses.pop(pid)))
+            self._after_container(self._statuses.pop(pid))
             return
         self._statuses.clear()
         try:
@@ -311,7 +316,7 @@ class Monitor:
             self._await_stranger(pid)
             return
         if ended:
-            self._after_container(exits.code_of(status))
+            self._after_container(status)
 
     def _await_stranger(self, pid: int) -> None:
         """Wait for a container that is nobody's child of ours: its exit code stays unknown."""
@@ -319,16 +324,18 @@ class Monitor:
         try:
             fd = posix.pidfd_open(pid)
         except ProcessLookupError:
-            self._after_container(exits.UNKNOWN)
+            self._after_container(None)
             return
-        self._loop.watch(fd, loop.READ, lambda _events: self._after_container(exits.UNKNOWN))
+        self._loop.watch(fd, loop.READ, lambda _events: self._after_container(None))
 
-    def _after_container(self, code: int) -> None:
-        self._code = code
+    def _after_container(self, status: int | None) -> None:
+        self._life.status = status
+        self._code = exits.UNKNOWN if status is None else exits.code_of(status)
         self._container_pid = -1
         self._loop.stop()
 
     def _on_oom(self) -> None:
+        self._life.oom_killed = True
         exits.record_oom(self._options)
 
     def _on_timeout(self) -> None:
@@ -336,7 +343,7 @@ class Monitor:
             self._fail(f"{self._options.runtime} did not end within {self._options.timeout_s} s")
             return
         diagnostics.info(f"{_TIMED_OUT} after {self._options.timeout_s} s: killing the container")
-        self._timed_out = True
+        self._life.timed_out = True
         self._code = exits.UNKNOWN
         self._loop.stop()
 
@@ -348,7 +355,8 @@ class Monitor:
             raise MonitorError(self._problem)
         if self._oom:
             self._oom.check()
-        if self._timed_out:
+            self._life.peak_memory_bytes = oom.peak_bytes(self._oom)
+        if self._life.timed_out:
             _kill_group(self._container_pid)
         else:
             self._stdout.drain()
@@ -360,9 +368,12 @@ class Monitor:
                 posix.close(fd)
             except OSError as error:
                 diagnostics.debug(f"close {fd}: {error.strerror}")
+        if self._options.persist_dir and not self._options.exec:
+            # First, so that whoever has seen the exit file finds it.
+            record.write(self._options.persist_dir, self._life, self._code)
         exits.record(self._options, self._code)
         if self._options.exec:
-            self._sync.send(self._code, _TIMED_OUT if self._timed_out else "")
+            self._sync.send(self._code, _TIMED_OUT if self._life.timed_out else "")
         return self._code & 0xFF
 
     def _clean_up(self) -> int:

@@ -75,10 +75,11 @@ def create_watch(
 class WatchV2:
     """``memory.events``: the kernel wakes pollers of the file when a counter changes."""
 
-    __slots__ = ("_fd", "_loop", "_on_kill", "_seen")
+    __slots__ = ("_fd", "_loop", "_on_kill", "_seen", "peak_file")
 
     def __init__(self, the_loop: loop.Loop, path: str, on_kill: Callable[[], None]) -> None:
         self._fd = posix.open(path + "/memory.events", posix.O_RDONLY | posix.O_CLOEXEC)
+        self.peak_file = path + "/memory.peak"
         self._loop = the_loop
         self._on_kill = on_kill
         self._seen = 0
@@ -105,10 +106,11 @@ class WatchV2:
 class WatchV1:
     """An eventfd registered with ``memory.oom_control``."""
 
-    __slots__ = ("_control_file", "_fd", "_on_kill")
+    __slots__ = ("_control_file", "_fd", "_on_kill", "peak_file")
 
     def __init__(self, the_loop: loop.Loop, path: str, on_kill: Callable[[], None]) -> None:
         self._control_file = path + "/cgroup.event_control"
+        self.peak_file = path + "/memory.max_usage_in_bytes"
         self._on_kill = on_kill
         flags = posix.O_CLOEXEC
         control_fd = posix.open(path + "/memory.oom_control", posix.O_RDONLY | flags)
@@ -132,3 +134,11 @@ class WatchV1:
         # The removal of the cgroup counts as one event too.
         if count > 1 or files.exists(self._control_file):
             self._on_kill()
+
+
+def peak_bytes(watch: WatchV1 | WatchV2) -> int | None:
+    """The most memory that the cgroup held; ``None`` before Linux 5.19 on v2."""
+    try:
+        return int(files.read_all(watch.peak_file))
+    except (OSError, ValueError):
+        return None

@@ -219,6 +219,8 @@ def test_a_timeout_kills_the_container_and_leaves_an_unknown_code(make: Make) ->
     pid = made.create("--timeout", "1")["data"]
     made.start()
     assert made.wait() == "-1"
+    if made.has_record:
+        assert made.record()["cause"] == "timeout"
     wait_for(lambda: not is_running(pid), "the container's end")
 
 
@@ -234,6 +236,11 @@ def test_memory_kill_is_told_by_the_oom_file(make: Make) -> None:
     assert made.wait() == "137"
     made.wait_for_monitor()
     assert (made.persist_dir / "oom").exists()
+    if made.has_record:
+        record = made.record()
+        assert record["oomKilled"] is True
+        assert record["cause"] == "oom"
+        assert 4 << 20 < record["peakMemoryBytes"] <= 8 << 20
 
 
 def test_ports_of_the_caller_are_free_when_the_exit_is_known(make: Make) -> None:

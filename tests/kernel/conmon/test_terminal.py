@@ -60,6 +60,7 @@ def window_of(made: Container) -> bytes:
     return done.stdout.strip().encode()
 
 
+@pytest.mark.parametrize("monitor", ["pyconmon"], indirect=True)  # conmon has limits since 2.2
 def test_what_is_no_control_message_changes_nothing(make: Make) -> None:
     made = make(["sh", "-c", "stty size; read go; stty size"], terminal=True)
     made.create("-t", "-i")

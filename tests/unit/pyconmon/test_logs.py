@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -136,8 +137,11 @@ def test_several_drivers_get_the_same(tmp_path: Path) -> None:
         (["-l", "k8s-file:"], "k8s-file requires a filename"),
         (["-l", "fluentd:x"], "No such log driver fluentd"),
         (["-l", "/nowhere/log"], "Failed to open log file /nowhere/log: No such file or directory"),
-        (["-l", "/dev/null", "--log-tag", "t"], "k8s-file doesn't support --log-tag"),
-        (["-l", "/dev/null", "--log-label", "A=b"], "k8s-file doesn't support --log-label"),
+        (["-l", "/dev/null", "--log-tag", "t"], "k8s-file and json-file don't support --log-tag"),
+        (
+            ["-l", "/dev/null", "--log-label", "A=b"],
+            "k8s-file and json-file don't support --log-label",
+        ),
         (["-l", "journald"], "Container ID must be longer than 12 characters"),
     ],
 )
@@ -150,3 +154,45 @@ def test_a_log_that_cannot_be_kept_is_refused(arguments: list[str], message: str
 def test_passthrough_opens_nothing() -> None:
     given = options.parse(["-c", "x", "-l", "passthrough"])
     assert logs.open_drivers(given).passthrough
+
+
+def json_lines(path: Path) -> list[tuple[str, str]]:
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    assert all(re.fullmatch(r"[0-9-]{10}T[0-9:]{8}\.\d{9}Z", entry["time"]) for entry in entries)
+    return [(entry["stream"], entry["log"]) for entry in entries]
+
+
+def open_json(path: Path, *more: str) -> logs.Logs:
+    return logs.open_drivers(options.parse(["-c", "x", "-l", f"json-file:{path}", *more]))
+
+
+def test_json_file_writes_lines_as_docker_does(tmp_path: Path) -> None:
+    log = open_json(tmp_path / "log")
+    log.write(logs.STDOUT, 'one "quoted"\n\u20ac'.encode()[:-1])
+    log.write(logs.STDERR, b"err\n")
+    log.write(logs.STDOUT, b"\xac\nrest")
+    log.finish(sync=True)
+    assert json_lines(tmp_path / "log") == [
+        ("stdout", 'one "quoted"\n'), ("stderr", "err\n"), ("stdout", "\u20ac\n"),
+        ("stdout", "rest"),
+    ]  # fmt: skip
+
+
+def test_json_file_cuts_a_line_that_is_too_long(tmp_path: Path) -> None:
+    log = open_json(tmp_path / "log")
+    log.write(logs.STDOUT, b"a" * 40000)
+    log.write(logs.STDOUT, b"b\n")
+    assert [len(text) for _, text in json_lines(tmp_path / "log")] == [16384, 16384, 7234]
+
+
+def test_json_file_is_rotated_between_lines(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    log = open_json(path, "--log-size-max", "200", "--log-rotate", "--log-max-files", "2")
+    log.write(logs.STDOUT, b"".join(b"%d\n" % number for number in range(9)))
+    kept = [text for name in ("log.2", "log.1", "log") for _, text in json_lines(tmp_path / name)]
+    assert kept == [f"{number}\n" for number in range(4, 9)]
+
+
+def test_json_file_needs_a_path() -> None:
+    with pytest.raises(MonitorError, match="json-file requires a filename"):
+        logs.open_drivers(options.parse(["-c", "x", "-l", "json-file"]))
