@@ -27,8 +27,8 @@ from pyrun.errors import PyrunError
 from pyrun.linux.cgroups import select
 from pyrun.linux.cgroups.manager import read_file, write_file
 
-name, path, driver = sys.argv[2:5]
-group = select.manager(path, name, driver)
+name, path = sys.argv[2:4]
+group = select.manager(path, name)
 
 def sleeper():
     process = subprocess.Popen(["sleep", "1000"])
@@ -68,15 +68,13 @@ def name() -> Iterator[str]:
     assert left == []
 
 
-def run(
-    layout: str, name: str, body: str, path: str = "", driver: str = "cgroupfs"
-) -> dict[str, Any]:
+def run(layout: str, name: str, body: str, path: str = "") -> dict[str, Any]:
     """The report of a script in one cgroup layout."""
     script = HEADER + "try:\n" + "".join(f"    {line}\n" for line in body.strip().splitlines())
     script += "finally:\n    group.delete()\n"
     command = [sys.executable, "-I", "-c", script, str(SOURCES), name]
     # Absolute, so that nothing depends on what cgroup the tests run in.
-    command += [path or f"/{name}", driver]
+    command.append(path or f"/{name}")
     done = subprocess.run(
         with_cgroup_layout(layout, command), capture_output=True, text=True, check=False
     )
@@ -383,56 +381,3 @@ for _ in range(2):
     os.rmdir("/sys/fs/cgroup" + path)
 """
     assert run("host", name, body, path=f"/{name}/a/b") == {"pids.max": "5"}
-
-
-@pytest.mark.needs("root", "cgroup2_limits", "systemd")
-def test_systemd_makes_a_scope_with_every_limit_and_keeps_them(name: str) -> None:
-    body = (
-        LIMITS
-        + """
-before = files("", *names)
-group.set({"pids": {"limit": 17}})
-subprocess.run(["systemctl", "daemon-reload"], check=True)
-after = files("", *names)
-second = subprocess.Popen(["sleep", "1000"])
-again = select.from_record(json.loads(json.dumps(group.record())))
-again.join(second.pid)
-listed = again.procs() == sorted([process.pid, second.pid])
-shown = subprocess.run(["systemctl", "show", group.unit, "-P", "TasksMax", "-P", "Delegate"],
-                       capture_output=True, text=True, check=True).stdout.split()
-again.delete()
-again.delete()
-known = subprocess.run(["systemctl", "is-active", group.unit], capture_output=True).returncode == 0
-report(path=group.paths[""], before=before, after=after, listed=listed, shown=sorted(shown),
-       codes=[process.wait(), second.wait()], known=known)
-"""
-    )
-    assert run("host", name, body, path=f"system.slice:test:{name}", driver="systemd") == {
-        "path": f"/sys/fs/cgroup/system.slice/test-{name}.scope",
-        "before": LIMITS_IN_V2,
-        "after": {**LIMITS_IN_V2, "pids.max": "17"},
-        "listed": True,
-        "shown": ["17", "yes"],
-        "codes": [-9, -9],
-        "known": False,
-    }
-
-
-@pytest.mark.needs("root", "cgroup2_limits", "systemd")
-def test_a_scope_that_failed_before_is_made_again(name: str) -> None:
-    body = """
-def failed():
-    process = subprocess.Popen(["sh", "-c", "read go; exit 3"], stdin=subprocess.PIPE)
-    command = ["busctl", "call", "org.freedesktop.systemd1", "/org/freedesktop/systemd1"]
-    command += ["org.freedesktop.systemd1.Manager", "StartTransientUnit", "ssa(sv)a(sa(sv))"]
-    command += [group.unit, "replace", "2", "PIDs", "au", "1", str(process.pid)]
-    command += ["RuntimeMaxUSec", "t", "1000", "0"]
-    subprocess.run(command, check=True, capture_output=True)
-    process.wait()
-failed()
-group.create({})
-process = sleeper()
-report(listed=group.procs() == [process.pid])
-"""
-    result = run("host", name, body, path=f"system.slice:test:{name}", driver="systemd")
-    assert result == {"listed": True}
