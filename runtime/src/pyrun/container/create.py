@@ -322,6 +322,7 @@ def _spawn(task: Task, manager: Manager, ours: Channel, pids: list[int]) -> None
     pids.append(ours.receive("forked")["pid"])
     os.waitpid(helper, 0)
     pids.remove(helper)
+    ours.send("go")
 
 
 def fork_in_pid_namespace(plan: namespaces.Plan, body: Callable[[], None]) -> int:

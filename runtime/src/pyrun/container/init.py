@@ -119,6 +119,7 @@ def helper(task: Task) -> None:
             namespaces.set_time_offsets(task.linux("timeOffsets") or {})  # type: ignore[arg-type]  # validated
         pid = os.fork()
         if pid == 0:
+            wait_for_helper(task.channel)
             main(task)
         task.channel.send("forked", pid=pid)
         os._exit(0)
@@ -126,6 +127,14 @@ def helper(task: Task) -> None:
         if not isinstance(error, ChannelClosedError):
             task.channel.send("error", **channel.describe(error))
     finally:
+        os._exit(1)
+
+
+def wait_for_helper(own: Channel) -> None:
+    """Keep quiet until the parent has our pid from the helper: both speak through one channel."""
+    try:
+        own.receive("go")
+    except ChannelClosedError:
         os._exit(1)
 
 

@@ -196,6 +196,7 @@ def _spawn(
         pids.append(ours.receive("forked")["pid"])
         os.waitpid(pid, 0)
         pids.remove(pid)
+        ours.send("go")
 
 
 def _helper(task: _Task) -> None:
@@ -211,6 +212,7 @@ def _helper(task: _Task) -> None:
         namespaces.join(task.plan, namespaces.OF_CHILDREN)
         pid = os.fork()
         if pid == 0:
+            init.wait_for_helper(task.channel)
             _child(task)
         task.channel.send("forked", pid=pid)
         os._exit(0)
