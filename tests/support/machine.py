@@ -88,6 +88,11 @@ def _userns() -> str:
     return "" if done.returncode == 0 else "user namespaces cannot be made here"
 
 
+def _namespace(kind: str) -> Callable[[], str]:
+    known = os.path.exists(f"/proc/self/ns/{kind}")
+    return lambda: "" if known else f"this kernel has no {kind} namespaces"
+
+
 def _vm() -> str:
     cache = os.environ.get("VM_CACHE") or os.path.expanduser("~/.cache/pyrun-vm")
     return "" if os.path.exists(f"{cache}/done") else "no guest: tools/vm/build makes it"
@@ -99,6 +104,7 @@ _PROBES: dict[str, Callable[[], str]] = {
     "hybrid": _hybrid,
     "v2_view": _v2_view,
     "userns": _userns,
+    "time_namespace": _namespace("time"),
     "cgroup2_limits": _cgroup2_limits,
     "systemd": _systemd,
     "vm": _vm,

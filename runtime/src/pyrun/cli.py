@@ -137,9 +137,13 @@ def _set(settings: Settings, name: str, value: str) -> None:
 
 
 def default_root(settings: Settings) -> str:
-    """Where states are kept when --root says nothing."""
+    """Where states are kept when --root says nothing, by runc's rule.
+
+    Root of a user namespace is an ordinary user unless it says otherwise (a system container).
+    """
     runtime_dir = os.environ.get("XDG_RUNTIME_DIR")
-    if settings.rootless and runtime_dir:
+    user = os.geteuid() != 0 or os.environ.get("USER") != "root"
+    if settings.rootless and user and runtime_dir:
         return f"{runtime_dir}/pyrun"
     return "/run/pyrun"
 

@@ -78,6 +78,7 @@ def test_a_mapping_that_lacks_root_is_named(pyrun: Runtime, bundle: Bundle) -> N
     assert "become root of the user namespace" in refused(pyrun, bundle)
 
 
+@pytest.mark.needs("time_namespace")
 def test_time_namespace_has_its_offsets(pyrun: Runtime, bundle: Bundle) -> None:
     bundle.linux["namespaces"].append({"type": "time"})
     bundle.linux["timeOffsets"] = {"boottime": {"secs": 1000000, "nanosecs": 0}}

@@ -22,7 +22,7 @@ INFINITY = systemd_properties.INFINITY
 
 
 @pytest.mark.parametrize(
-    ("path", "rootless", "expected"),
+    ("path", "user", "expected"),
     [
         ("", False, ("pyrun-web.scope", "system.slice")),
         ("", True, ("pyrun-web.scope", "user.slice")),
@@ -34,9 +34,9 @@ INFINITY = systemd_properties.INFINITY
     ],
 )
 def test_a_cgroups_path_names_a_unit_and_its_slice(
-    path: str, rootless: bool, expected: tuple[str, str]
+    path: str, user: bool, expected: tuple[str, str]
 ) -> None:
-    assert systemd.names(path, "web", rootless=rootless) == expected
+    assert systemd.names(path, "web", user=user) == expected
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_cgroups_path_names_a_unit_and_its_slice(
 )
 def test_a_path_that_names_no_unit_is_refused(path: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem) as caught:
-        systemd.names(path, "web", rootless=False)
+        systemd.names(path, "web", user=False)
     assert caught.value.pointer == "/linux/cgroupsPath"
 
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-
 from pyrun.commands.options import FLAG, VALUE, Options, Syntax
 from pyrun.container import create as creation
 from pyrun.container import interpreter
@@ -33,7 +31,7 @@ def request(options: Options, settings: Settings) -> creation.Request:
     made.no_pivot = options.flag("no-pivot")
     made.no_new_keyring = options.flag("no-new-keyring")
     made.cgroup_driver = settings.cgroup_driver
-    made.rootless = settings.rootless or os.geteuid() != 0
+    made.rootless = settings.rootless
     return made
 
 

@@ -6,6 +6,17 @@ import os
 import sys
 
 
+def is_host_root() -> bool:
+    """Root of another user namespace (podman without root) has not the privileges of the host's."""
+    if os.geteuid() != 0:
+        return False
+    try:
+        with open("/proc/self/uid_map", "rb") as uid_map:
+            return uid_map.read().split() == [b"0", b"0", b"4294967295"]
+    except FileNotFoundError:  # a kernel without user namespaces
+        return True
+
+
 class Settings:
     """The global options.
 
@@ -15,7 +26,7 @@ class Settings:
         log_format: ``text`` or ``json``.
         debug: whether notes go to the log.
         cgroup_driver: ``cgroupfs`` or ``systemd``.
-        rootless: whether the caller has no privileges.
+        rootless: whether the caller lacks the privileges of the host's root.
     """
 
     __slots__ = ("cgroup_driver", "debug", "log", "log_format", "root", "rootless")
@@ -26,7 +37,7 @@ class Settings:
         self.log_format = "text"
         self.debug = False
         self.cgroup_driver = "cgroupfs"
-        self.rootless = os.geteuid() != 0
+        self.rootless = not is_host_root()
 
     def write(self, level: str, message: str) -> None:
         """Write one line to the log, and errors and warnings to standard error (as runc does)."""

@@ -241,13 +241,14 @@ def make(
     cgroups_path: str, container_id: str, annotations: dict[str, str], *, rootless: bool
 ) -> Scope:
     """See ``select.manager``; ``cgroups_path`` is ``slice:prefix:name``."""
-    name, slice_name = names(cgroups_path, container_id, rootless=rootless)
+    user = os.geteuid() != 0 or systemd_units.is_foreign()
+    name, slice_name = names(cgroups_path, container_id, user=user)
     below = annotations.get(SUBGROUP, "")
     if below != os.path.basename(below) or below in (".", ".."):
         raise ConfigError(f"/annotations/{SUBGROUP}", f"{below!r} cannot be the name of a cgroup")
     properties = systemd_properties.of_annotations(annotations)
     inside = expand_slice(slice_name)
-    places = systemd_units.addresses(os.environ, user=rootless or systemd_units.is_foreign())
+    places = systemd_units.addresses(os.environ, user=user)
     with systemd_units.connect(places, f"make the systemd scope {name}") as units:
         unit = Unit(name, slice_name, units.place, units.version(), below)
         base = units.manager_property("ControlGroup").removesuffix("/init.scope").rstrip("/")
@@ -289,7 +290,7 @@ def _make(
     return made
 
 
-def names(cgroups_path: str, container_id: str, *, rootless: bool) -> tuple[str, str]:
+def names(cgroups_path: str, container_id: str, *, user: bool) -> tuple[str, str]:
     """The unit and its slice, by the rules of runc.
 
     ``slice:prefix:name`` is the scope ``prefix-name.scope`` in the slice; a name that ends in
@@ -306,7 +307,7 @@ def names(cgroups_path: str, container_id: str, *, rootless: bool) -> tuple[str,
             problem = f"{cgroups_path!r} must be slice:prefix:name for --cgroup-manager systemd"
             raise ConfigError(POINTER, problem)
         slice_name, prefix, name = parts
-    slice_name = slice_name or ("user.slice" if rootless else "system.slice")
+    slice_name = slice_name or ("user.slice" if user else "system.slice")
     expand_slice(slice_name)
     if name.endswith(".slice"):
         expand_slice(name)

@@ -1,0 +1,48 @@
+"""Who counts as privileged, and where states are kept then."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pyrun import cli
+from pyrun.commands import settings
+
+SOURCES = Path(__file__).parents[3] / "runtime/src"
+
+
+@pytest.mark.needs("root")
+def test_root_of_the_host_is_privileged() -> None:
+    assert settings.is_host_root()
+
+
+@pytest.mark.needs("userns")
+def test_root_of_a_user_namespace_is_not_the_host_s() -> None:
+    code = "from pyrun.commands import settings; print(settings.is_host_root())"
+    words = ["unshare", "--user", "--map-root-user", sys.executable, "-c", code]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
+    done = subprocess.run(words, check=True, capture_output=True, text=True, env=environment)
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("rootless", "user", "expected"),
+    [
+        (False, "tester", "/run/pyrun"),
+        (True, "tester", "/run/user/7/pyrun"),
+        (True, "root", "/run/pyrun"),
+    ],
+)
+def test_states_of_a_user_are_in_the_user_s_runtime_directory(
+    monkeypatch: pytest.MonkeyPatch, rootless: bool, user: str, expected: str
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
+    monkeypatch.setenv("USER", user)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    made = settings.Settings()
+    made.rootless = rootless
+    assert cli.default_root(made) == expected
