@@ -79,6 +79,7 @@ class Container:
         self.runtime_root = directory / "runtime"
         for path in (directory / "exits", self.persist_dir):
             path.mkdir()
+        self.prefix: list[str] = []  # what the monitor and the runtime are run through
         self.layout = "host"  # of the cgroups that monitor and runtime see
         self.clients: list[socket.socket] = []
 
@@ -99,7 +100,7 @@ class Container:
         start_read, start_write = os.pipe()
         try:
             with subprocess.Popen(
-                with_cgroup_layout(self.layout, command),
+                [*self.prefix, *with_cgroup_layout(self.layout, command)],
                 pass_fds=(sync_write, start_read),
                 env={
                     **os.environ,
