@@ -96,6 +96,31 @@ def test_an_option_that_cannot_be_honoured_is_named(
     assert box.call("run", "--rm", *options, IMAGE, "true").returncode == 125
 
 
+def test_an_image_must_be_named(box: ContainerRoot) -> None:
+    for command in ("run", "create"):
+        error = box.fails(command, "--network", "none")
+        assert error == "Error: requires at least 1 arg(s), only received 0"
+    assert "at least one name or id" in box.fails("start")
+    assert "provide a command to exec" in box.fails("exec", "name")
+
+
+def test_a_reader_that_leaves_does_not_end_the_container(box: ContainerRoot) -> None:
+    script = "echo first; while :; do echo more; sleep 0.01; done"
+    run = box.popen("run", "--name", "talks", IMAGE, "sh", "-c", script, stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE)  # fmt: skip
+    assert run.stdout is not None
+    assert run.stderr is not None
+    assert run.stdout.readline() == b"first\n"
+    run.stdout.close()
+    assert run.wait(30) == 141
+    assert run.stderr.read() == b""
+    run.stderr.close()
+    assert "Up" in box.status("talks")
+    box.ok("kill", "talks")
+    wait_for(lambda: "Exited (137)" in box.status("talks"), "the clean-up without us")
+    box.ok("rm", "talks")
+
+
 def test_a_working_directory_that_does_not_exist(box: ContainerRoot) -> None:
     assert "/nosuch" in box.fails("run", "--rm", "-w", "/nosuch", IMAGE, "true", status=126)
 

@@ -69,8 +69,8 @@ _OPTIONS: list[Callable[[Decorated], Decorated]] = [
     click.option("-v", "--volume", "volumes", multiple=True, metavar="SRC:DST[:OPTIONS]",
                  help="Bind mount a directory, or a named volume."),
     click.option("-w", "--workdir", default="", metavar="DIR", help="Working directory."),
-    click.argument("image", metavar="IMAGE"),
-    click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND [ARG]...]"),
+    click.argument("words", nargs=-1, type=click.UNPROCESSED,
+                   metavar="IMAGE [COMMAND [ARG]...]"),
 ]  # fmt: skip
 
 SETTINGS = {"allow_interspersed_args": False, "help_option_names": ["--help"]}
@@ -125,11 +125,20 @@ def _progress(line: str) -> None:
 
 def make_options(**given: Any) -> ContainerOptions:
     """The options in the form both faces use; only here are our environment and files read."""
+    words = given.pop("words")
+    if not words:
+        raise click.UsageError("requires at least 1 arg(s), only received 0")
     env = [*env_files(given.pop("env_file")), *passed_on(given.pop("env"))]
     lists = ("cap_add", "cap_drop")
     for name in lists:  # podman takes comma-separated lists too
         given[name] = tuple(word for text in given[name] for word in text.split(",") if word)
-    return ContainerOptions(env=tuple(env), create_command=("pyengine", *sys.argv[1:]), **given)
+    return ContainerOptions(
+        image=words[0],
+        command=words[1:],
+        env=tuple(env),
+        create_command=("pyengine", *sys.argv[1:]),
+        **given,
+    )
 
 
 def passed_on(values: tuple[str, ...]) -> list[str]:
