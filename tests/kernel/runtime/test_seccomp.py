@@ -127,6 +127,20 @@ def test_an_unknown_call_is_skipped(pyrun: Runtime, bundle: Bundle) -> None:
     assert refused(pyrun, bundle)
 
 
+@pytest.mark.parametrize("debug", [True, False])
+def test_the_debug_log_names_the_skipped_call(
+    pyrun_path: str, tmp_path: Path, bundle: Bundle, own_profile: dict[str, Any], debug: bool
+) -> None:
+    own_profile["syscalls"].append(refuse("no_such_call"))
+    bundle.linux["seccomp"] = own_profile
+    log = tmp_path / "log"
+    options = ["--log", str(log), *(["--debug"] if debug else [])]
+    with Runtime(pyrun_path, tmp_path / "state", *options) as runtime:
+        assert runtime.output(bundle) == ""
+    words = "libseccomp does not know the system call no_such_call: skipped"
+    assert (words in log.read_text() if log.exists() else False) == debug
+
+
 @pytest.mark.parametrize(
     ("broken", "words"),
     [

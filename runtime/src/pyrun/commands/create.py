@@ -41,6 +41,13 @@ def main(words: list[str], settings: Settings) -> int:
     interpreter.protect()
     asked = request(options, settings)
     creation.create(asked)
+    report(asked, settings)
+    return 0
+
+
+def report(asked: creation.Request, settings: Settings) -> None:
+    """Log what creating the container gave to say."""
     for warning in asked.warnings:
         settings.write("warning", warning)
-    return 0
+    for note in asked.notes:
+        settings.write("debug", note)

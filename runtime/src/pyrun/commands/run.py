@@ -26,10 +26,10 @@ def main(words: list[str], settings: Settings) -> int:
     request = create.request(options, settings)
     if options.flag("detach"):
         foreground.detach(request)
-        for warning in request.warnings:
-            settings.write("warning", warning)
+        create.report(request, settings)
         return 0
     status, warnings = foreground.run(request, keep=options.flag("keep"))
-    for warning in request.warnings + warnings:
+    create.report(request, settings)
+    for warning in warnings:
         settings.write("warning", warning)
     return status

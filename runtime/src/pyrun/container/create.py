@@ -39,6 +39,7 @@ class Request:
         console_fd: a connected console socket, instead of its path; or -1.
         container_id: of the new container.
         no_new_keyring: keeps the caller's session keyring.
+        notes: for the debug log, of a profile that was compiled.
         no_pivot: uses MS_MOVE and chroot(2).
         pid_file: gets init's process id, or an empty string.
         preserve_fds: how many descriptors from 3 on the container inherits.
@@ -49,7 +50,8 @@ class Request:
 
     __slots__ = (
         "bundle", "cgroup_driver", "config_name", "console_fd", "console_socket", "container_id",
-        "no_new_keyring", "no_pivot", "pid_file", "preserve_fds", "root", "rootless", "warnings",
+        "no_new_keyring", "no_pivot", "notes", "pid_file", "preserve_fds", "root", "rootless",
+        "warnings",
     )  # fmt: skip
 
     def __init__(self, root: str, container_id: str) -> None:
@@ -62,6 +64,7 @@ class Request:
         self.console_socket = ""
         self.no_new_keyring = False
         self.no_pivot = False
+        self.notes: list[str] = []
         self.pid_file = ""
         self.preserve_fds = 0
         self.rootless = False
@@ -85,6 +88,7 @@ def create(request: Request, bundle: Bundle | None = None) -> Entry:
     _check_terminal(config, request)
     task = _prepare(bundle, request)
     request.warnings = task.identity.warnings
+    request.notes = task.identity.filter.notes if task.identity.filter else []
     entry = store.reserve(request.root, request.container_id)
     try:
         if entry.state:
