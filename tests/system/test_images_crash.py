@@ -9,6 +9,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,6 +100,37 @@ def test_a_killed_rmi_is_finished(engine_root: EngineRoot, tmp_path: Path) -> No
         check(engine_root)
         present = engine_root.call("image", "exists", "x").returncode == 0
         assert engine_root.is_empty() or present
+
+
+def test_an_interrupted_pull_ends_at_once_and_keeps_complete_layers(
+    engine_root: EngineRoot, registry: SmallRegistry
+) -> None:
+    image = Image([images.busybox_layer(), Layer().add("slow", os.urandom(100_000)).tar()])
+    registry.add("1", image)
+    slow, waiting, go_on = images.digest(image.packed[1]), threading.Event(), threading.Event()
+
+    def stall(digest: str) -> None:
+        if digest == slow:
+            waiting.set()
+            go_on.wait(60)
+
+    registry.faults.before_blob = stall
+    command = engine_root.argv("pull", f"{registry.host}/x:1")
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        assert waiting.wait(30)
+        while not engine_root.rows("SELECT 1 FROM layers"):  # the other layer is complete
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, messages = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        go_on.set()
+    assert process.returncode == 130
+    assert b"Traceback" not in messages
+    assert engine_root.orphans() == set()
+    assert engine_root.images() == []
+    assert len(list((engine_root.root / "layers").iterdir())) == 1
 
 
 def test_two_loads_of_one_archive_at_once_both_succeed(

@@ -150,15 +150,18 @@ def _add_layers(
         report(f"Copying blob {layer.digest[:19]}{state}")
     if not missing:
         return
-    with concurrent.futures.ThreadPoolExecutor(PARALLEL_LAYERS) as pool:
+    pool = concurrent.futures.ThreadPoolExecutor(PARALLEL_LAYERS)
+    try:
         staged = {pool.submit(_stage, addition, layer, fetch): layer for layer in missing}
-        try:
-            for future in concurrent.futures.as_completed(staged):
-                addition.keep_layer(staged[future], future.result())
-        except BaseException:
-            addition.stop()
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+        for future in concurrent.futures.as_completed(staged):
+            addition.keep_layer(staged[future], future.result())
+    except BaseException as error:
+        addition.stop()
+        # A user who interrupts does not wait for a registry that may never answer: a thread that
+        # does can make nothing once the staging directory is gone, and ends with the process.
+        pool.shutdown(wait=not isinstance(error, KeyboardInterrupt), cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def _stage(addition: Addition, layer: LayerSource, fetch: Fetch) -> int:

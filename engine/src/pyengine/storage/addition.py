@@ -46,6 +46,7 @@ class Addition:
         self._intent = intent
         self.directory = storage.staging_path(intent)
         self._stop = threading.Event()
+        self._running: set[Unpacking] = set()
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
 
     def plan(self, layers: Iterable[LayerSource], digests: Iterable[str]) -> list[LayerSource]:
@@ -92,12 +93,15 @@ class Addition:
         directory = self._staged(layer.digest, "layer")
         os.mkdir(directory, 0o755)
         unpacking = Unpacking(directory, f"layer {layer.digest}")
+        self._running.add(unpacking)
         try:
             self._write_blob(layer, chunks, unpacking)
+            unpacked = unpacking.finish()
         except BaseException:
             unpacking.abort()
             raise
-        unpacked = unpacking.finish()
+        finally:
+            self._running.discard(unpacking)
         if unpacked.diff_id != layer.diff_id:
             raise ArchiveError(
                 f"verify layer {layer.digest}: its uncompressed digest is {unpacked.diff_id}, "
@@ -111,8 +115,10 @@ class Addition:
         return unpacked.size
 
     def stop(self) -> None:
-        """Let the other threads' ``stage_layer`` end with an error at their next bytes."""
+        """Let every ``stage_layer`` end with an error, at its next bytes at the latest."""
         self._stop.set()
+        for unpacking in list(self._running):
+            unpacking.kill()
 
     def keep_layer(self, layer: LayerSource, size: int) -> None:
         """Make a staged layer and its blob part of the store: synced, renamed, one transaction."""

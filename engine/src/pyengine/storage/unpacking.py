@@ -53,6 +53,7 @@ class Unpacking:
             stdout=subprocess.PIPE,
             cwd=directory,
             env={},
+            start_new_session=True,  # a terminal's ^C is for pyengine, which ends the child
         )
         assert self._child.stdin is not None
         self._input_fd = self._child.stdin.fileno()
@@ -90,8 +91,15 @@ class Unpacking:
             raise StorageError(f"unpack {self._label}: {result['failed']}")
         return Unpacked(result["diff_id"], result["size"], result["skipped_attributes"])
 
-    def abort(self) -> None:
-        """Kill the child; what it wrote stays in the staging directory."""
+    def kill(self) -> None:
+        """Kill the child from another thread, which is not waited for."""
         self._child.kill()
-        with self._child:
-            self._child.communicate()
+
+    def abort(self) -> None:
+        """Kill the child and wait for its end; what it wrote stays in the staging directory."""
+        self._child.kill()
+        if self._child.stdin is not None:
+            self._child.stdin.close()
+        if self._child.stdout is not None:
+            self._child.stdout.close()
+        self._child.wait()
