@@ -13,9 +13,9 @@ def test_a_deep_tree_is_removed(tmp_path: Path) -> None:
     top = tmp_path / "top"
     top.mkdir()
     fd = os.open(top, os.O_RDONLY)
-    for _ in range(3000):  # deeper than recursion and longer than PATH_MAX
-        os.mkdir("d", dir_fd=fd)
-        below = os.open("d", os.O_RDONLY, dir_fd=fd)
+    for _ in range(500):  # far deeper than one pass goes, and longer than PATH_MAX
+        os.mkdir("directory", dir_fd=fd)
+        below = os.open("directory", os.O_RDONLY, dir_fd=fd)
         os.close(fd)
         fd = below
     os.close(fd)
