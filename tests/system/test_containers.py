@@ -14,6 +14,7 @@ import pytest
 
 from support.containers import IMAGE, ContainerRoot
 from support.images import busybox_image
+from support.machine import with_cgroup_layout
 from support.monitors import wait_for
 from support.registry import small_registry
 
@@ -295,6 +296,14 @@ def test_privileged_gives_capabilities_and_devices(box: ContainerRoot) -> None:
     assert ours
     assert ours[1] in output
     assert "loop-control" in output or not os.path.exists("/dev/loop-control")
+
+
+@pytest.mark.needs("v2_view")
+def test_containers_on_cgroup_v2_see_their_own_namespace(box: ContainerRoot) -> None:
+    argv = box.argv("run", "--rm", IMAGE, "cat", "/proc/self/cgroup")
+    done = subprocess.run(with_cgroup_layout("v2", argv), capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert "0::/\n" in done.stdout.decode()
 
 
 def test_run_pulls_an_image_that_is_missing(box: ContainerRoot) -> None:

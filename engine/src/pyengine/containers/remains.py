@@ -11,13 +11,12 @@ import select
 import signal
 
 from pyengine import log
-from pyengine.specgen.generate import cgroups_path
+from pyengine.specgen.generate import CGROUP_ROOT, cgroups_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyengine.containers.host import Host
 
-CGROUP_ROOT = "/sys/fs/cgroup"
 END_TIMEOUT_MS = 5000
 
 

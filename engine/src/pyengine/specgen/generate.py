@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pyengine.specgen.types import ContainerConfig, Resources
 
 OCI_VERSION = "1.0.2"
+CGROUP_ROOT = "/sys/fs/cgroup"
 CGROUP_PARENT = "/libpod_parent"  # podman's, which monitoring tools look for
 PIDS_LIMIT = 2048
 
@@ -103,7 +104,7 @@ def _linux(config: ContainerConfig, place: Place, bounding: list[str]) -> dict[s
     namespaces = ["pid", "ipc", "uts", "mount"]
     if config["network"] == "none":
         namespaces.append("network")
-    if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):  # podman: private on cgroup v2 only
+    if os.path.exists(f"{CGROUP_ROOT}/cgroup.controllers"):  # podman: private on cgroup v2 only
         namespaces.append("cgroup")
     linux: dict[str, Any] = {
         "namespaces": [{"type": kind} for kind in namespaces],
@@ -125,7 +126,7 @@ def _linux(config: ContainerConfig, place: Place, bounding: list[str]) -> dict[s
 
 def _resources(limits: Resources, *, privileged: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"devices": [{"allow": privileged, "access": "rwm"}]}
-    pids = limits.get("pids_limit", PIDS_LIMIT)
+    pids = limits["pids_limit"] if "pids_limit" in limits else _default_pids_limit()
     if pids:
         found["pids"] = {"limit": pids}
     memory = limits.get("memory_limit_bytes")
@@ -134,6 +135,15 @@ def _resources(limits: Resources, *, privileged: bool) -> dict[str, Any]:
     if "cpu_quota_us" in limits:
         found["cpu"] = {"quota": limits["cpu_quota_us"], "period": limits["cpu_period_us"]}
     return found
+
+
+def _default_pids_limit() -> int:
+    """podman's, where the host can count; nobody asked for it, so elsewhere it is no error."""
+    try:
+        with open(f"{CGROUP_ROOT}/cgroup.controllers", encoding="ascii") as file:
+            return PIDS_LIMIT if "pids" in file.read().split() else 0
+    except FileNotFoundError:
+        return PIDS_LIMIT if os.path.isdir(f"{CGROUP_ROOT}/pids") else 0
 
 
 def _host_devices() -> list[dict[str, Any]]:
