@@ -381,3 +381,28 @@ for _ in range(2):
     os.rmdir("/sys/fs/cgroup" + path)
 """
     assert run("host", name, body, path=f"/{name}/a/b") == {"pids.max": "5"}
+
+
+@pytest.mark.parametrize("layout", ALL_LAYOUTS)
+def test_a_user_without_delegation_goes_without_a_cgroup_but_gets_no_limit(
+    layout: str, name: str
+) -> None:
+    body = """
+from pyrun.linux.cgroups import devices, limits_v1, limits_v2, v1, v2  # before losing the right
+os.setgroups([])
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+group = select.manager("", name, rootless=True)
+group.create({"devices": [{"allow": False, "access": "rwm"}]})
+without = [group.directories(), group.procs()]
+group.join(os.getpid())
+group = select.manager("", name, rootless=True)
+report(without=without, error=refused({"pids": {"limit": 5}}))
+"""
+    result = run(layout, name, body)
+    assert result["without"] == [[], []]
+    assert result["error"] == [
+        "ConfigError",
+        "config.json: /linux/resources/pids/limit: needs the cgroup controller pids, and this user"
+        " may not make cgroups",
+    ]

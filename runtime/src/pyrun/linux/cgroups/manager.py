@@ -253,6 +253,8 @@ class Manager(abc.ABC):
 
     def _missing(self, controller: str) -> str:
         """Why there is no ``controller``, for a message."""
+        if self.rootless:
+            return f"needs the cgroup controller {controller}, and this user may not make cgroups"
         return f"needs the cgroup controller {controller}, which is not mounted on this host"
 
     def write_settings(self, settings: Iterable[Setting], pointer: str) -> None:

@@ -65,7 +65,7 @@ class Manager(manager.Manager):
 
     def _missing(self, controller: str) -> str:
         if not self.paths:
-            return f"needs the cgroup controller {controller}, and this user may not make cgroups"
+            return super()._missing(controller)
         return (
             f"needs the cgroup controller {controller}, which cgroup2 does not have in "
             f"{os.path.dirname(self.paths[UNIFIED])}"
