@@ -35,6 +35,7 @@ class Faults:
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     contents: dict[str, tuple[bytes, str]]
     faults: Faults
 
