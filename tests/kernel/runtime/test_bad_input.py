@@ -184,6 +184,29 @@ def test_after_sigkill_at_any_step_delete_and_create_work(pyrun: Runtime, bundle
         assert sleepers(bundle) == []
 
 
+@pytest.mark.parametrize("command", ["start", "kill", "exec", "delete"])
+def test_after_sigkill_of_a_later_command_delete_works(
+    pyrun: Runtime, bundle: Bundle, command: str
+) -> None:
+    bundle.shell("sleep 1000")
+    words = {
+        "start": ["start"], "kill": ["kill"], "delete": ["delete", "--force"], "exec": ["exec"],
+    }[command]  # fmt: skip
+    for step in range(5):
+        name = pyrun.create(bundle) if command == "start" else pyrun.start(bundle)
+        line = pyrun.command(*words, name, *(["sleep", "1000"] if command == "exec" else []))
+        process = subprocess.Popen(
+            line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(0.015 * (step + 1))  # the point of the test: to stop it anywhere
+        process.kill()
+        process.wait()
+        done = pyrun.call("delete", "--force", name)
+        assert done.returncode == 0, done.stderr
+        assert pyrun.left(name) == []
+        assert sleepers(bundle) == []
+
+
 def created(runtime: Runtime, name: str) -> bool:
     done = runtime.call("state", name)
     return done.returncode == 0 and json.loads(done.stdout)["status"] == "created"
