@@ -37,6 +37,9 @@ def main(arguments: list[str]) -> int:
     except MonitorError as error:
         diagnostics.error(str(error))
         return _FAILURE
+    except OSError as error:  # a fork, or a working directory that is gone
+        diagnostics.error(f"Failed to start the monitor: {error.strerror}")
+        return _FAILURE
 
 
 def check_usage(given: options.Options) -> None:

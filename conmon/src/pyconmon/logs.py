@@ -113,6 +113,31 @@ def _split(text: str) -> tuple[str, str]:
     return driver, path
 
 
+def _check_allowed(path: str, directories: list[str]) -> None:
+    """Refuse a log outside the directories, wherever links lead.
+
+    Raises:
+        MonitorError: it is outside, or its directory is missing.
+    """
+    real = _real_directory(path.rpartition("/")[0] or ("/" if path.startswith("/") else "."))
+    for directory in directories:
+        allowed = _real_directory(directory)
+        if real == allowed or real.startswith(allowed.rstrip("/") + "/"):
+            return
+    raise MonitorError(f"log file {path} is in none of the allowed directories: {directories}")
+
+
+def _real_directory(path: str) -> str:
+    try:
+        fd = posix.open(path, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    except OSError as error:
+        raise MonitorError(f"Failed to open log directory {path}", error) from error
+    try:
+        return posix.readlink(f"/proc/self/fd/{fd}")
+    finally:
+        posix.close(fd)
+
+
 class LogFile:
     """A file with limits and rotation; what a line looks like is the driver's."""
 
@@ -121,6 +146,10 @@ class LogFile:
     )  # fmt: skip
 
     def __init__(self, path: str, options: Options) -> None:
+        flags = _OPEN_FLAGS | posix.O_APPEND
+        if options.log_allowlist_dirs:
+            _check_allowed(path, options.log_allowlist_dirs)
+            flags |= posix.O_NOFOLLOW
         self._path = path
         self._max = options.log_size_max_bytes
         self._global_max = options.log_global_size_max_bytes
@@ -128,7 +157,7 @@ class LogFile:
         self._max_files = options.log_max_files
         self._torn = False  # the last write stopped inside a line
         try:
-            self._fd = posix.open(path, _OPEN_FLAGS | posix.O_APPEND, 0o640)
+            self._fd = posix.open(path, flags, 0o640)
         except OSError as error:
             raise MonitorError(f"Failed to open log file {path}", error) from error
         self._size = self._total = posix.fstat(self._fd).st_size

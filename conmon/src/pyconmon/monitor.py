@@ -89,7 +89,7 @@ class Monitor:
             raise MonitorError("--attach specified but _OCI_ATTACHPIPE was not")
         if not self._logs.passthrough:
             _disconnect_standard_streams()
-        posix.setsid()
+        _leave_session()
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         self._loop = loop.Loop()
         try:
@@ -413,6 +413,13 @@ class Monitor:
                 diagnostics.warn(f"an attached client left {left} bytes unread")
                 break
         server.close()
+
+
+def _leave_session() -> None:
+    try:
+        posix.setsid()
+    except PermissionError:  # with --sync: the caller has already made us the leader of a group
+        diagnostics.debug("the monitor keeps its session")
 
 
 def _disconnect_standard_streams() -> None:

@@ -44,6 +44,8 @@ TABLE = (
     ("help", "h", FLAG, "help", "Show help options"),
     ("leave-stdin-open", "", FLAG, "leave_stdin_open",
      "Leave stdin open when attached client disconnects"),
+    ("log-allowlist-dir", "", LIST, "log_allowlist_dirs",
+     "Allowed log directory. Can be specified multiple times"),
     ("log-global-size-max", "", INT64, "log_global_size_max_bytes",
      "Maximum size of all log files"),
     ("log-label", "", LIST, "log_labels",
@@ -117,6 +119,7 @@ class Options:
     full_attach: bool
     help: bool
     leave_stdin_open: bool
+    log_allowlist_dirs: list[str]
     log_global_size_max_bytes: int
     log_labels: list[str]
     log_level: str | None

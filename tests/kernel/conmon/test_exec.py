@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.monitors import Container, ExecSession, is_running, receive_all
+from support.monitors import Container, ExecSession, is_running, receive_all, wait_for
 
 pytestmark = pytest.mark.needs("root", "runc", "busybox")
 
@@ -98,7 +98,7 @@ def test_a_time_out_kills_and_says_so(running: Container) -> None:
     session = ExecSession(running, ["sleep", "1000"])
     pid, code = session.run("--timeout", "1")
     assert code == {"data": -1, "message": "command timed out"}
-    assert not is_running(pid["data"])
+    wait_for(lambda: not is_running(pid["data"]), "the end of the process")
 
 
 def test_many_execs_leave_no_process_and_no_descriptor(running: Container) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,3 +63,40 @@ def test_without_an_exit_there_is_no_exit_file(make: Make) -> None:
     made.run_runtime("kill", made.id, "KILL")
     wait_for(lambda: not is_running(pid), "the container's end")
     assert read_if_there(made.exit_file) is None
+
+
+@pytest.mark.parametrize("group_leader", [False, True])
+def test_with_sync_the_monitor_stays_and_ends_as_the_container(
+    make: Make, *, group_leader: bool
+) -> None:
+    made = make(["sh", "-c", "exit 6"])
+    sync_read, sync_write = os.pipe()
+    with subprocess.Popen(
+        made.command("--sync"),
+        pass_fds=(sync_write,),
+        env={**os.environ, "_OCI_SYNCPIPE": str(sync_write)},
+        start_new_session=group_leader,
+    ) as process:
+        os.close(sync_write)
+        with os.fdopen(sync_read) as sync:
+            assert json.loads(sync.readline())["data"] > 0
+        assert process.poll() is None
+        made.start()
+        assert process.wait(timeout=30) == 6
+    assert made.wait() == "6"
+
+
+@pytest.mark.parametrize("monitor", ["pyconmon"], indirect=True)
+def test_a_working_directory_that_is_gone_is_told(make: Make, tmp_path: Path) -> None:
+    made = make(["true"])
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = ["sh", "-c", f'cd {gone}; rmdir {gone}; exec "$@"', "sh", *made.command()]
+    index = command.index("-b")
+    del command[index : index + 2]
+    done, fd = made.launch(command)
+    os.close(fd)
+    assert done.returncode == 1
+    assert done.stderr.endswith(
+        "[conmon:e]: Failed to start the monitor: No such file or directory\n"
+    )

@@ -196,3 +196,22 @@ def test_json_file_is_rotated_between_lines(tmp_path: Path) -> None:
 def test_json_file_needs_a_path() -> None:
     with pytest.raises(MonitorError, match="json-file requires a filename"):
         logs.open_drivers(options.parse(["-c", "x", "-l", "json-file"]))
+
+
+def test_a_log_may_be_confined_to_directories(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "in", tmp_path / "in-side"
+    (inside / "deep").mkdir(parents=True)
+    outside.mkdir()
+    (inside / "link").symlink_to(outside)
+    allowed = ("--log-allowlist-dir", "/nowhere/else", "--log-allowlist-dir", str(inside))
+    with pytest.raises(MonitorError, match="Failed to open log directory /nowhere/else"):
+        open_log(inside / "log", *allowed)
+    open_log(inside / "deep/log", *allowed[2:]).write(logs.STDOUT, b"x\n")
+    assert texts(inside / "deep/log") == ["stdout F x"]
+    for path in (outside / "log", inside / "link/log", inside / "../log"):
+        with pytest.raises(MonitorError, match="none of the allowed directories"):
+            open_log(path, *allowed[2:])
+    (inside / "log").symlink_to(outside / "log")
+    with pytest.raises(MonitorError, match="Failed to open log file"):
+        open_log(inside / "log", *allowed[2:])
+    assert not (outside / "log").exists()
