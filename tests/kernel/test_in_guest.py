@@ -12,10 +12,14 @@ TOP = Path(__file__).resolve().parents[2]
 
 @pytest.mark.timeout(900)
 @pytest.mark.needs("vm")
-def test_the_runtime_passes_its_kernel_tests_on_cgroup_v2_with_systemd() -> None:
+@pytest.mark.parametrize("user", ["root", "tester"])
+def test_the_runtime_passes_its_kernel_tests_on_cgroup_v2_with_systemd(user: str) -> None:
     words = [".venv/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=300"]
-    command = [str(TOP / "tools/vm/run"), "--timeout", "850", "--", *words]
+    command = [str(TOP / "tools/vm/run"), "--timeout", "850", "--user", user, "--", *words]
     done = subprocess.run(
-        [*command, "tests/kernel/runtime"], check=False, capture_output=True, text=True
+        [*command, "--must-run=systemd", "tests/kernel/runtime"],
+        check=False,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import uuid
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pyrun.linux.cgroups import select
 from support.bundle import Bundle
 from support.runtime import Runtime
 
@@ -142,6 +144,18 @@ def test_limits_are_properties_of_the_scope_and_in_its_files(container: Containe
     names = ("memory.max", "memory.swap.max", "cpu.weight", "cpu.max", "pids.max", "memory.high")
     values = [(container.cgroup() / name).read_text().strip() for name in names]
     assert values == [str(64 << 20), str(32 << 20), "100", "25000 50000", "16", str(48 << 20)]
+
+
+def test_an_update_reaches_systemd_and_the_files(container: Container) -> None:
+    container.resources["cpu"] = {"quota": 25000, "period": 50000}
+    container.start()
+    files = container.runtime.root / container.runtime.ids[-1] / "state.json"
+    group = select.from_record(json.loads(files.read_text())["cgroup"])
+    group.set({"pids": {"limit": 21}, "cpu": {"quota": 10000}})
+    wanted = {"TasksMax": "21", "CPUQuotaPerSecUSec": "200ms", "CPUQuotaPeriodUSec": "50ms"}
+    assert container.show(*wanted) == wanted
+    found = [(container.cgroup() / name).read_text() for name in ("pids.max", "cpu.max")]
+    assert found == ["21\n", "10000 50000\n"]
 
 
 @pytest.mark.needs("root")

@@ -224,10 +224,12 @@ def _enter_cgroup(task: Task) -> None:
 def needs_helper(plan: Plan) -> bool:
     """Whether init cannot be the parent's own child.
 
-    Its pid namespace may belong to a user namespace that the parent is not in, and a time
-    namespace is entered by forking.
+    Its pid namespace may belong to a user namespace that the parent is not in, a time namespace is
+    entered by forking, and the parent may not be allowed back into its own pid namespace.
     """
-    return plan.has(syscalls.CLONE_NEWUSER) or plan.has(syscalls.CLONE_NEWTIME)
+    if plan.has(syscalls.CLONE_NEWUSER) or plan.has(syscalls.CLONE_NEWTIME):
+        return True
+    return plan.has(syscalls.CLONE_NEWPID) and not plan.may_return()
 
 
 def _uts(name: str, value: str, call: object) -> None:

@@ -38,15 +38,33 @@ class Plan:
         joined: flag to descriptor of those to join.
     """
 
-    __slots__ = ("joined", "new")
+    __slots__ = ("_may_return", "joined", "new")
 
     def __init__(self) -> None:
         self.new = 0
         self.joined: dict[int, int] = {}
+        self._may_return: bool | None = None
 
     def has(self, flag: int) -> bool:
         """Whether the container has a namespace of its own, made or joined."""
         return bool(self.new & flag) or flag in self.joined
+
+    def may_return(self) -> bool:
+        """Whether this process may go back to its own pid namespace after it entered another.
+
+        Root of a user namespace may not when the pid namespace is the host's (podman without
+        root). Asked once, by the first who wants to know, before anything is entered.
+        """
+        if self._may_return is None:
+            own_fd = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                syscalls.setns(own_fd, syscalls.CLONE_NEWPID)  # where it is already
+                self._may_return = True
+            except PermissionError:
+                self._may_return = False
+            finally:
+                os.close(own_fd)
+        return self._may_return
 
     def close(self) -> None:
         """Close the descriptors of the namespaces to join."""
