@@ -53,6 +53,7 @@ def private_pyrun(tmp_path: Path) -> Iterator[Runtime]:
         if mounted.exists():
             subprocess.run(["umount", str(mounted / "python3")], check=True)
             shutil.rmtree(mounted)
+            os.removedirs(mounted.parent)
 
 
 def wait_for(path: Path) -> None:
