@@ -222,7 +222,7 @@ def test_logs_can_be_followed_limited_and_stamped(box: ContainerRoot) -> None:
         "echo one; echo two; busybox printf part; while [ ! -e /go ]; do sleep 0.01; done; echo end"
     )
     box.ok("run", "-d", "--name", "talker", IMAGE, "sh", "-c", script)
-    follow = box.popen("logs", "-f", "talker", stdout=subprocess.PIPE)
+    follow = box.popen("logs", "-f", "talker", stdout=subprocess.PIPE, bufsize=0)
     assert follow.stdout is not None
     assert follow.stdout.readline() == b"one\n"
     box.ok("exec", "talker", "busybox", "touch", "/go")

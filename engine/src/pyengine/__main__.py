@@ -11,13 +11,17 @@ if not os.path.isdir(f"{_packages}/click"):
 
     site.main()
 
-from pyengine.cli import lean  # noqa: E402 - only now on the path
+from pyengine.cli import quick  # noqa: E402 - only now on the path
 
-lean.install()
+status = quick.main(sys.argv[1:])
+if status is None:
+    from pyengine.cli import lean
 
-from pyengine.cli import app  # noqa: E402 - with the stand-in in place
+    lean.install()
 
-status = app.main(sys.argv[1:])
+    from pyengine.cli import app  # with the stand-in in place
+
+    status = app.main(sys.argv[1:])
 try:
     sys.stdout.flush()
 except OSError:

@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 
 import click
 
-from pyengine import errors, log
-from pyengine.cli import table
-from pyengine.engine import Engine, Options
+from pyengine.cli import declare, outcome, root, table
 from pyengine.version import VERSION
-
-# podman's exit statuses. A command's own line wins over the class's line; everything else is 125.
-EXIT_STATUS: dict[tuple[str, type[errors.PyengineError]], int] = {
-    ("", errors.CommandNotFoundError): 127,
-    ("", errors.CommandNotExecutableError): 126,
-    ("exec_", errors.ConflictError): 255,
-    ("rm", errors.NotFoundError): 1,
-    ("rm", errors.ConflictError): 2,
-    ("rmi", errors.NotFoundError): 1,
-    ("rmi", errors.InUseError): 2,
-}
-ENGINE_FAILURE = 125
-INTERRUPTED = 130
-BROKEN_PIPE = 141
 
 # Where a context's shared notes hold the name of the command's function.
 COMMAND = "pyengine.command"
@@ -52,6 +35,8 @@ class LazyGroup(click.Group):
         module, _, attribute = place.partition(":")
         ctx.meta[COMMAND] = attribute
         command = getattr(importlib.import_module(module), attribute)
+        if isinstance(command, declare.Command):
+            command = command.to_click()
         assert isinstance(command, click.Command)
         return command
 
@@ -73,35 +58,22 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(
+def _start(ctx: click.Context, /, log_level: str, **options: object) -> None:
+    """Manage pods, containers and images."""
+    ctx.obj = root.make_engine(log_level, **options)
+    ctx.call_on_close(ctx.obj.close)  # after a failure too
+
+
+pyengine = click.group(
+    "pyengine",
     cls=LazyGroup,
     commands_table=table.COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)(
+    click.version_option(VERSION, "-v", "--version", message="%(prog)s version %(version)s")(
+        declare.decorate(root.PARAMETERS, click.pass_context(_start))
+    )
 )
-@click.version_option(VERSION, "-v", "--version", message="%(prog)s version %(version)s")
-@click.option("--root", metavar="DIR", help="Directory of images, containers and the database.")
-@click.option("--runroot", metavar="DIR", help="Directory of what a reboot may forget.")
-@click.option("--runtime", metavar="NAME", help="Path or name of the OCI runtime.")
-@click.option("--runtime-flag", multiple=True, metavar="FLAG", help="Option for the OCI runtime.")
-@click.option("--conmon", metavar="PATH", help="Path of the container monitor.")
-@click.option(
-    "--cgroup-manager", type=click.Choice(["cgroupfs", "systemd"]), help="Who makes cgroups."
-)
-@click.option(
-    "--log-level",
-    type=click.Choice(list(log.LEVELS), case_sensitive=False),
-    default="warn",
-    help="Print messages of this level and above.",
-)
-@click.option(
-    "--storage-driver", type=click.Choice(["overlay", "vfs"]), help="How layers are stacked."
-)
-@click.pass_context
-def pyengine(ctx: click.Context, /, log_level: str, **options: object) -> None:
-    """Manage pods, containers and images."""
-    log.set_level(log_level)
-    ctx.obj = Engine(Options(**options))  # type: ignore[arg-type]  # click made the types
-    ctx.call_on_close(ctx.obj.close)  # after a failure too
 
 
 def main(arguments: list[str]) -> int:
@@ -115,30 +87,16 @@ def main(arguments: list[str]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
-        return _fail(error.format_message(), ENGINE_FAILURE, prefix="")
+        return outcome.fail(error.format_message(), outcome.ENGINE_FAILURE, prefix="")
     except click.UsageError as error:
-        return _fail(_usage_message(error), ENGINE_FAILURE)
+        return outcome.fail(_usage_message(error), outcome.ENGINE_FAILURE)
     except click.ClickException as error:
-        return _fail(error.format_message(), ENGINE_FAILURE)
-    except errors.PyengineError as error:
-        return _fail(str(error), exit_status(str(meta.get(COMMAND, "")), error))
-    except (click.Abort, KeyboardInterrupt):
-        return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the last flush complains again
-        return BROKEN_PIPE
-    except OSError as error:
-        return _fail(_os_message(error), ENGINE_FAILURE)
+        return outcome.fail(error.format_message(), outcome.ENGINE_FAILURE)
+    except click.Abort:
+        return outcome.INTERRUPTED
+    except outcome.EXPECTED as error:
+        return outcome.tell(error, str(meta.get(COMMAND, "")), "pyengine")
     return status if isinstance(status, int) else 0
-
-
-def exit_status(command: str, error: errors.PyengineError) -> int:
-    """The exit status of ``error`` raised by the command of this name."""
-    for name in (command, ""):
-        for cls in type(error).__mro__:
-            if (name, cls) in EXIT_STATUS:
-                return EXIT_STATUS[name, cls]
-    return ENGINE_FAILURE
 
 
 def _usage_message(error: click.UsageError) -> str:
@@ -148,17 +106,3 @@ def _usage_message(error: click.UsageError) -> str:
     else:
         problem = error.format_message()
     return f"{problem}\nSee '{path} --help'"
-
-
-def _os_message(error: OSError) -> str:
-    where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
-    return f"{where}{error.strerror or error}"
-
-
-def _fail(message: str, status: int, prefix: str = "Error: ") -> int:
-    try:
-        sys.stdout.flush()
-    except OSError:
-        status = status or BROKEN_PIPE
-    print(f"{prefix}{message}", file=sys.stderr)
-    return status

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import click
-
-from pyengine.cli.many import for_each, latest_option, names_or_latest
+from pyengine.cli.declare import IntRange, UsageError, argument, command, option
+from pyengine.cli.many import LATEST, for_each, names_or_latest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyengine.engine import Engine
 
-CONTAINERS = click.argument("containers", nargs=-1, metavar="CONTAINER...")
+CONTAINERS = argument("containers", nargs=-1, metavar="CONTAINER...")
 
 
-@click.command()
-@click.option("-a", "--attach", is_flag=True, help="Stay connected to its output.")
-@click.option("-i", "--interactive", "stdin", is_flag=True, help="Also connect stdin.")
-@click.option("--sig-proxy/--no-sig-proxy", default=None, help="Pass signals on.")
-@latest_option
-@CONTAINERS
-@click.pass_obj
+@command(
+    option("-a", "--attach", is_flag=True, help="Stay connected to its output."),
+    option("-i", "--interactive", "stdin", is_flag=True, help="Also connect stdin."),
+    option("--sig-proxy/--no-sig-proxy", default=None, help="Pass signals on."),
+    LATEST,
+    CONTAINERS,
+)
 def start(
     engine: Engine,
     /,
@@ -33,7 +32,7 @@ def start(
     names = names_or_latest(engine, containers, latest=latest)
     attach = attach or stdin
     if attach and len(names) > 1:
-        raise click.UsageError("you cannot start and attach multiple containers at once")
+        raise UsageError("you cannot start and attach multiple containers at once")
     if not attach:
         for_each(names, lambda name: _start(engine, name))
         return 0
@@ -54,14 +53,21 @@ def _start(engine: Engine, name: str) -> str:
     return name
 
 
-@click.command()
-@click.option("-t", "--time", "--timeout", "timeout_s", type=click.IntRange(0), metavar="SECONDS",
-              help="Time to end before it is killed.")  # fmt: skip
-@click.option("-a", "--all", "every", is_flag=True, help="Every running container.")
-@click.option("-i", "--ignore", is_flag=True, help="A container that does not exist is no error.")
-@latest_option
-@CONTAINERS
-@click.pass_obj
+@command(
+    option(
+        "-t",
+        "--time",
+        "--timeout",
+        "timeout_s",
+        type=IntRange(0),
+        metavar="SECONDS",
+        help="Time to end before it is killed.",
+    ),
+    option("-a", "--all", "every", is_flag=True, help="Every running container."),
+    option("-i", "--ignore", is_flag=True, help="A container that does not exist is no error."),
+    LATEST,
+    CONTAINERS,
+)
 def stop(
     engine: Engine,
     /,
@@ -91,13 +97,20 @@ def stop(
     for_each(names, stop_one)
 
 
-@click.command()
-@click.option("-s", "--signal", "signal_name", default="KILL", metavar="SIGNAL", show_default=True,
-              help="Signal to send.")  # fmt: skip
-@click.option("-a", "--all", "every", is_flag=True, help="Every running container.")
-@latest_option
-@CONTAINERS
-@click.pass_obj
+@command(
+    option(
+        "-s",
+        "--signal",
+        "signal_name",
+        default="KILL",
+        metavar="SIGNAL",
+        show_default=True,
+        help="Signal to send.",
+    ),
+    option("-a", "--all", "every", is_flag=True, help="Every running container."),
+    LATEST,
+    CONTAINERS,
+)
 def kill(
     engine: Engine, /, containers: tuple[str, ...], signal_name: str, every: bool, latest: bool
 ) -> None:
@@ -117,24 +130,30 @@ def kill(
     for_each(names, kill_one)
 
 
-@click.command()
-@latest_option
-@CONTAINERS
-@click.pass_obj
+@command(
+    LATEST,
+    CONTAINERS,
+)
 def wait(engine: Engine, /, containers: tuple[str, ...], latest: bool) -> None:
     """Block until one or more containers have ended, and print their exit codes."""
     for_each(names_or_latest(engine, containers, latest=latest), engine.containers.wait)
 
 
-@click.command()
-@click.option("-f", "--force", is_flag=True, help="Also running ones, which are stopped first.")
-@click.option("-t", "--time", "timeout_s", type=click.IntRange(0), metavar="SECONDS",
-              help="With --force: time to end before it is killed.")  # fmt: skip
-@click.option("-a", "--all", "every", is_flag=True, help="Every container.")
-@click.option("-i", "--ignore", is_flag=True, help="A container that does not exist is no error.")
-@latest_option
-@CONTAINERS
-@click.pass_obj
+@command(
+    option("-f", "--force", is_flag=True, help="Also running ones, which are stopped first."),
+    option(
+        "-t",
+        "--time",
+        "timeout_s",
+        type=IntRange(0),
+        metavar="SECONDS",
+        help="With --force: time to end before it is killed.",
+    ),
+    option("-a", "--all", "every", is_flag=True, help="Every container."),
+    option("-i", "--ignore", is_flag=True, help="A container that does not exist is no error."),
+    LATEST,
+    CONTAINERS,
+)
 def rm(
     engine: Engine,
     /,
@@ -165,9 +184,10 @@ def rm(
     for_each(names, remove_one)
 
 
-@click.command(hidden=True)
-@click.argument("container")
-@click.pass_obj
+@command(
+    argument("container"),
+    hidden=True,
+)
 def cleanup(engine: Engine, /, container: str) -> None:
     """Clean up after a container that has ended; its monitor calls this."""
     engine.containers.clean_up(container)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import click
-
-from pyengine.cli.many import latest_option
+from pyengine.cli.declare import UsageError, argument, command, option
+from pyengine.cli.many import LATEST
 from pyengine.cli.run import env_files, passed_on
 
 TYPE_CHECKING = False
@@ -12,19 +11,19 @@ if TYPE_CHECKING:
     from pyengine.engine import Engine
 
 
-@click.command(
-    "exec", context_settings={"allow_interspersed_args": False, "help_option_names": ["--help"]}
+@command(
+    option("-d", "--detach", is_flag=True, help="Run in the background, print the session's id."),
+    option("-e", "--env", multiple=True, metavar="NAME[=VALUE]", help="Set a variable."),
+    option("--env-file", multiple=True, metavar="FILE", help="Variables from a file."),
+    option("-i", "--interactive", "stdin", is_flag=True, help="Keep stdin open."),
+    LATEST,
+    option("-t", "--tty", "terminal", is_flag=True, help="Allocate a terminal."),
+    option("-u", "--user", default="", metavar="USER[:GROUP]", help="Who the process is."),
+    option("-w", "--workdir", default="", metavar="DIR", help="Working directory."),
+    argument("words", nargs=-1, metavar="[CONTAINER] COMMAND [ARG]..."),
+    name="exec",
+    interspersed=False,
 )
-@click.option("-d", "--detach", is_flag=True, help="Run in the background, print the session's id.")
-@click.option("-e", "--env", multiple=True, metavar="NAME[=VALUE]", help="Set a variable.")
-@click.option("--env-file", multiple=True, metavar="FILE", help="Variables from a file.")
-@click.option("-i", "--interactive", "stdin", is_flag=True, help="Keep stdin open.")
-@latest_option
-@click.option("-t", "--tty", "terminal", is_flag=True, help="Allocate a terminal.")
-@click.option("-u", "--user", default="", metavar="USER[:GROUP]", help="Who the process is.")
-@click.option("-w", "--workdir", default="", metavar="DIR", help="Working directory.")
-@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[CONTAINER] COMMAND [ARG]...")
-@click.pass_obj
 def exec_(
     engine: Engine,
     /,
@@ -40,18 +39,18 @@ def exec_(
 ) -> int:
     """Run a process in a running container."""
     if not latest and not words:
-        raise click.UsageError("exec requires the name or ID of a container or the --latest flag")
+        raise UsageError("exec requires the name or ID of a container or the --latest flag")
     name = engine.containers.latest().id if latest else words[0]
-    command = words if latest else words[1:]
-    if not command:
-        raise click.UsageError("you must provide a command to exec")
+    argv = words if latest else words[1:]
+    if not argv:
+        raise UsageError("you must provide a command to exec")
     from pyengine.containers.exec import ExecOptions
     from pyengine.monitor.attach import Detached
 
     session = engine.containers.exec_session(
         name,
         ExecOptions(
-            command,
+            argv,
             terminal=terminal,
             stdin=stdin,
             env=(*env_files(env_file), *passed_on(env)),
@@ -60,7 +59,7 @@ def exec_(
         ),
     )
     if detach:
-        click.echo(session.detach())
+        print(session.detach())
         return 0
     try:
         return session.attend()

@@ -7,7 +7,7 @@ import json
 import click
 
 from pyengine.cli.durations import rfc3339
-from pyengine.cli.many import latest_option, names_or_latest
+from pyengine.cli.many import LATEST, names_or_latest
 from pyengine.errors import NotFoundError
 
 TYPE_CHECKING = False
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@latest_option
+@LATEST.to_click()
 @click.argument("containers", nargs=-1, metavar="CONTAINER|IMAGE...")
 @click.pass_obj
 def inspect(engine: Engine, /, containers: tuple[str, ...], latest: bool) -> None:

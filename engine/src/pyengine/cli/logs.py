@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 
-import click
-
-from pyengine.cli.many import latest_option, names_or_latest
+from pyengine.cli.declare import argument, command, option
+from pyengine.cli.many import LATEST, names_or_latest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,13 +13,13 @@ if TYPE_CHECKING:
     from pyengine.engine import Engine
 
 
-@click.command()
-@click.option("-f", "--follow", is_flag=True, help="Go on until the container has ended.")
-@click.option("--tail", type=int, default=-1, metavar="N", help="Only the last N lines.")
-@click.option("-t", "--timestamps", is_flag=True, help="Show when each line was written.")
-@latest_option
-@click.argument("container", required=False, default="", metavar="CONTAINER")
-@click.pass_obj
+@command(
+    option("-f", "--follow", is_flag=True, help="Go on until the container has ended."),
+    option("--tail", type=int, default=-1, metavar="N", help="Only the last N lines."),
+    option("-t", "--timestamps", is_flag=True, help="Show when each line was written."),
+    LATEST,
+    argument("container", required=False, default="", metavar="CONTAINER"),
+)
 def logs(
     engine: Engine, /, container: str, follow: bool, tail: int, timestamps: bool, latest: bool
 ) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import click
+import sys
 
+from pyengine.cli.declare import UsageError, option
 from pyengine.errors import PyengineError
 
 TYPE_CHECKING = False
@@ -12,15 +13,17 @@ if TYPE_CHECKING:
 
     from pyengine.engine import Engine
 
+LATEST = option("-l", "--latest", is_flag=True, help="The container that was created last.")
+
 
 def names_or_latest(engine: Engine, names: tuple[str, ...], *, latest: bool) -> list[str]:
     """The containers named, or the latest one."""
     if latest and names:
-        raise click.UsageError("--latest and containers cannot be used together")
+        raise UsageError("--latest and containers cannot be used together")
     if latest:
         return [engine.containers.latest().id]
     if not names:
-        raise click.UsageError("you must provide at least one name or id")
+        raise UsageError("you must provide at least one name or id")
     return list(names)
 
 
@@ -32,17 +35,10 @@ def for_each(names: Iterable[str], act: Callable[[str], object]) -> None:
             answer = act(name)
         except PyengineError as error:
             if failure is not None:
-                click.echo(f"Error: {failure}", err=True)
+                print(f"Error: {failure}", file=sys.stderr, flush=True)
             failure = error
         else:
             if answer is not None:
-                click.echo(answer)
+                print(answer, flush=True)
     if failure is not None:
         raise failure
-
-
-def latest_option(function: Callable[..., object]) -> Callable[..., object]:
-    """``-l``, ``--latest``."""
-    return click.option(
-        "-l", "--latest", is_flag=True, help="The container that was created last."
-    )(function)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import re
 import time
-from typing import Any
 
-import click
-
+from pyengine.cli.declare import Choice, command, option
 from pyengine.cli.durations import human
 from pyengine.cli.report import table
 from pyengine.errors import ConfigError
@@ -16,6 +12,7 @@ from pyengine.errors import ConfigError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from pyengine.containers.record import Container
     from pyengine.engine import Engine
@@ -26,17 +23,24 @@ NEVER_S = -62135596800  # Go's zero time
 STATUSES = ("created", "running", "paused", "exited", "removing")
 
 
-@click.command()
-@click.option("-a", "--all", "every", is_flag=True, help="Also those that do not run.")
-@click.option("-f", "--filter", "filters", multiple=True, metavar="KEY=VALUE",
-              help="Only those with this id, label, name or status.")  # fmt: skip
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table",
-              help="Table or JSON.")  # fmt: skip
-@click.option("-l", "--latest", is_flag=True, help="The container that was created last.")
-@click.option("--no-trunc", is_flag=True, help="Print whole ids and commands.")
-@click.option("--noheading", is_flag=True, help="Print no header.")
-@click.option("-q", "--quiet", is_flag=True, help="Print ids only.")
-@click.pass_obj
+@command(
+    option("-a", "--all", "every", is_flag=True, help="Also those that do not run."),
+    option(
+        "-f",
+        "--filter",
+        "filters",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Only those with this id, label, name or status.",
+    ),
+    option(
+        "--format", "form", type=Choice(["table", "json"]), default="table", help="Table or JSON."
+    ),
+    option("-l", "--latest", is_flag=True, help="The container that was created last."),
+    option("--no-trunc", is_flag=True, help="Print whole ids and commands."),
+    option("--noheading", is_flag=True, help="Print no header."),
+    option("-q", "--quiet", is_flag=True, help="Print ids only."),
+)
 def ps(
     engine: Engine,
     /,
@@ -58,14 +62,15 @@ def ps(
     found = [container for container in found if all(test(container) for test in tests)]
     if quiet:
         for container in found:
-            click.echo(container.id if no_trunc else container.id[:12])
+            print(container.id if no_trunc else container.id[:12])
     elif form == "json":
-        click.echo(json.dumps([as_json(container) for container in found], indent=2))
+        import json
+
+        print(json.dumps([as_json(container) for container in found], indent=2))
     else:
         rows = [_row(container, no_trunc=no_trunc) for container in found]
-        click.echo(
-            "\n".join(table(None if noheading else HEADER, rows)), nl=bool(rows) or not noheading
-        )
+        for line in table(None if noheading else HEADER, rows):
+            print(line)
 
 
 def _filter(text: str) -> Callable[[Container], bool]:
@@ -73,6 +78,8 @@ def _filter(text: str) -> Callable[[Container], bool]:
     if separator and key == "id":
         return lambda container: container.id.startswith(value)
     if separator and key == "name":
+        import re
+
         try:
             pattern = re.compile(value)
         except re.error as error:

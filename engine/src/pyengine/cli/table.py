@@ -73,3 +73,9 @@ GROUPS: dict[str, Table] = {
         "wait": ("pyengine.cli.containers:wait", "Block on one or more containers"),
     },
 }
+
+# Where commands are declared with ``declare`` rather than click, which the frequent ones are.
+DECLARED = {
+    "pyengine.cli.containers", "pyengine.cli.exec", "pyengine.cli.logs", "pyengine.cli.ps",
+    "pyengine.cli.run",
+}  # fmt: skip
