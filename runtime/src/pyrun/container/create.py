@@ -138,7 +138,6 @@ def _prepare(bundle: Bundle, request: Request) -> Task:
     task.config = config
     task.rootfs = os.path.realpath(os.path.join(bundle.path, config["root"]["path"]))
     task.plan = namespaces.plan(linux.get("namespaces") or ())
-    task.hierarchies = []
     task.in_cgroup = False
     task.use_pivot = not request.no_pivot
     task.keyring_name = "" if request.no_new_keyring else f"_ses.{request.container_id}"
@@ -258,7 +257,7 @@ def _make(task: Task, entry: Entry, manager: Manager, request: Request) -> None:
     """The cgroup, the process, and its record."""
     linux = task.config.get("linux") or {}
     manager.create(linux.get("resources") or {})
-    task.hierarchies = manager.hierarchies
+    task.cgroup = manager
     fifo = entry.file(store.FIFO)
     os.mkfifo(fifo, 0o622)
     os.chmod(fifo, 0o622)  # the container's user writes; the umask took that away
@@ -305,7 +304,7 @@ def _spawn(task: Task, manager: Manager, ours: Channel, pids: list[int]) -> None
     """Fork init, or the helper that forks it; fills ``pids``, init's last."""
     if not init.needs_helper(task.plan):
         pids.append(fork_in_pid_namespace(task.plan, lambda: init.main(task)))
-        manager.join(pids[-1])
+        manager.join(pids[-1], entered=True)
         ours.send("go")
         return
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)  # init outlives the helper, its parent
@@ -316,7 +315,7 @@ def _spawn(task: Task, manager: Manager, ours: Channel, pids: list[int]) -> None
     pids.append(helper)
     task.channel.close()
     rlimits.apply(helper, limits)  # inherited; in the user namespace none could be raised
-    manager.join(helper)
+    manager.join(helper, entered=True)
     ours.send("go")
     if task.plan.new & syscalls.CLONE_NEWUSER:
         linux = task.config["linux"]

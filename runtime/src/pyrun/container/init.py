@@ -17,7 +17,7 @@ from pyrun.spec import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyrun.linux.cgroups.manager import Hierarchy
+    from pyrun.linux.cgroups.manager import Manager
     from pyrun.linux.namespaces import Plan
     from pyrun.spec.types import JsonObject
 
@@ -27,14 +27,14 @@ class Task:
 
     Attributes:
         bundle: absolute path of the bundle.
+        cgroup: the container's, to be entered; the parent does what ``enter`` does not.
         channel: the child's end.
         config: config.json.
         console_fd: the console socket, or -1.
         fifo_fd: the exec fifo, opened O_PATH.
         first_free_fd: descriptors from here on are not for the container.
-        hierarchies: the host's cgroup hierarchies, for an entry of type ``cgroup``.
         identity: of the process.
-        in_cgroup: whether the parent has said so.
+        in_cgroup: whether the parent has said that its part is done.
         keyring_name: the session keyring to join, or an empty string.
         parents_fds: only the parent may hold them: its end of the channel, whose closing is the
             news of its death, and the lock, which dies with its last holder.
@@ -46,18 +46,18 @@ class Task:
     """
 
     __slots__ = (
-        "bundle", "channel", "config", "console_fd", "fifo_fd", "first_free_fd", "hierarchies",
+        "bundle", "cgroup", "channel", "config", "console_fd", "fifo_fd", "first_free_fd",
         "identity", "in_cgroup", "keyring_name", "parents_fds", "plan", "rootfs", "state", "trees",
         "use_pivot",
     )  # fmt: skip
 
     bundle: str
+    cgroup: Manager
     channel: Channel
     config: JsonObject
     console_fd: int
     fifo_fd: int
     first_free_fd: int
-    hierarchies: list[Hierarchy]
     identity: process.Identity
     in_cgroup: bool
     keyring_name: str
@@ -110,7 +110,8 @@ def helper(task: Task) -> None:
     """The process between parent and init, where user or time namespaces ask for one."""
     try:
         task.leave_parent()
-        task.channel.receive("go")  # the parent has moved us into the cgroup
+        task.cgroup.enter()
+        task.channel.receive("go")  # the parent has done its part
         _enter_user_namespace(task)
         plan = task.plan
         namespaces.join(plan, ~syscalls.CLONE_NEWUSER)
@@ -191,6 +192,8 @@ def _set_up(task: Task) -> None:
     """Everything between the fork and the process's own settings."""
     plan, config = task.plan, task.config
     two_steps = needs_helper(plan)
+    if not two_steps:
+        task.cgroup.enter()
     os.setsid()
     set_oom_score(config.get("process") or {})
     if task.keyring_name:
@@ -209,10 +212,10 @@ def _set_up(task: Task) -> None:
 
 
 def _enter_cgroup(task: Task) -> None:
-    """Wait until the parent has moved this process into its cgroup, and make that the root.
+    """Wait until this process is in the whole of its cgroup, and make that the root.
 
-    Joining nine hierarchies of cgroup v1 takes as long as all mounts, mostly waiting, so both go
-    on at the same time; only what shows the cgroup has to wait. The helper has waited already.
+    Joining cgroup2 takes as long as all mounts, mostly waiting, so both go on at the same time;
+    only what shows the cgroup has to wait. The helper has waited already.
     """
     if task.in_cgroup or needs_helper(task.plan):
         return
@@ -274,7 +277,9 @@ def _change_root(task: Task) -> None:
             if entry.get("type") in ("cgroup", "cgroup2"):
                 _enter_cgroup(task)
                 own = plan.has(syscalls.CLONE_NEWCGROUP)
-                cgroup_mounts.mount(mounter, entry, index, task.hierarchies, own_namespace=own)
+                cgroup_mounts.mount(
+                    mounter, entry, index, task.cgroup.hierarchies, own_namespace=own
+                )
             else:
                 mounter.mount(entry, index)
         bind = plan.has(syscalls.CLONE_NEWUSER)

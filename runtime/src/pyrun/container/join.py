@@ -54,10 +54,11 @@ class _Task:
     """What the child has to do; it has it by fork."""
 
     __slots__ = (
-        "channel", "console_fd", "first_free_fd", "identity", "keyring_name", "parents_fds",
-        "plan", "root_fd",
+        "cgroup", "channel", "console_fd", "first_free_fd", "identity", "keyring_name",
+        "parents_fds", "plan", "root_fd", "sub_cgroup",
     )  # fmt: skip
 
+    cgroup: Manager
     channel: Channel
     console_fd: int
     first_free_fd: int
@@ -66,6 +67,7 @@ class _Task:
     parents_fds: list[int]
     plan: namespaces.Plan
     root_fd: int
+    sub_cgroup: str
 
 
 def find_running(root: str, container_id: str) -> Entry:
@@ -92,11 +94,12 @@ def execute(request: Request, entry: Entry) -> int:
     if not request.ignore_paused and manager.is_frozen():
         raise ContainerError(f"exec in container {entry.id}: it is paused (or use --ignore-paused)")
     task = _prepare(request, config, entry)
+    task.cgroup, task.sub_cgroup = manager, request.cgroup
     ours, task.channel = channel.pair()
     task.parents_fds = [ours.fd]
     pids: list[int] = []
     try:
-        _spawn(task, manager, entry, ours, pids, request.cgroup)
+        _spawn(task, entry, ours, pids)
         task.channel.close()
         pid = pids[-1]
         ours.receive("created")
@@ -173,9 +176,7 @@ def _plan(entry: Entry) -> tuple[namespaces.Plan, int]:
     return plan, root_fd
 
 
-def _spawn(
-    task: _Task, manager: Manager, entry: Entry, ours: Channel, pids: list[int], cgroup: str
-) -> None:
+def _spawn(task: _Task, entry: Entry, ours: Channel, pids: list[int]) -> None:
     """Fork the process, or the helper that forks it; fills ``pids``, the process last."""
     helper = init.needs_helper(task.plan)
     limits: list[JsonObject] = []
@@ -190,7 +191,7 @@ def _spawn(
     pids.append(pid)
     task.channel.close()
     rlimits.apply(pid, limits)
-    manager.join(pid, cgroup, beside=entry.state["pid"])
+    task.cgroup.join(pid, task.sub_cgroup, beside=entry.state["pid"], entered=True)
     ours.send("go")
     if helper:
         pids.append(ours.receive("forked")["pid"])
@@ -205,6 +206,7 @@ def _helper(task: _Task) -> None:
         for fd in task.parents_fds:
             os.close(fd)
         task.parents_fds = []
+        task.cgroup.enter(task.sub_cgroup)
         task.channel.receive("go")
         namespaces.join(task.plan, syscalls.CLONE_NEWUSER)
         if task.plan.has(syscalls.CLONE_NEWUSER):
@@ -230,6 +232,7 @@ def _child(task: _Task) -> None:
             os.close(fd)
         proc_fd = process.open_proc_self()
         if not init.needs_helper(task.plan):
+            task.cgroup.enter(task.sub_cgroup)
             task.channel.receive("go")
         os.setsid()
         init.set_oom_score(task.identity.process)

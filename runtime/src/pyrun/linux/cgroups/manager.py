@@ -1,8 +1,9 @@
 """What every cgroup driver has in common: the files of one container's cgroup.
 
-The caller's order of work is ``create`` (directories and limits), ``join`` (the container's first
-process, before it runs anything of the image), and at the end ``delete``. ``record`` goes into
-state.json, and ``select.from_record`` makes the manager again in a later command.
+The caller's order of work is ``create`` (directories and limits), ``enter`` in the container's
+first process and ``join`` in its parent, before it runs anything of the image, and at the end
+``delete``. ``record`` goes into state.json, and ``select.from_record`` makes the manager again in a
+later command.
 """
 
 from __future__ import annotations
@@ -131,7 +132,30 @@ class Manager(abc.ABC):
             KernelError: the kernel refused a value.
         """
 
-    def join(self, pid: int, sub_path: str = "", beside: int = 0) -> None:
+    def entered(self) -> list[str]:
+        """The directories that a process had better enter by itself."""
+        return []
+
+    def enter(self, sub_path: str = "") -> None:
+        """Move this process, which has one thread, where that is quicker than ``join``.
+
+        Moving the thread that asks needs no lock on the forks of the whole host, for which the
+        kernel may wait 20 ms (docs/adr/0011).
+
+        Args:
+            sub_path: a cgroup below the container's (``exec --cgroup``).
+
+        Raises:
+            KernelError: the kernel refused.
+        """
+        for directory in self.entered():
+            target = _below(directory, sub_path)
+            try:
+                write_file(f"{target}/tasks", "0")
+            except OSError as error:
+                raise KernelError(f"enter cgroup {target}", error) from error
+
+    def join(self, pid: int, sub_path: str = "", beside: int = 0, *, entered: bool = False) -> None:
         """Move a process in: the container's first one, or one of ``exec``.
 
         Args:
@@ -139,12 +163,16 @@ class Manager(abc.ABC):
             sub_path: a cgroup below the container's (``exec --cgroup``).
             beside: a process of the container; its cgroup is taken where the container's own has
                 become an inner node of cgroup2, which can hold no process (systemd inside).
+            entered: the process calls ``enter``, so only the rest is to be done.
 
         Raises:
             KernelError: the kernel refused to move it.
         """
+        done = self.entered() if entered else []
         for directory in self.directories():
-            target = f"{directory}/{sub_path.strip('/')}" if sub_path else directory
+            if directory in done:
+                continue
+            target = _below(directory, sub_path)
             try:
                 write_file(f"{target}/cgroup.procs", str(pid))
             except OSError as error:
@@ -292,6 +320,10 @@ class Manager(abc.ABC):
             if first and len(refused) == len(pending):
                 raise first
             pending = refused
+
+
+def _below(directory: str, sub_path: str) -> str:
+    return f"{directory}/{sub_path.strip('/')}" if sub_path else directory
 
 
 def _some(pids: list[int]) -> str:

@@ -71,7 +71,11 @@ class Scope(Manager):
         """
         self.pending = (resources, pointer, self._limits(resources, pointer, creating=True))
 
-    def join(self, pid: int, sub_path: str = "", beside: int = 0) -> None:
+    def entered(self) -> list[str]:
+        """The scope is not there before ``join``."""
+        return []
+
+    def join(self, pid: int, sub_path: str = "", beside: int = 0, *, entered: bool = False) -> None:
         """See ``manager.Manager.join``; the first process starts the scope and its limits.
 
         Raises:
@@ -83,7 +87,7 @@ class Scope(Manager):
         if pending:
             self._start(pid, pending[2])
         try:
-            super().join(pid, sub_path, beside)
+            super().join(pid, sub_path, beside, entered=entered)
         except KernelError as error:
             # A user may not move processes between a login session and the user's own systemd.
             if self.unit is None or error.errno not in v2.REFUSED:

@@ -36,6 +36,10 @@ class Manager(manager.Manager):
     def _forget(self, directory: str) -> None:
         self.paths = {name: path for name, path in self.paths.items() if path != directory}
 
+    def entered(self) -> list[str]:
+        """See ``manager.Manager.entered``."""
+        return [path for path in self.directories() if path != self.paths.get(UNIFIED)]
+
     def set(
         self,
         resources: dict[str, Any],
