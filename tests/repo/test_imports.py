@@ -10,14 +10,24 @@ import pytest
 TOP = Path(__file__).resolve().parents[2]
 PROGRAMS = {"pyrun": "runtime", "pyconmon": "conmon", "pyengine": "engine"}
 
-# What a part of pyrun may import from pyrun. errors, syscalls and version import nothing of it.
+# What a part of pyrun may import from pyrun. errors, names and version import nothing of it.
 PYRUN_LAYERS = {
-    "commands": {"commands", "container", "linux", "spec", "errors", "syscalls", "version"},
-    "container": {"container", "linux", "spec", "errors", "syscalls", "version"},
-    "linux": {"linux", "errors", "syscalls"},
-    "spec": {"spec", "errors", "syscalls"},
+    "commands": {
+        "commands",
+        "container",
+        "linux",
+        "spec",
+        "errors",
+        "names",
+        "syscalls",
+        "version",
+    },
+    "container": {"container", "linux", "spec", "errors", "names", "syscalls", "version"},
+    "linux": {"linux", "errors", "names", "syscalls"},
+    "spec": {"spec", "errors", "names", "syscalls"},
     "errors": set(),
-    "syscalls": set(),
+    "names": set(),
+    "syscalls": {"names"},
     "version": set(),
 }
 

@@ -1,6 +1,6 @@
 """The process: argv in, exit status out."""
 
-import os
+import posix
 import sys
 
 # The launcher starts Python with -I -S, so nothing but the standard library is on the path.
@@ -13,4 +13,6 @@ try:
     sys.stdout.flush()
 except OSError:
     status = status or 1
-os._exit(status)  # finalising the interpreter costs 1-2 ms and releases nothing the kernel does not
+posix._exit(
+    status
+)  # finalising the interpreter costs 1-2 ms and releases nothing the kernel does not

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import posix
 import sys
 
+from pyrun import names
 from pyrun.commands.settings import Settings
 from pyrun.errors import (
     CommandNotExecutableError,
@@ -111,7 +112,7 @@ def _read_globals(arguments: list[str], settings: Settings) -> list[str]:
             settings.debug = value != "false"
     if not settings.root:
         settings.root = default_root(settings)
-    settings.root = os.path.abspath(settings.root)
+    settings.root = names.absolute(settings.root)
     return rest
 
 
@@ -141,8 +142,8 @@ def default_root(settings: Settings) -> str:
 
     Root of a user namespace is an ordinary user unless it says otherwise (a system container).
     """
-    runtime_dir = os.environ.get("XDG_RUNTIME_DIR")
-    user = os.geteuid() != 0 or os.environ.get("USER") != "root"
+    runtime_dir = names.environment("XDG_RUNTIME_DIR")
+    user = posix.geteuid() != 0 or names.environment("USER") != "root"
     if settings.rootless and user and runtime_dir:
         return f"{runtime_dir}/pyrun"
     return "/run/pyrun"

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 import sys
 from _ctypes import (
     FUNCFLAG_CDECL,
@@ -17,6 +17,8 @@ from _ctypes import (
     dlsym,
     get_errno,
 )
+
+from pyrun import names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,7 +111,7 @@ _BYTE_ORDER = sys.byteorder
 _LONG_SIZE = 8 if sys.maxsize > 2**32 else 4
 
 # Calls without a wrapper in libc; those from 424 on have one number on every architecture.
-_MACHINE = os.uname().machine
+_MACHINE = posix.uname().machine
 _OLD = {
     "x86_64": (250, 314, 251), "i686": (288, 351, 289), "armv7l": (311, 380, 314),
     "ppc64le": (271, 355, 273), "s390x": (280, 345, 282),
@@ -154,7 +156,7 @@ class _Syscall(CFuncPtr):
     _argtypes_ = (_Argument,) * 7
 
 
-_LIBC = dlopen(None, os.RTLD_NOW)  # type: ignore[arg-type]  # None is the process itself
+_LIBC = dlopen(None, posix.RTLD_NOW)  # type: ignore[arg-type]  # None is the process itself
 _mount = _Function(dlsym(_LIBC, "mount"))
 _umount2 = _Function(dlsym(_LIBC, "umount2"))
 _pivot_root = _Function(dlsym(_LIBC, "pivot_root"))
@@ -171,7 +173,7 @@ _syscall = _Syscall(dlsym(_LIBC, "syscall"))
 
 def _failure(path: str | None = None) -> OSError:
     number = get_errno()
-    return OSError(number, os.strerror(number), path)
+    return OSError(number, posix.strerror(number), path)
 
 
 def address_of(buffer: bytearray) -> int:
@@ -180,7 +182,7 @@ def address_of(buffer: bytearray) -> int:
 
 
 def _bytes(text: str | None) -> bytes | None:
-    return None if text is None else os.fsencode(text)
+    return None if text is None else names.encode(text)
 
 
 def _call(number: int, *arguments: int | bytes, path: str | None = None) -> int:
@@ -241,14 +243,14 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
 
 def sethostname(name: str) -> None:
     """Set the host name of this UTS namespace (sethostname(2))."""
-    word = os.fsencode(name)
+    word = names.encode(name)
     if _sethostname(word, len(word), 0, 0, 0) < 0:
         raise _failure()
 
 
 def setdomainname(name: str) -> None:
     """Set the NIS domain name of this UTS namespace (setdomainname(2))."""
-    word = os.fsencode(name)
+    word = names.encode(name)
     if _setdomainname(word, len(word), 0, 0, 0) < 0:
         raise _failure()
 
@@ -269,15 +271,15 @@ def fstatfs_type(fd: int) -> int:
 
 def openat2(directory_fd: int, path: str, flags: int, mode: int, resolve: int) -> int:
     """Open a path with rules for its resolution, close-on-exec (openat2(2))."""
-    words = (flags | os.O_CLOEXEC, mode, resolve)
+    words = (flags | posix.O_CLOEXEC, mode, resolve)
     how = b"".join(word.to_bytes(8, _BYTE_ORDER) for word in words)
-    return _call(_OPENAT2, directory_fd, os.fsencode(path), how, len(how), path=path)
+    return _call(_OPENAT2, directory_fd, names.encode(path), how, len(how), path=path)
 
 
 def open_tree(directory_fd: int, path: str, flags: int) -> int:
     """Open a mount, or a detached copy with OPEN_TREE_CLONE, close-on-exec (open_tree(2))."""
     word = flags | OPEN_TREE_CLOEXEC
-    return _call(_OPEN_TREE, directory_fd, os.fsencode(path), word, path=path)
+    return _call(_OPEN_TREE, directory_fd, names.encode(path), word, path=path)
 
 
 def move_mount(from_fd: int, to_fd: int) -> None:
@@ -302,7 +304,7 @@ def close_range(first: int, last: int, flags: int) -> None:
 
 def keyctl(operation: int, first: int | str, second: int = 0, third: int = 0) -> int:
     """Operate on the kernel's keyrings; ``operation`` is a KEYCTL_ (keyctl(2))."""
-    word = os.fsencode(first) if isinstance(first, str) else first
+    word = names.encode(first) if isinstance(first, str) else first
     return _call(_KEYCTL, operation, word, second, third)
 
 
@@ -351,16 +353,16 @@ SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 32
 
 def bpf(command: int, attributes: bytearray) -> int:
     """``attributes`` is a packed ``union bpf_attr``; returns a descriptor where one is made."""
-    number = _NUMBERS.get(os.uname().machine, _GENERIC)[0]
+    number = _NUMBERS.get(posix.uname().machine, _GENERIC)[0]
     return _call(number, command, address_of(attributes), len(attributes))
 
 
 def seccomp(operation: int, flags: int, program: bytearray) -> int:
     """Load a classic BPF program as a filter; a listener's descriptor with NEW_LISTENER."""
-    number = _NUMBERS.get(os.uname().machine, _GENERIC)[1]
+    number = _NUMBERS.get(posix.uname().machine, _GENERIC)[1]
     count, rest = divmod(len(program), 8)
     if rest:
-        raise OSError(22, os.strerror(22), "seccomp program")
+        raise OSError(22, posix.strerror(22), "seccomp program")
     header = bytearray(count.to_bytes(2, sys.byteorder) + b"\0" * 14)
     header[8:16] = address_of(program).to_bytes(8, sys.byteorder)
     return _call(number, operation, flags, address_of(header))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posix
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +43,7 @@ def test_states_of_a_user_are_in_the_user_s_runtime_directory(
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
     monkeypatch.setenv("USER", user)
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(posix, "geteuid", lambda: 0)
     made = settings.Settings()
     made.rootless = rootless
     assert cli.default_root(made) == expected

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import posix
 import sys
 
 
 def is_host_root() -> bool:
     """Root of another user namespace (podman without root) has not the privileges of the host's."""
-    if os.geteuid() != 0:
+    if posix.geteuid() != 0:
         return False
     try:
         with open("/proc/self/uid_map", "rb") as uid_map:
@@ -46,12 +46,12 @@ class Settings:
         line = self._line(level, message)
         if self.log:
             try:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-                fd = os.open(self.log, flags, 0o644)
+                flags = posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_CLOEXEC
+                fd = posix.open(self.log, flags, 0o644)
                 try:
-                    os.write(fd, line.encode(errors="replace"))
+                    posix.write(fd, line.encode(errors="replace"))
                 finally:
-                    os.close(fd)
+                    posix.close(fd)
             except OSError as error:
                 sys.stderr.write(f"pyrun: write the log {self.log}: {error.strerror}\n")
             line = f"{message}\n"

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-import os
+import posix
 
+from pyrun import names
 from pyrun.commands.options import FLAG, VALUE, Syntax
 from pyrun.errors import ContainerError
 from pyrun.spec import jsontext, template
@@ -24,16 +25,18 @@ def main(words: list[str], settings: Settings) -> int:
     """``pyrun spec``: writes config.json, and replaces none."""
     options = SYNTAX.parse(words)
     settings.write("debug", "writing config.json")
-    path = os.path.join(options.text("bundle", "."), "config.json")
+    path = names.join(options.text("bundle", "."), "config.json")
     config = template.config()
     if options.flag("rootless"):
-        template.make_rootless(config, os.geteuid(), os.getegid())
+        template.make_rootless(config, posix.geteuid(), posix.getegid())
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        fd = posix.open(
+            path, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o644
+        )
         try:
-            os.write(fd, (jsontext.dumps(config, 4) + "\n").encode())
+            posix.write(fd, (jsontext.dumps(config, 4) + "\n").encode())
         finally:
-            os.close(fd)
+            posix.close(fd)
     except OSError as error:
         raise ContainerError(f"write {path}: {error.strerror}") from error
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 
 from pyrun import syscalls
 from pyrun.errors import KernelError
@@ -88,13 +88,13 @@ def _one(
             else:
                 _bind(hierarchy, target)
         finally:
-            os.close(target_fd)
+            posix.close(target_fd)
         upper_fd = paths.open_inside(mounter.root_fd, destination)
         try:
             word = flags | syscalls.MS_REMOUNT | syscalls.MS_BIND
             syscalls.mount(None, paths.proc_path(upper_fd), None, word, None)
         finally:
-            os.close(upper_fd)
+            posix.close(upper_fd)
     except OSError as error:
         raise KernelError(step, error) from error
 
@@ -117,10 +117,10 @@ def _own_path(hierarchy: Hierarchy) -> str:
 def _link(mounter: mounts.Mounter, destination: str, name: str, target: str) -> None:
     directory_fd = paths.open_inside(mounter.root_fd, destination)
     try:
-        os.symlink(target, name, dir_fd=directory_fd)
+        posix.symlink(target, name, dir_fd=directory_fd)
     except FileExistsError:
         pass
     except OSError as error:
         raise KernelError(f"link {name} to {target} in {destination}", error) from error
     finally:
-        os.close(directory_fd)
+        posix.close(directory_fd)

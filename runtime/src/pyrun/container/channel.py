@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socketpair
 
 from pyrun import errors
@@ -35,7 +35,7 @@ class Channel:
             ChannelClosedError: it ended without a word.
         """
         try:
-            os.write(self.fd, jsontext.dumps({"kind": kind, **fields}).encode())
+            posix.write(self.fd, jsontext.dumps({"kind": kind, **fields}).encode())
         except OSError:
             self.receive(kind)  # its last words are still to be read
 
@@ -61,15 +61,15 @@ class Channel:
 
     def _read(self) -> bytes:
         try:
-            return os.read(self.fd, _LIMIT_BYTES)
+            return posix.read(self.fd, _LIMIT_BYTES)
         except ConnectionResetError:
             # it ended before it read what we sent last; what it sent comes after this news
-            return os.read(self.fd, _LIMIT_BYTES)
+            return posix.read(self.fd, _LIMIT_BYTES)
 
     def close(self) -> None:
         """Close the descriptor; a second time does nothing."""
         if self.fd >= 0:
-            os.close(self.fd)
+            posix.close(self.fd)
             self.fd = -1
 
 

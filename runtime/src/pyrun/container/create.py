@@ -7,9 +7,9 @@ when the channel closes, and the next command with this id removes the rest.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # typeshed has only signal
-import os
+import posix
 
-from pyrun import syscalls
+from pyrun import names, syscalls
 from pyrun.container import channel, hooks, init, lifecycle, process, store
 from pyrun.errors import ConfigError, ContainerError, KernelError
 from pyrun.linux import idmap, lsm, mounts, namespaces, rlimits, seccomp, sysctl
@@ -111,7 +111,7 @@ def create(request: Request, bundle: Bundle | None = None) -> Entry:
     finally:
         task.plan.close()
         for fd in task.trees.values():
-            os.close(fd)
+            posix.close(fd)
     return entry
 
 
@@ -136,7 +136,7 @@ def _prepare(bundle: Bundle, request: Request) -> Task:
     task = init.Task()
     task.bundle = bundle.path
     task.config = config
-    task.rootfs = os.path.realpath(os.path.join(bundle.path, config["root"]["path"]))
+    task.rootfs = names.real(names.join(bundle.path, config["root"]["path"]))
     task.plan = namespaces.plan(linux.get("namespaces") or ())
     task.in_cgroup = False
     task.use_pivot = not request.no_pivot
@@ -173,14 +173,14 @@ def inherited(preserve_fds: int, env: list[str]) -> int:
     Raises:
         ContainerError: one of them is not open.
     """
-    listen = os.environ.get("LISTEN_FDS", "")
+    listen = names.environment("LISTEN_FDS")
     count = preserve_fds
     if listen.isdigit() and int(listen) > 0:
         count += int(listen)
         env += [f"LISTEN_FDS={listen}", "LISTEN_PID=1"]
     for fd in range(3, 3 + count):
         try:
-            os.fstat(fd)
+            posix.fstat(fd)
         except OSError as error:
             raise ContainerError(
                 f"preserve descriptor {fd} of {count}: {error.strerror}"
@@ -259,14 +259,14 @@ def _make(task: Task, entry: Entry, manager: Manager, request: Request) -> None:
     manager.create(linux.get("resources") or {})
     task.cgroup = manager
     fifo = entry.file(store.FIFO)
-    os.mkfifo(fifo, 0o622)
-    os.chmod(fifo, 0o622)  # the container's user writes; the umask took that away
-    task.fifo_fd = os.open(fifo, os.O_PATH | os.O_CLOEXEC)
+    posix.mkfifo(fifo, 0o622)
+    posix.chmod(fifo, 0o622)  # the container's user writes; the umask took that away
+    task.fifo_fd = posix.open(fifo, posix.O_PATH | posix.O_CLOEXEC)
     ours, task.channel = channel.pair()
     task.parents_fds = [ours.fd, entry.lock_fd]
     pids: list[int] = []
     try:
-        if task.plan.new & syscalls.CLONE_NEWUSER and os.geteuid() == 0:
+        if task.plan.new & syscalls.CLONE_NEWUSER and posix.geteuid() == 0:
             task.trees = _trees(task)
         _spawn(task, manager, ours, pids)
         task.channel.close()
@@ -278,7 +278,7 @@ def _make(task: Task, entry: Entry, manager: Manager, request: Request) -> None:
         entry.state["cgroup"] = manager.record()  # what it really has
         entry.save()
         if request.pid_file:
-            path = os.path.abspath(request.pid_file)
+            path = names.absolute(request.pid_file)
             store.replace(path, str(pid).encode(), f"write the pid file {path}", 0o644)
         ours.send("go")
     except BaseException:
@@ -286,7 +286,7 @@ def _make(task: Task, entry: Entry, manager: Manager, request: Request) -> None:
         raise
     finally:
         ours.close()
-        os.close(task.fifo_fd)
+        posix.close(task.fifo_fd)
 
 
 def _trees(task: Task) -> dict[int, int]:
@@ -294,7 +294,7 @@ def _trees(task: Task) -> dict[int, int]:
     trees = {-1: mounts.detached_tree(task.rootfs, recursive=True)}
     for index, entry in enumerate(task.config.get("mounts") or ()):
         if mounts.is_bind(entry):
-            source = os.path.join(task.bundle, entry["source"])
+            source = names.join(task.bundle, entry["source"])
             recursive = "rbind" in (entry.get("options") or ())
             trees[index] = mounts.detached_tree(source, recursive=recursive)
     return trees
@@ -309,7 +309,7 @@ def _spawn(task: Task, manager: Manager, ours: Channel, pids: list[int]) -> None
         return
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)  # init outlives the helper, its parent
     limits, task.identity.limits = task.identity.limits, []
-    helper = os.fork()
+    helper = posix.fork()
     if helper == 0:
         init.helper(task)
     pids.append(helper)
@@ -323,7 +323,7 @@ def _spawn(task: Task, manager: Manager, ours: Channel, pids: list[int]) -> None
         idmap.write(helper, linux.get("uidMappings") or [], linux.get("gidMappings") or [])
         ours.send("go")
     pids.append(ours.receive("forked")["pid"])
-    os.waitpid(helper, 0)
+    posix.waitpid(helper, 0)
     pids.remove(helper)
     ours.send("go")
 
@@ -336,21 +336,21 @@ def fork_in_pid_namespace(plan: namespaces.Plan, body: Callable[[], None]) -> in
     """
     flag = syscalls.CLONE_NEWPID
     if not plan.has(flag):
-        pid = os.fork()
+        pid = posix.fork()
         if pid == 0:
             body()
         return pid
-    own_fd = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    own_fd = posix.open("/proc/self/ns/pid", posix.O_RDONLY | posix.O_CLOEXEC)
     namespaces.join(plan, flag)
     namespaces.unshare(plan.new & flag)
     try:
-        pid = os.fork()
+        pid = posix.fork()
     except OSError as error:
         raise KernelError("fork the container process", error) from error
     if pid == 0:
         body()
     syscalls.setns(own_fd, flag)
-    os.close(own_fd)
+    posix.close(own_fd)
     return pid
 
 
@@ -372,7 +372,7 @@ def end(pids: list[int]) -> None:
     """Kill and reap what was forked."""
     for pid in pids:
         try:
-            os.kill(pid, _signal.SIGKILL)
-            os.waitpid(pid, 0)
+            posix.kill(pid, _signal.SIGKILL)
+            posix.waitpid(pid, 0)
         except (ProcessLookupError, ChildProcessError):
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # typeshed has only signal
-import os
+import posix
 
 from pyrun.container import create as creation
 from pyrun.container import lifecycle, store
@@ -75,8 +75,8 @@ def _console_pair(settings: JsonObject) -> tuple[int, int]:
 
     It has the size of the caller's terminal from the beginning.
     """
-    if os.isatty(0):
-        columns, lines = os.get_terminal_size(0)
+    if posix.isatty(0):
+        columns, lines = posix.get_terminal_size(0)
         settings["consoleSize"] = {"height": lines, "width": columns}
     from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socketpair
 
@@ -90,13 +90,13 @@ def _pass_through(pid: int, console_fd: int, their_fd: int) -> int:
     from pyrun.container import terminal
     from pyrun.linux import console
 
-    os.close(their_fd)
+    posix.close(their_fd)
     master_fd = console.receive(console_fd)
-    os.close(console_fd)
+    posix.close(console_fd)
     try:
         return terminal.relay(pid, master_fd)
     finally:
-        os.close(master_fd)
+        posix.close(master_fd)
 
 
 def forwarded() -> set[int]:
@@ -116,7 +116,7 @@ def wait(pid: int) -> int:
     """
     signals = forwarded() | {_signal.SIGCHLD}
     while True:
-        ended, word = os.waitpid(pid, os.WNOHANG)
+        ended, word = posix.waitpid(pid, posix.WNOHANG)
         if ended:
             return status_of(word)
         number = _signal.sigwait(signals)
@@ -127,14 +127,14 @@ def wait(pid: int) -> int:
 def send(pid: int, number: int) -> None:
     """Forward a signal to a child that may have ended."""
     try:
-        os.kill(pid, number)
+        posix.kill(pid, number)
     except ProcessLookupError:
         return
 
 
 def status_of(word: int) -> int:
     """The exit status as a shell shows it."""
-    code = os.waitstatus_to_exitcode(word)
+    code = posix.waitstatus_to_exitcode(word)
     return code if code >= 0 else 128 - code
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # typeshed has only signal
-import os
+import posix
 import select
 
 from pyrun import syscalls
@@ -56,18 +56,18 @@ def run_all(kind: str, hooks: list[JsonObject], state: JsonObject) -> list[str]:
 
 
 def _run_one(name: str, hook: JsonObject, state: bytes) -> None:
-    output_fd = os.memfd_create("output")
-    input_fd = os.memfd_create("state")  # a hook that does not read it disturbs nobody
+    output_fd = posix.memfd_create("output")
+    input_fd = posix.memfd_create("state")  # a hook that does not read it disturbs nobody
     try:
-        os.write(input_fd, state)
-        os.lseek(input_fd, 0, os.SEEK_SET)
-        pid = os.fork()
+        posix.write(input_fd, state)
+        posix.lseek(input_fd, 0, 0)
+        pid = posix.fork()
         if pid == 0:
             _execute(hook, input_fd, output_fd)
         _wait(name, pid, hook.get("timeout"), output_fd)
     finally:
-        os.close(input_fd)
-        os.close(output_fd)
+        posix.close(input_fd)
+        posix.close(output_fd)
 
 
 def _execute(hook: JsonObject, input_fd: int, output_fd: int) -> None:
@@ -75,29 +75,29 @@ def _execute(hook: JsonObject, input_fd: int, output_fd: int) -> None:
     try:
         reset_signals()
         for number, fd in enumerate((input_fd, output_fd, output_fd)):
-            os.dup2(fd, number, inheritable=True)
+            posix.dup2(fd, number, inheritable=True)
         syscalls.close_range(3, 0xFFFFFFFF, syscalls.CLOSE_RANGE_CLOEXEC)
         env = dict(entry.partition("=")[::2] for entry in hook.get("env") or ())
-        os.execve(hook["path"], hook.get("args") or [hook["path"]], env)
+        posix.execve(hook["path"], hook.get("args") or [hook["path"]], env)
     except OSError as error:
-        os.write(2, f"cannot be executed: {error.strerror}".encode())
+        posix.write(2, f"cannot be executed: {error.strerror}".encode())
     finally:
-        os._exit(127)
+        posix._exit(127)
 
 
 def _wait(name: str, pid: int, timeout_s: int | None, output_fd: int) -> None:
     if timeout_s is not None:
-        pid_fd = os.pidfd_open(pid)
+        pid_fd = posix.pidfd_open(pid)
         poll = select.poll()
         poll.register(pid_fd, select.POLLIN)
         ended = poll.poll(timeout_s * 1000)
-        os.close(pid_fd)
+        posix.close(pid_fd)
         if not ended:
-            os.kill(pid, _signal.SIGKILL)
-            os.waitpid(pid, 0)
+            posix.kill(pid, _signal.SIGKILL)
+            posix.waitpid(pid, 0)
             raise ContainerError(f"{name}: took longer than its timeout of {timeout_s} s")
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    status = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
     if status:
-        said = os.pread(output_fd, _SHOWN_BYTES, 0).decode(errors="replace").strip()
+        said = posix.pread(output_fd, _SHOWN_BYTES, 0).decode(errors="replace").strip()
         how = f"exit status {status}" if status > 0 else f"killed by signal {-status}"
         raise ContainerError(f"{name}: {how}" + (f": {said}" if said else ""))

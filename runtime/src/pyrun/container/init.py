@@ -6,7 +6,7 @@ Init cannot raise into its parent, so it sends what went wrong through the chann
 
 from __future__ import annotations
 
-import os
+import posix
 
 from pyrun import syscalls
 from pyrun.container import cgroup_mounts, channel, hooks, process
@@ -79,7 +79,7 @@ class Task:
     def leave_parent(self) -> None:
         """Close what only the parent may hold; the child's first act."""
         for fd in self.parents_fds:
-            os.close(fd)
+            posix.close(fd)
         self.parents_fds = []
 
 
@@ -94,16 +94,16 @@ def main(task: Task) -> None:
         task.channel.receive("go")
         start.wait()
         if task.hooks("startContainer"):
-            state = {**task.state, "status": "created", "pid": os.getpid()}
+            state = {**task.state, "status": "created", "pid": posix.getpid()}
             hooks.run("startContainer", task.hooks("startContainer"), state)
         syscalls.close_range(task.first_free_fd, 0xFFFFFFFF, syscalls.CLOSE_RANGE_CLOEXEC)
         process.execute(path, task.identity)
     except ChannelClosedError:
-        os._exit(1)  # the parent was killed; whoever deletes the container finds nothing of us
+        posix._exit(1)  # the parent was killed; whoever deletes the container finds nothing of us
     except BaseException as error:  # noqa: BLE001 - init must never return into its parent's code
         start.report(error)
     finally:
-        os._exit(1)
+        posix._exit(1)
 
 
 def helper(task: Task) -> None:
@@ -118,17 +118,17 @@ def helper(task: Task) -> None:
         namespaces.unshare(plan.new & ~syscalls.CLONE_NEWUSER)
         if plan.new & syscalls.CLONE_NEWTIME:
             namespaces.set_time_offsets(task.linux("timeOffsets") or {})  # type: ignore[arg-type]  # validated
-        pid = os.fork()
+        pid = posix.fork()
         if pid == 0:
             wait_for_helper(task.channel)
             main(task)
         task.channel.send("forked", pid=pid)
-        os._exit(0)
+        posix._exit(0)
     except BaseException as error:  # noqa: BLE001 - as in main
         if not isinstance(error, ChannelClosedError):
             task.channel.send("error", **channel.describe(error))
     finally:
-        os._exit(1)
+        posix._exit(1)
 
 
 def wait_for_helper(own: Channel) -> None:
@@ -136,7 +136,7 @@ def wait_for_helper(own: Channel) -> None:
     try:
         own.receive("go")
     except ChannelClosedError:
-        os._exit(1)
+        posix._exit(1)
 
 
 def _enter_user_namespace(task: Task) -> None:
@@ -158,8 +158,8 @@ def become_root() -> None:
         KernelError: it maps no such id.
     """
     try:
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
+        posix.setresgid(0, 0, 0)
+        posix.setresuid(0, 0, 0)
     except OSError as error:
         raise KernelError("become root of the user namespace (is id 0 mapped?)", error) from error
 
@@ -178,12 +178,14 @@ class StartPipe:
         """Block until ``start`` opens the other end."""
         task = self._task
         task.channel.close()
-        self._fd = os.open(f"fd/{task.fifo_fd}", os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.proc_fd)
+        self._fd = posix.open(
+            f"fd/{task.fifo_fd}", posix.O_WRONLY | posix.O_CLOEXEC, dir_fd=self.proc_fd
+        )
 
     def report(self, error: BaseException) -> None:
         """Tell whoever waits what went wrong."""
         if self._fd >= 0:
-            os.write(self._fd, jsontext.dumps(channel.describe(error)).encode())
+            posix.write(self._fd, jsontext.dumps(channel.describe(error)).encode())
         else:
             self._task.channel.send("error", **channel.describe(error))
 
@@ -194,7 +196,7 @@ def _set_up(task: Task) -> None:
     two_steps = needs_helper(plan)
     if not two_steps:
         task.cgroup.enter()
-    os.setsid()
+    posix.setsid()
     set_oom_score(config.get("process") or {})
     if task.keyring_name:
         keyring.join(task.keyring_name)
@@ -252,11 +254,11 @@ def set_oom_score(settings: JsonObject) -> None:
     if score is None:
         return
     try:
-        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        fd = posix.open("/proc/self/oom_score_adj", posix.O_WRONLY | posix.O_CLOEXEC)
         try:
-            os.write(fd, str(score).encode())
+            posix.write(fd, str(score).encode())
         finally:
-            os.close(fd)
+            posix.close(fd)
     except OSError as error:
         raise KernelError(f"set oom_score_adj to {score}", error) from error
 
@@ -269,7 +271,7 @@ def _change_root(task: Task) -> None:
     if plan.new & syscalls.CLONE_NEWNS:
         root_fd = rootfs.prepare(task.rootfs, propagation, task.trees.get(-1, -1))
     else:
-        root_fd = os.open(task.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        root_fd = posix.open(task.rootfs, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
     label = settings.get("mountLabel") or ""
     mounter = mounts.Mounter(root_fd, task.bundle, label, task.trees, mount_copy.copy_tree)
     if plan.has(syscalls.CLONE_NEWNS):
@@ -290,7 +292,7 @@ def _change_root(task: Task) -> None:
         task.channel.send("mounted")
         task.channel.receive("go")
     if task.hooks("createContainer"):
-        state = {**task.state, "pid": os.getpid()}
+        state = {**task.state, "pid": posix.getpid()}
         hooks.run("createContainer", task.hooks("createContainer"), state)
     if (config.get("process") or {}).get("terminal"):
         _make_console(task, root_fd)
@@ -309,7 +311,7 @@ def _change_root(task: Task) -> None:
         rootfs.set_propagation(propagation)
     else:
         rootfs.chroot(task.rootfs)
-    os.close(root_fd)
+    posix.close(root_fd)
 
 
 def _protect(root_fd: int, settings: JsonObject, label: str) -> None:
@@ -320,7 +322,7 @@ def _protect(root_fd: int, settings: JsonObject, label: str) -> None:
         null_fd = rootfs.open_null()
         for path in masked:
             rootfs.mask_path(root_fd, path, null_fd, label)
-        os.close(null_fd)
+        posix.close(null_fd)
 
 
 def _make_console(task: Task, root_fd: int) -> None:
@@ -331,6 +333,6 @@ def _make_console(task: Task, root_fd: int) -> None:
     if task.plan.has(syscalls.CLONE_NEWNS):
         console.bind_console(root_fd, slave_fd)
     console.send(task.console_fd, master_fd)
-    os.close(master_fd)
+    posix.close(master_fd)
     console.attach(slave_fd)
-    os.close(slave_fd)
+    posix.close(slave_fd)

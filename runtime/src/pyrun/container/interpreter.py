@@ -9,11 +9,11 @@ where that cannot be, from a sealed copy in memory.
 from __future__ import annotations
 
 import fcntl
-import os
+import posix
 import stat
 import sys
 
-from pyrun import syscalls
+from pyrun import names, syscalls
 from pyrun.errors import KernelError
 
 MOUNTS = "/run/pyrun-interpreter"
@@ -30,34 +30,34 @@ def protect() -> None:
     Raises:
         KernelError: neither a mount nor a copy could be made.
     """
-    if os.statvfs(_EXE).f_flag & os.ST_RDONLY or _is_out_of_reach() or _is_sealed():
+    if posix.statvfs(_EXE).f_flag & posix.ST_RDONLY or _is_out_of_reach() or _is_sealed():
         return
     sys.stdout.flush()
     arguments = sys.orig_argv[1:]
-    mounted = _mount() if os.geteuid() == 0 else ""
+    mounted = _mount() if posix.geteuid() == 0 else ""
     if mounted:
-        os.execv(mounted, [mounted, *arguments])
+        posix.execv(mounted, [mounted, *arguments])
     fd = _sealed_copy()
     # By its old name Python finds its library.
-    os.execv(f"/proc/self/fd/{fd}", [sys.executable, *arguments])
+    posix.execv(f"/proc/self/fd/{fd}", [sys.executable, *arguments])
 
 
 def _is_out_of_reach() -> bool:
     """Whether the file belongs to somebody whom no container of this caller can be."""
-    if os.geteuid() == 0:
+    if posix.geteuid() == 0:
         return False
-    info = os.stat(_EXE)
-    return info.st_uid != os.geteuid() and not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    info = posix.stat(_EXE)
+    return info.st_uid != posix.geteuid() and not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _is_sealed() -> bool:
-    fd = os.open(_EXE, os.O_RDONLY | os.O_CLOEXEC)
+    fd = posix.open(_EXE, posix.O_RDONLY | posix.O_CLOEXEC)
     try:
         return fcntl.fcntl(fd, _F_GET_SEALS) & _SEALS == _SEALS
     except OSError:  # not a file in memory
         return False
     finally:
-        os.close(fd)
+        posix.close(fd)
 
 
 def _mount() -> str:
@@ -66,18 +66,18 @@ def _mount() -> str:
     The launcher looks for it under the same name and takes it if it is the same file, so a mount
     of a Python that was upgraded meanwhile is passed by, and replaced here.
     """
-    directory = MOUNTS + os.path.dirname(os.path.abspath(sys.executable))
+    directory = MOUNTS + names.dirname(names.absolute(sys.executable))
     target = f"{directory}/python3"
-    real = os.path.realpath(_EXE)
+    real = names.real(_EXE)
     try:
-        os.makedirs(directory, 0o755, exist_ok=True)
-        lock_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        names.make_directories(directory, 0o755)
+        lock_fd = posix.open(directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
         try:
             fcntl.flock(lock_fd, fcntl.LOCK_EX)
             if not _is_mounted(target, real):
                 _mount_on(target, real, directory)
         finally:
-            os.close(lock_fd)
+            posix.close(lock_fd)
     except OSError:
         return ""  # /run is read-only, or mounting is not allowed here
     return target
@@ -85,23 +85,24 @@ def _mount() -> str:
 
 def _is_mounted(target: str, real: str) -> bool:
     try:
-        same = os.path.samefile(target, real)
-        return same and bool(os.statvfs(target).f_flag & os.ST_RDONLY)
+        mounted, wanted = posix.stat(target), posix.stat(real)
+        same = (mounted.st_dev, mounted.st_ino) == (wanted.st_dev, wanted.st_ino)
+        return same and bool(posix.statvfs(target).f_flag & posix.ST_RDONLY)
     except FileNotFoundError:
         return False
 
 
 def _mount_on(target: str, real: str, directory: str) -> None:
-    if os.path.exists(target):
+    if names.exists(target):
         try:
             syscalls.umount2(target, syscalls.MNT_DETACH)
         except OSError:  # never mounted on in this mount namespace
             pass
     # Python takes its library from where this file says, as in a virtual environment.
     with open(f"{directory}/pyvenv.cfg", "w") as config:
-        config.write(f"home = {os.path.dirname(real)}\n")
+        config.write(f"home = {names.dirname(real)}\n")
     # Not executable: where the mount is missing, the launcher must not take the empty file.
-    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o444))
+    posix.close(posix.open(target, posix.O_WRONLY | posix.O_CREAT | posix.O_CLOEXEC, 0o444))
     syscalls.mount(real, target, None, syscalls.MS_BIND, None)
     flags = syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NODEV
     remount = syscalls.MS_REMOUNT | syscalls.MS_BIND | flags
@@ -116,11 +117,11 @@ def _sealed_copy() -> int:
     """
     try:
         # MFD_ALLOW_SEALING without MFD_CLOEXEC: the number must survive the execve
-        copy_fd = os.memfd_create("pyrun-interpreter", 0x2)
-        source_fd = os.open(_EXE, os.O_RDONLY | os.O_CLOEXEC)
-        while os.sendfile(copy_fd, source_fd, None, _CHUNK_BYTES):
+        copy_fd = posix.memfd_create("pyrun-interpreter", 0x2)
+        source_fd = posix.open(_EXE, posix.O_RDONLY | posix.O_CLOEXEC)
+        while posix.sendfile(copy_fd, source_fd, None, _CHUNK_BYTES):
             continue
-        os.close(source_fd)
+        posix.close(source_fd)
         fcntl.fcntl(copy_fd, _F_ADD_SEALS, _SEALS)
     except OSError as error:
         raise KernelError("make a sealed copy of the Python interpreter", error) from error

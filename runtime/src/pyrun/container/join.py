@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import posix
 
-from pyrun import syscalls
+from pyrun import names, syscalls
 from pyrun.container import channel, create, init, lifecycle, process, store
 from pyrun.errors import ContainerError, KernelError
 from pyrun.linux import keyring, lsm, namespaces, rlimits, seccomp
@@ -104,7 +104,7 @@ def execute(request: Request, entry: Entry) -> int:
         pid = pids[-1]
         ours.receive("created")
         if request.pid_file:
-            path = os.path.abspath(request.pid_file)
+            path = names.absolute(request.pid_file)
             store.replace(path, str(pid).encode(), f"write the pid file {path}", 0o644)
         ours.send("go")
         _wait_for_execve(ours)
@@ -118,7 +118,7 @@ def execute(request: Request, entry: Entry) -> int:
     finally:
         ours.close()
         task.plan.close()
-        os.close(task.root_fd)
+        posix.close(task.root_fd)
     return pid
 
 
@@ -164,9 +164,11 @@ def _plan(entry: Entry) -> tuple[namespaces.Plan, int]:
     try:
         for flag, name in namespaces.TYPES.values():
             theirs, ours = f"/proc/{pid}/ns/{name}", f"/proc/self/ns/{name}"
-            if os.path.exists(ours) and os.stat(theirs).st_ino != os.stat(ours).st_ino:
-                plan.joined[flag] = os.open(theirs, os.O_RDONLY | os.O_CLOEXEC)
-        root_fd = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            if names.exists(ours) and posix.stat(theirs).st_ino != posix.stat(ours).st_ino:
+                plan.joined[flag] = posix.open(theirs, posix.O_RDONLY | posix.O_CLOEXEC)
+        root_fd = posix.open(
+            f"/proc/{pid}/root", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC
+        )
     except OSError as error:
         plan.close()
         raise KernelError(f"open the namespaces of process {pid}", error) from error
@@ -183,7 +185,7 @@ def _spawn(task: _Task, entry: Entry, ours: Channel, pids: list[int]) -> None:
     if helper:
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         limits, task.identity.limits = task.identity.limits, []
-        pid = os.fork()
+        pid = posix.fork()
         if pid == 0:
             _helper(task)
     else:
@@ -195,7 +197,7 @@ def _spawn(task: _Task, entry: Entry, ours: Channel, pids: list[int]) -> None:
     ours.send("go")
     if helper:
         pids.append(ours.receive("forked")["pid"])
-        os.waitpid(pid, 0)
+        posix.waitpid(pid, 0)
         pids.remove(pid)
         ours.send("go")
 
@@ -204,7 +206,7 @@ def _helper(task: _Task) -> None:
     """Between the parent and the process, where the pid namespace belongs to a user namespace."""
     try:
         for fd in task.parents_fds:
-            os.close(fd)
+            posix.close(fd)
         task.parents_fds = []
         task.cgroup.enter(task.sub_cgroup)
         task.channel.receive("go")
@@ -212,36 +214,36 @@ def _helper(task: _Task) -> None:
         if task.plan.has(syscalls.CLONE_NEWUSER):
             init.become_root()
         namespaces.join(task.plan, namespaces.OF_CHILDREN)
-        pid = os.fork()
+        pid = posix.fork()
         if pid == 0:
             init.wait_for_helper(task.channel)
             _child(task)
         task.channel.send("forked", pid=pid)
-        os._exit(0)
+        posix._exit(0)
     except BaseException as error:  # noqa: BLE001 - must never return into its parent's code
         if not isinstance(error, channel.ChannelClosedError):
             task.channel.send("error", **channel.describe(error))
     finally:
-        os._exit(1)
+        posix._exit(1)
 
 
 def _child(task: _Task) -> None:
     """The process up to execve(2); never returns."""
     try:
         for fd in task.parents_fds:
-            os.close(fd)
+            posix.close(fd)
         proc_fd = process.open_proc_self()
         if not init.needs_helper(task.plan):
             task.cgroup.enter(task.sub_cgroup)
             task.channel.receive("go")
-        os.setsid()
+        posix.setsid()
         init.set_oom_score(task.identity.process)
         keyring.join(task.keyring_name)
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         namespaces.join(task.plan, ~(namespaces.OF_CHILDREN | syscalls.CLONE_NEWUSER))
         if not task.plan.has(syscalls.CLONE_NEWNS):
-            os.fchdir(task.root_fd)
-            os.chroot(".")
+            posix.fchdir(task.root_fd)
+            posix.chroot(".")
         if task.identity.process.get("terminal"):
             _make_console(task)
         path = process.settle(task.identity, proc_fd)
@@ -250,11 +252,11 @@ def _child(task: _Task) -> None:
         syscalls.close_range(task.first_free_fd, 0xFFFFFFFF, syscalls.CLOSE_RANGE_CLOEXEC)
         process.execute(path, task.identity)
     except channel.ChannelClosedError:
-        os._exit(1)
+        posix._exit(1)
     except BaseException as error:  # noqa: BLE001 - must never return into its parent's code
         task.channel.send("error", **channel.describe(error))
     finally:
-        os._exit(1)
+        posix._exit(1)
 
 
 def _make_console(task: _Task) -> None:
@@ -262,6 +264,6 @@ def _make_console(task: _Task) -> None:
 
     master_fd, slave_fd = console.make(task.root_fd, task.identity.process.get("consoleSize"))
     console.send(task.console_fd, master_fd)
-    os.close(master_fd)
+    posix.close(master_fd)
     console.attach(slave_fd)
-    os.close(slave_fd)
+    posix.close(slave_fd)

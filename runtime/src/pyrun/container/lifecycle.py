@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # typeshed has only signal
-import os
+import posix
 import select
 
+from pyrun import names
 from pyrun.container import store
 from pyrun.errors import ContainerError, KernelError
 from pyrun.spec import jsontext
@@ -22,15 +23,15 @@ _END_TIMEOUT_MS = 10_000
 def start_time(pid: int) -> int:
     """When a process started, in clock ticks since boot; 0 when it has ended (proc(5))."""
     try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
     except FileNotFoundError:
         return 0
     try:
-        text = os.read(fd, 4096)
+        text = posix.read(fd, 4096)
     except ProcessLookupError:
         return 0
     finally:
-        os.close(fd)
+        posix.close(fd)
     fields = text[text.rindex(b")") + 2 :].split()
     return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
 
@@ -52,7 +53,7 @@ def status(entry: Entry, *, held: bool = False) -> str:
         return "creating" if not held and store.is_locked(entry) else "stopped"
     if not is_alive(entry):
         return "stopped"
-    return "created" if os.path.exists(entry.file(store.FIFO)) else "running"
+    return "created" if names.exists(entry.file(store.FIFO)) else "running"
 
 
 def state_of(entry: Entry, status_now: str) -> JsonObject:
@@ -85,15 +86,17 @@ def start(entry: Entry) -> list[str]:
     if now != "created":
         raise ContainerError(f"start container {entry.id}: status is {now}, must be created")
     fifo = entry.file(store.FIFO)
-    path_fd = os.open(fifo, os.O_PATH | os.O_CLOEXEC)
+    path_fd = posix.open(fifo, posix.O_PATH | posix.O_CLOEXEC)
     # From here on the status is running, even if we are killed: a second start cannot be right.
-    os.unlink(fifo)
-    pid_fd = os.pidfd_open(entry.state["pid"])
-    fifo_fd = os.open(f"/proc/self/fd/{path_fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    os.close(path_fd)
+    posix.unlink(fifo)
+    pid_fd = posix.pidfd_open(entry.state["pid"])
+    fifo_fd = posix.open(
+        f"/proc/self/fd/{path_fd}", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC
+    )
+    posix.close(path_fd)
     said = _read_verdict(fifo_fd, pid_fd)
-    os.close(fifo_fd)
-    os.close(pid_fd)
+    posix.close(fifo_fd)
+    posix.close(pid_fd)
     if said:
         from pyrun.container import channel
 
@@ -121,7 +124,7 @@ def _read_verdict(fifo_fd: int, pid_fd: int) -> bytes:
     said = b""
     while True:
         events = dict(poll.poll())
-        chunk = os.read(fifo_fd, 65536) if fifo_fd in events else b""
+        chunk = posix.read(fifo_fd, 65536) if fifo_fd in events else b""
         said += chunk
         if not chunk:
             return said
@@ -143,7 +146,7 @@ def kill(entry: Entry, signal: int, *, everyone: bool = False) -> None:
     if now not in ("created", "running"):
         raise ContainerError(f"kill container {entry.id}: container not running: status is {now}")
     try:
-        pid_fd = os.pidfd_open(entry.state["pid"])
+        pid_fd = posix.pidfd_open(entry.state["pid"])
     except ProcessLookupError:
         raise ContainerError(f"kill container {entry.id}: container not running") from None
     try:
@@ -153,7 +156,7 @@ def kill(entry: Entry, signal: int, *, everyone: bool = False) -> None:
     except OSError as error:
         raise KernelError(f"send signal {signal} to container {entry.id}", error) from error
     finally:
-        os.close(pid_fd)
+        posix.close(pid_fd)
 
 
 def end(entry: Entry) -> None:
@@ -165,7 +168,7 @@ def end(entry: Entry) -> None:
     if not is_alive(entry):
         return
     try:
-        pid_fd = os.pidfd_open(entry.state["pid"])
+        pid_fd = posix.pidfd_open(entry.state["pid"])
     except ProcessLookupError:
         return
     try:
@@ -178,7 +181,7 @@ def end(entry: Entry) -> None:
     except ProcessLookupError:
         return
     finally:
-        os.close(pid_fd)
+        posix.close(pid_fd)
 
 
 def delete(entry: Entry, *, force: bool = False) -> list[str]:

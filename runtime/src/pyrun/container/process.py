@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-import os
+import posix
 import stat
 
-from pyrun import syscalls
+from pyrun import names, syscalls
 from pyrun.container import hooks
 from pyrun.errors import (
     CommandNotExecutableError,
@@ -62,7 +62,7 @@ def open_proc_self() -> int:
         KernelError: /proc of the host is no procfs.
     """
     try:
-        fd = os.open("/proc/self/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = posix.open("/proc/self/", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
     except OSError as error:
         raise KernelError("open /proc/self of the host", error) from error
     if syscalls.fstatfs_type(fd) != syscalls.PROC_SUPER_MAGIC:
@@ -100,7 +100,7 @@ def settle(identity: Identity, proc_fd: int) -> str:
     else:
         raise ContainerError("set the additional groups: this user namespace allows none")
     if user.get("umask") is not None:
-        os.umask(user["umask"])
+        posix.umask(user["umask"])
     capabilities.apply(identity.sets, identity.known)
     if not entered and not _enter(cwd):  # a directory that only the user may enter
         raise KernelError(f"change to the working directory {cwd}", "Permission denied")
@@ -143,7 +143,7 @@ def execute(path: str, identity: Identity) -> None:
     if identity.process.get("noNewPrivileges"):
         load_filter(identity)
     try:
-        os.execve(path, args, env)
+        posix.execve(path, args, env)
     except OSError as error:
         raise refused(args[0], error) from error
 
@@ -155,7 +155,7 @@ def _enter(cwd: str) -> bool:
         KernelError: it cannot be entered for another reason.
     """
     try:
-        os.chdir(cwd)
+        posix.chdir(cwd)
     except PermissionError:
         return False
     except OSError as error:
@@ -170,7 +170,7 @@ def _check_cwd(cwd: str) -> None:
         KernelError: the directory is outside of the root.
     """
     try:
-        real = os.getcwd()
+        real = posix.getcwd()
     except FileNotFoundError:
         real = "(unreachable)"
     if not real.startswith("/"):
@@ -178,11 +178,11 @@ def _check_cwd(cwd: str) -> None:
 
 
 def _may_set_groups(proc_fd: int) -> bool:
-    fd = os.open("setgroups", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc_fd)
+    fd = posix.open("setgroups", posix.O_RDONLY | posix.O_CLOEXEC, dir_fd=proc_fd)
     try:
-        return os.read(fd, 16).strip() != b"deny"
+        return posix.read(fd, 16).strip() != b"deny"
     finally:
-        os.close(fd)
+        posix.close(fd)
 
 
 def _set_home(env: list[str], uid: int) -> None:
@@ -195,7 +195,7 @@ def _set_home(env: list[str], uid: int) -> None:
             for line in lines:
                 fields = line.rstrip(b"\n").split(b":")
                 if len(fields) > 5 and fields[2] == str(uid).encode():
-                    home = os.fsdecode(fields[5]) or "/"
+                    home = names.decode(fields[5]) or "/"
                     break
     except OSError:
         home = "/"  # an image without users
@@ -232,11 +232,11 @@ def find_program(name: str, env: list[str]) -> str:
 
 def _check_program(path: str, name: str) -> str:
     try:
-        info = os.stat(path)
+        info = posix.stat(path)
     except OSError as error:
         raise refused(name, error) from error
-    if not stat.S_ISREG(info.st_mode) or not os.access(path, os.X_OK):
-        raise refused(name, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+    if not stat.S_ISREG(info.st_mode) or not posix.access(path, posix.X_OK):
+        raise refused(name, PermissionError(errno.EACCES, posix.strerror(errno.EACCES)))
     return path
 
 
@@ -246,7 +246,7 @@ def refused(name: str, error: OSError) -> PyrunError:
     podman and others tell 127 from 126 by "executable file not found", "no such file or
     directory" and "permission denied".
     """
-    reason = os.strerror(error.errno or 0)
+    reason = posix.strerror(error.errno or 0)
     message = f'exec: "{name}": {reason[:1].lower()}{reason[1:]}'
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return CommandNotFoundError(message)

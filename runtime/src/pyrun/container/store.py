@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import os
+import posix
 import time
 
+from pyrun import names
 from pyrun.errors import ConfigError, ContainerError
 from pyrun.spec import jsontext
 from pyrun.spec.load import read_object
@@ -93,19 +94,19 @@ class Entry:
         """
         try:
             self.empty()
-            os.rmdir(self.path)
+            posix.rmdir(self.path)
         except OSError as error:
             raise ContainerError(f"remove {self.path}: {error.strerror}") from error
 
     def empty(self) -> None:
         """Remove the files, such as those that a killed command left; the lock stays."""
-        for name in os.listdir(self.path):
-            os.unlink(self.file(name))
+        for name in posix.listdir(self.path):
+            posix.unlink(self.file(name))
 
     def unlock(self) -> None:
         """Let others work on the container."""
         if self.lock_fd >= 0:
-            os.close(self.lock_fd)
+            posix.close(self.lock_fd)
             self.lock_fd = -1
 
 
@@ -116,15 +117,15 @@ def replace(path: str, data: bytes, step: str, mode: int = 0o600) -> None:
         ContainerError: with ``step``.
     """
     new = f"{path}.new"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC
     try:
-        fd = os.open(new, flags, mode)
+        fd = posix.open(new, flags, mode)
         try:
             while data:
-                data = data[os.write(fd, data) :]
+                data = data[posix.write(fd, data) :]
         finally:
-            os.close(fd)
-        os.rename(new, path)
+            posix.close(fd)
+        posix.rename(new, path)
     except OSError as error:
         raise ContainerError(f"{step}: {error.strerror}") from error
 
@@ -157,8 +158,8 @@ def reserve(root: str, container_id: str) -> Entry:
     in_use = f"create container {container_id}: a container with this id exists already"
     for _ in range(100):  # another command may be removing it right now
         try:
-            os.makedirs(root, 0o711, exist_ok=True)
-            os.mkdir(path, 0o711)
+            names.make_directories(root, 0o711)
+            posix.mkdir(path, 0o711)
         except FileExistsError:
             pass
         except OSError as error:
@@ -169,7 +170,7 @@ def reserve(root: str, container_id: str) -> Entry:
         if lock_fd < 0:
             continue
         entry = Entry(container_id, path, lock_fd)
-        if os.path.exists(entry.file(STATE)):
+        if names.exists(entry.file(STATE)):
             entry.read()
             if entry.state.get("stage") != "creating":
                 entry.unlock()
@@ -194,12 +195,12 @@ def find(root: str, container_id: str, *, lock: bool) -> Entry:
         except ContainerError as error:
             raise ContainerError(missing) from error
         return entry
-    while os.path.isdir(path):
+    while names.is_dir(path):
         lock_fd = _lock(path, fcntl.LOCK_EX, missing)
         if lock_fd < 0:
             continue
         entry = Entry(container_id, path, lock_fd)
-        if os.path.exists(entry.file(STATE)):
+        if names.exists(entry.file(STATE)):
             entry.read()
         return entry
     raise ContainerError(missing)
@@ -208,7 +209,7 @@ def find(root: str, container_id: str, *, lock: bool) -> Entry:
 def is_locked(entry: Entry) -> bool:
     """Whether some command works on the container now."""
     try:
-        fd = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = posix.open(entry.path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
@@ -216,29 +217,29 @@ def is_locked(entry: Entry) -> bool:
     except BlockingIOError:
         return True
     finally:
-        os.close(fd)
+        posix.close(fd)
     return False
 
 
 def _lock(path: str, how: int, busy: str) -> int:
     """A descriptor that holds the lock; -1 when the directory was replaced meanwhile."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = posix.open(path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
     except FileNotFoundError:
         return -1
     except OSError as error:
         raise ContainerError(f"open {path}: {error.strerror}") from error
     try:
         fcntl.flock(fd, how)
-        now = os.stat(path)
+        now = posix.stat(path)
     except OSError as error:
-        os.close(fd)
+        posix.close(fd)
         if error.errno == errno.ENOENT:
             return -1
         raise ContainerError(busy) from error
-    held = os.fstat(fd)
+    held = posix.fstat(fd)
     if (held.st_dev, held.st_ino) != (now.st_dev, now.st_ino):
-        os.close(fd)
+        posix.close(fd)
         return -1
     return fd
 
@@ -246,10 +247,10 @@ def _lock(path: str, how: int, busy: str) -> int:
 def identifiers(root: str) -> list[str]:
     """The ids of all containers, sorted."""
     try:
-        names = os.listdir(root)
+        found = posix.listdir(root)
     except FileNotFoundError:
         return []
-    return sorted(name for name in names if os.path.isdir(f"{root}/{name}"))
+    return sorted(name for name in found if names.is_dir(f"{root}/{name}"))
 
 
 def timestamp() -> str:

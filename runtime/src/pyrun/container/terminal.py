@@ -5,7 +5,7 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # typeshed has only signal
 import errno
 import fcntl
-import os
+import posix
 import select
 import termios
 
@@ -21,9 +21,9 @@ def relay(pid: int, master_fd: int) -> int:
         pid: a child of this process.
         master_fd: of the container's terminal.
     """
-    own_tty = os.isatty(0)
+    own_tty = posix.isatty(0)
     saved = termios.tcgetattr(0) if own_tty else None
-    pid_fd = os.pidfd_open(pid)
+    pid_fd = posix.pidfd_open(pid)
     try:
         for number in foreground.forwarded():
             _signal.signal(number, lambda caught, _frame: foreground.send(pid, caught))
@@ -34,10 +34,10 @@ def relay(pid: int, master_fd: int) -> int:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())  # what was held comes now
         _copy(master_fd, pid_fd)
     finally:
-        os.close(pid_fd)
+        posix.close(pid_fd)
         if saved:
             termios.tcsetattr(0, termios.TCSANOW, saved)
-    return foreground.status_of(os.waitpid(pid, 0)[1])
+    return foreground.status_of(posix.waitpid(pid, 0)[1])
 
 
 def _copy_size(master_fd: int) -> None:
@@ -81,7 +81,7 @@ def _copy(master_fd: int, pid_fd: int) -> None:
 
 def _read(fd: int) -> bytes:
     try:
-        return os.read(fd, _CHUNK_BYTES)
+        return posix.read(fd, _CHUNK_BYTES)
     except OSError as error:
         if error.errno == errno.EIO:  # the last one let go of the terminal
             return b""
@@ -91,7 +91,7 @@ def _read(fd: int) -> bytes:
 def _write(fd: int, data: bytes) -> None:
     try:
         while data:
-            data = data[os.write(fd, data) :]
+            data = data[posix.write(fd, data) :]
     except OSError as error:
         if error.errno not in (errno.EIO, errno.EPIPE):  # nobody there to read it
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 
 from pyrun import syscalls
 from pyrun.errors import KernelError
@@ -110,9 +110,9 @@ def change_user(uid: int, gid: int, groups: list[int], *, set_groups: bool) -> N
     try:
         syscalls.prctl(syscalls.PR_SET_KEEPCAPS, 1)
         if set_groups:
-            os.setgroups(groups)
-        os.setresgid(gid, gid, gid)
-        os.setresuid(uid, uid, uid)
+            posix.setgroups(groups)
+        posix.setresgid(gid, gid, gid)
+        posix.setresuid(uid, uid, uid)
         syscalls.prctl(syscalls.PR_SET_KEEPCAPS, 0)
     except OSError as error:
         raise KernelError(f"become user {uid}:{gid} with groups {groups}", error) from error

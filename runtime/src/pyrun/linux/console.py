@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-import os
+import posix
 import struct
 import termios
 from _socket import AF_UNIX, SCM_RIGHTS, SOCK_CLOEXEC, SOCK_STREAM, SOL_SOCKET, socket
@@ -47,13 +47,13 @@ def make(root_fd: int, size: dict[str, int] | None) -> tuple[int, int]:
         KernelError: the root has no devpts on /dev/pts, or the kernel refused.
     """
     try:
-        flags = os.O_RDWR | os.O_NOCTTY
+        flags = posix.O_RDWR | posix.O_NOCTTY
         master_fd = paths.open_inside(root_fd, "/dev/pts/ptmx", flags)
         if syscalls.fstatfs_type(master_fd) != _DEVPTS_SUPER_MAGIC:
             raise KernelError("make a terminal", "/dev/pts of the container is no devpts")
         fcntl.ioctl(master_fd, _TIOCSPTLCK, struct.pack("i", 0))
         # The slave by descriptor, never by the name that the image could have prepared.
-        slave_fd = fcntl.ioctl(master_fd, _TIOCGPTPEER, flags | os.O_CLOEXEC)
+        slave_fd = fcntl.ioctl(master_fd, _TIOCGPTPEER, flags | posix.O_CLOEXEC)
         settings = termios.tcgetattr(slave_fd)
         settings[1] &= ~termios.ONLCR  # whoever shows the output adds carriage returns
         termios.tcsetattr(slave_fd, termios.TCSANOW, settings)
@@ -82,7 +82,7 @@ def bind_console(root_fd: int, slave_fd: int) -> None:
             source, target = paths.proc_path(slave_fd), paths.proc_path(target_fd)
             syscalls.mount(source, target, None, syscalls.MS_BIND, None)
         finally:
-            os.close(target_fd)
+            posix.close(target_fd)
     except OSError as error:
         raise KernelError("mount the terminal on /dev/console", error) from error
 
@@ -94,7 +94,7 @@ def send(console_fd: int, master_fd: int) -> None:
         KernelError: the other side is gone.
     """
     number = struct.unpack("i", fcntl.ioctl(master_fd, _TIOCGPTN, struct.pack("i", 0)))[0]
-    made = socket(fileno=os.dup(console_fd))
+    made = socket(fileno=posix.dup(console_fd))
     try:
         rights = [(SOL_SOCKET, SCM_RIGHTS, struct.pack("i", master_fd))]
         made.sendmsg([f"/dev/pts/{number}".encode()], rights)
@@ -110,7 +110,7 @@ def receive(console_fd: int) -> int:
     Raises:
         ContainerError: none came.
     """
-    made = socket(fileno=os.dup(console_fd))
+    made = socket(fileno=posix.dup(console_fd))
     try:
         _, ancillary, _, _ = made.recvmsg(4096, 64, 0x40000000)  # MSG_CMSG_CLOEXEC
     finally:
@@ -129,7 +129,7 @@ def attach(slave_fd: int) -> None:
     """
     try:
         for fd in range(3):
-            os.dup2(slave_fd, fd, inheritable=True)
+            posix.dup2(slave_fd, fd, inheritable=True)
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     except OSError as error:
         raise KernelError("attach to the terminal", error) from error

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import posix
 import stat
 
-from pyrun import syscalls
+from pyrun import names, syscalls
 from pyrun.errors import ConfigError, KernelError
 from pyrun.linux import paths
 
@@ -45,7 +45,7 @@ def make_all(root_fd: int, asked: list[JsonObject], *, bind: bool) -> None:
         KernelError: the kernel refused.
     """
     named = {device["path"]: index for index, device in enumerate(asked)}
-    umask = os.umask(0)
+    umask = posix.umask(0)
     try:
         for device in DEFAULT:
             if device["path"] not in named:
@@ -53,7 +53,7 @@ def make_all(root_fd: int, asked: list[JsonObject], *, bind: bool) -> None:
         for index, device in enumerate(asked):
             make(root_fd, device, f"/linux/devices/{index}", bind=bind)
     finally:
-        os.umask(umask)
+        posix.umask(umask)
 
 
 def make(root_fd: int, device: JsonObject, pointer: str, *, bind: bool) -> None:
@@ -68,7 +68,7 @@ def make(root_fd: int, device: JsonObject, pointer: str, *, bind: bool) -> None:
         kind = _KINDS[device["type"]]
     except KeyError:
         raise ConfigError(f"{pointer}/type", f"{device['type']!r} is none of c, u, b, p") from None
-    number = os.makedev(device.get("major", 0), device.get("minor", 0))
+    number = posix.makedev(device.get("major", 0), device.get("minor", 0))
     parent, _, name = path.rpartition("/")
     try:
         parent_fd = paths.make_inside(root_fd, parent or "/", directory=True)
@@ -80,9 +80,9 @@ def make(root_fd: int, device: JsonObject, pointer: str, *, bind: bool) -> None:
             return
         mode = device.get("fileMode") or 0o666
         try:
-            os.mknod(name, kind | stat.S_IMODE(mode), number, dir_fd=parent_fd)
+            posix.mknod(name, kind | stat.S_IMODE(mode), number, dir_fd=parent_fd)
         except FileExistsError:
-            found = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
+            found = posix.stat(name, dir_fd=parent_fd, follow_symlinks=False)
             if stat.S_IFMT(found.st_mode) != kind or found.st_rdev != number:
                 problem = f"{path} exists in the root and is another file"
                 raise ConfigError(f"{pointer}/path", problem) from None
@@ -91,25 +91,27 @@ def make(root_fd: int, device: JsonObject, pointer: str, *, bind: bool) -> None:
             _bind(path, name, parent_fd)
             return
         owner = device.get("uid", 0), device.get("gid", 0)
-        os.chown(name, *owner, dir_fd=parent_fd, follow_symlinks=False)
+        posix.chown(name, *owner, dir_fd=parent_fd, follow_symlinks=False)
     except OSError as error:
         raise KernelError(f"make the device {path}", error) from error
     finally:
-        os.close(parent_fd)
+        posix.close(parent_fd)
 
 
 def _bind(path: str, name: str, parent_fd: int) -> None:
     """Mount the host's node; the place is a file in the container's /dev."""
     try:
-        flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_WRONLY
-        os.close(os.open(name, flags, 0o666, dir_fd=parent_fd))
+        flags = posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_WRONLY
+        posix.close(posix.open(name, flags, 0o666, dir_fd=parent_fd))
     except FileExistsError:
         pass  # mounted over as well; a link is refused by O_NOFOLLOW below
-    target_fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
+    target_fd = posix.open(
+        name, posix.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=parent_fd
+    )
     try:
         syscalls.mount(path, paths.proc_path(target_fd), None, syscalls.MS_BIND, None)
     finally:
-        os.close(target_fd)
+        posix.close(target_fd)
 
 
 def make_links(root_fd: int) -> None:
@@ -122,20 +124,20 @@ def make_links(root_fd: int) -> None:
         dev_fd = paths.make_inside(root_fd, "/dev", directory=True)
         try:
             links = [*_LINKS]
-            if os.path.exists("/proc/kcore"):
+            if names.exists("/proc/kcore"):
                 links.append(("core", "/proc/kcore"))
             for name, target in links:
                 _link(target, name, dev_fd)
             _ptmx(root_fd, dev_fd)
         finally:
-            os.close(dev_fd)
+            posix.close(dev_fd)
     except OSError as error:
         raise KernelError("make the links in /dev", error) from error
 
 
 def _link(target: str, name: str, dev_fd: int) -> None:
     try:
-        os.symlink(target, name, dir_fd=dev_fd)
+        posix.symlink(target, name, dir_fd=dev_fd)
     except FileExistsError:
         pass  # the image's own; what it points at is the container's matter
 
@@ -143,11 +145,11 @@ def _link(target: str, name: str, dev_fd: int) -> None:
 def _ptmx(root_fd: int, dev_fd: int) -> None:
     """Replace /dev/ptmx by a link to that of the container's own devpts, if it has one."""
     try:
-        os.close(paths.open_inside(root_fd, "/dev/pts/ptmx"))
+        posix.close(paths.open_inside(root_fd, "/dev/pts/ptmx"))
     except OSError:
         return
     try:
-        os.unlink("ptmx", dir_fd=dev_fd)
+        posix.unlink("ptmx", dir_fd=dev_fd)
     except FileNotFoundError:
         pass
-    os.symlink("pts/ptmx", "ptmx", dir_fd=dev_fd)
+    posix.symlink("pts/ptmx", "ptmx", dir_fd=dev_fd)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 
 from pyrun.errors import KernelError
 
@@ -19,11 +19,11 @@ def write(pid: int, uids: Mappings, gids: Mappings) -> None:
     Raises:
         KernelError: the kernel, newuidmap or newgidmap refused.
     """
-    if os.geteuid() == 0 or not (uids or gids):
+    if posix.geteuid() == 0 or not (uids or gids):
         _write(pid, "uid_map", _lines(uids))
         _write(pid, "gid_map", _lines(gids))
         return
-    if _is_own(uids, os.geteuid()) and _is_own(gids, os.getegid()):
+    if _is_own(uids, posix.geteuid()) and _is_own(gids, posix.getegid()):
         # one id each needs no privilege, once setgroups(2) is off
         _write(pid, "setgroups", "deny")
         _write(pid, "uid_map", _lines(uids))
@@ -47,11 +47,11 @@ def _write(pid: int, name: str, text: str) -> None:
     if not text:
         return
     try:
-        fd = os.open(f"/proc/{pid}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        fd = posix.open(f"/proc/{pid}/{name}", posix.O_WRONLY | posix.O_CLOEXEC)
         try:
-            os.write(fd, text.encode())
+            posix.write(fd, text.encode())
         finally:
-            os.close(fd)
+            posix.close(fd)
     except OSError as error:
         step = f"write {name} ({text.strip().replace(chr(10), ', ')})"
         raise KernelError(step, error) from error
@@ -62,10 +62,10 @@ def _run(program: str, pid: int, mappings: Mappings) -> None:
     words = [str(entry[key]) for entry in mappings for key in ("containerID", "hostID", "size")]
     command = [program, str(pid), *words]
     try:
-        child = os.posix_spawnp(program, command, os.environ)
+        child = posix.posix_spawnp(program, command, posix.environ)
     except OSError as error:
         raise KernelError(f"run {program} (Debian: package uidmap)", error) from error
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status = posix.waitstatus_to_exitcode(posix.waitpid(child, 0)[1])
     if status:
         problem = f"{program} ended with status {status}: are the ids in /etc/subuid and subgid?"
         raise KernelError(f"map ids ({' '.join(command)})", problem)

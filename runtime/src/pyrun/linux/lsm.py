@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import posix
 
-from pyrun import syscalls
+from pyrun import names, syscalls
 from pyrun.errors import ConfigError, KernelError
 
 
@@ -17,7 +17,7 @@ def check(profile: str, label: str) -> None:
     if profile and profile != "unconfined" and not _apparmor():
         problem = f"profile {profile!r}: this kernel has no AppArmor; leave it out"
         raise ConfigError("/process/apparmorProfile", problem)
-    if label and not os.path.exists("/sys/fs/selinux/enforce"):
+    if label and not names.exists("/sys/fs/selinux/enforce"):
         problem = f"label {label!r}: this kernel has no SELinux; leave it out"
         raise ConfigError("/process/selinuxLabel", problem)
 
@@ -63,8 +63,8 @@ def _apparmor_word(profile: str) -> bool:
 def _write(name: str, value: str, proc_fd: int) -> None:
     if syscalls.fstatfs_type(proc_fd) != syscalls.PROC_SUPER_MAGIC:
         raise OSError(22, "/proc/self is not on procfs")
-    fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=proc_fd)
+    fd = posix.open(name, posix.O_WRONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW, dir_fd=proc_fd)
     try:
-        os.write(fd, value.encode())
+        posix.write(fd, value.encode())
     finally:
-        os.close(fd)
+        posix.close(fd)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import posix
 import stat
 
-from pyrun import syscalls
+from pyrun import names, syscalls
 from pyrun.errors import ConfigError, KernelError
 from pyrun.linux import paths
 
@@ -230,7 +230,7 @@ class Mounter:
                 if options.copy_up:
                     self._copy_up(target_fd, destination)
             finally:
-                os.close(target_fd)
+                posix.close(target_fd)
             self.finish(destination, options)
         except OSError as error:
             raise KernelError(step, error) from error
@@ -241,26 +241,28 @@ class Mounter:
         """A tmpfs keeps the mode of the directory it covers, as with runc."""
         if fstype != "tmpfs":
             return ""
-        return f"mode={stat.S_IMODE(os.fstat(target_fd).st_mode):o}"
+        return f"mode={stat.S_IMODE(posix.fstat(target_fd).st_mode):o}"
 
     def _copy_up(self, lower_fd: int, destination: str) -> None:
-        upper_fd = paths.open_inside(self.root_fd, destination, os.O_RDONLY | os.O_DIRECTORY)
+        upper_fd = paths.open_inside(self.root_fd, destination, posix.O_RDONLY | posix.O_DIRECTORY)
         try:
-            below = os.open(paths.proc_path(lower_fd), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            below = posix.open(
+                paths.proc_path(lower_fd), posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
+            )
             try:
                 self._copy_tree(below, upper_fd)
             finally:
-                os.close(below)
+                posix.close(below)
         finally:
-            os.close(upper_fd)
+            posix.close(upper_fd)
 
     def _bind(self, entry: JsonObject, index: int, destination: str, options: Options) -> None:
         source = entry.get("source") or ""
         step = f"mount {source} on {destination}"
         tree_fd = self._trees.get(index, -1)
-        path = os.path.join(self._bundle, source)
+        path = names.join(self._bundle, source)
         try:
-            mode = os.fstat(tree_fd).st_mode if tree_fd >= 0 else os.stat(path).st_mode
+            mode = posix.fstat(tree_fd).st_mode if tree_fd >= 0 else posix.stat(path).st_mode
         except OSError as error:
             raise KernelError(step, error) from error
         try:
@@ -273,7 +275,7 @@ class Mounter:
                     how = options.flags & (syscalls.MS_BIND | syscalls.MS_REC)
                     syscalls.mount(path, paths.proc_path(target_fd), None, how, None)
             finally:
-                os.close(target_fd)
+                posix.close(target_fd)
             self._remount_bind(destination, options)
             self.finish(destination, options)
         except OSError as error:
@@ -287,7 +289,7 @@ class Mounter:
             return
         fd = paths.open_inside(self.root_fd, destination)
         try:
-            kept = os.statvfs(paths.proc_path(fd)).f_flag
+            kept = posix.statvfs(paths.proc_path(fd)).f_flag
             had = _from_statvfs(kept) & ~options.cleared
             flags = wanted | had | syscalls.MS_BIND | syscalls.MS_REMOUNT
             try:
@@ -300,7 +302,7 @@ class Mounter:
                 locked = flags | _from_statvfs(kept)
                 syscalls.mount(None, paths.proc_path(fd), None, locked, None)
         finally:
-            os.close(fd)
+            posix.close(fd)
 
     def finish(self, destination: str, options: Options) -> None:
         """Propagation and the attributes of the whole tree, on the mount just made."""
@@ -314,19 +316,19 @@ class Mounter:
                 word = syscalls.AT_RECURSIVE
                 syscalls.mount_setattr(fd, word, options.tree_set, options.tree_clear)
         finally:
-            os.close(fd)
+            posix.close(fd)
 
     def _target(self, destination: str, *, directory: bool) -> int:
         return paths.make_inside(self.root_fd, destination, directory=directory)
 
     def _check_target(self, target_fd: int, fstype: str, destination: str, source: str) -> None:
         """Keep procfs and sysfs real: security settings are read from and written to them."""
-        real = os.readlink(paths.proc_path(target_fd))
-        root = os.readlink(paths.proc_path(self.root_fd)).rstrip("/")
+        real = posix.readlink(paths.proc_path(target_fd))
+        root = posix.readlink(paths.proc_path(self.root_fd)).rstrip("/")
         inside = real[len(root) :] or "/"
         if inside == "/":
             raise ConfigError("/mounts", f"destination {destination} is the root itself")
-        if fstype in ("proc", "sysfs") and inside != os.path.normpath(destination):
+        if fstype in ("proc", "sysfs") and inside != names.normal(destination):
             problem = f"{fstype} on {destination}: a link in the image leads to {inside}"
             raise ConfigError("/mounts", problem)
         if fstype == "proc" or not (inside == "/proc" or inside.startswith("/proc/")):
@@ -351,17 +353,17 @@ class Mounter:
                     word = flags | syscalls.MS_REMOUNT | syscalls.MS_BIND
                     syscalls.mount(None, paths.proc_path(fd), None, word, None)
                 finally:
-                    os.close(fd)
+                    posix.close(fd)
             except OSError as error:
                 raise KernelError(f"make {destination} read-only", error) from error
 
 
 def _is_procfs(path: str) -> bool:
-    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    fd = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
     try:
         return syscalls.fstatfs_type(fd) == syscalls.PROC_SUPER_MAGIC
     finally:
-        os.close(fd)
+        posix.close(fd)
 
 
 def _from_statvfs(word: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-import os
+import posix
 
 from pyrun import syscalls
 from pyrun.errors import ConfigError, KernelError
@@ -56,20 +56,20 @@ class Plan:
         root). Asked once, by the first who wants to know, before anything is entered.
         """
         if self._may_return is None:
-            own_fd = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+            own_fd = posix.open("/proc/self/ns/pid", posix.O_RDONLY | posix.O_CLOEXEC)
             try:
                 syscalls.setns(own_fd, syscalls.CLONE_NEWPID)  # where it is already
                 self._may_return = True
             except PermissionError:
                 self._may_return = False
             finally:
-                os.close(own_fd)
+                posix.close(own_fd)
         return self._may_return
 
     def close(self) -> None:
         """Close the descriptors of the namespaces to join."""
         for fd in self.joined.values():
-            os.close(fd)
+            posix.close(fd)
         self.joined = {}
 
 
@@ -98,7 +98,7 @@ def plan(entries: Iterable[dict[str, Any]], pointer: str = "/linux/namespaces") 
 
 def _open(path: str, flag: int, name: str, pointer: str) -> int:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError as error:
         raise ConfigError(pointer, f"open {path}: {error.strerror}") from error
     try:
@@ -106,7 +106,7 @@ def _open(path: str, flag: int, name: str, pointer: str) -> int:
     except OSError:
         is_that = False
     if not is_that:
-        os.close(fd)
+        posix.close(fd)
         raise ConfigError(pointer, f"{path} is no {name} namespace")
     return fd
 
@@ -155,10 +155,10 @@ def set_time_offsets(offsets: dict[str, dict[str, int]]) -> None:
         for clock, offset in offsets.items()
     ]
     try:
-        fd = os.open("/proc/self/timens_offsets", os.O_WRONLY | os.O_CLOEXEC)
+        fd = posix.open("/proc/self/timens_offsets", posix.O_WRONLY | posix.O_CLOEXEC)
         try:
-            os.write(fd, "".join(lines).encode())
+            posix.write(fd, "".join(lines).encode())
         finally:
-            os.close(fd)
+            posix.close(fd)
     except OSError as error:
         raise KernelError("set the offsets of the time namespace", error) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import os
+import posix
 import stat
 
 from pyrun import syscalls
@@ -17,7 +17,7 @@ def proc_path(fd: int) -> str:
     return f"/proc/self/fd/{fd}"
 
 
-def open_inside(root_fd: int, path: str, flags: int = os.O_PATH, mode: int = 0) -> int:
+def open_inside(root_fd: int, path: str, flags: int = posix.O_PATH, mode: int = 0) -> int:
     """Open ``path`` as a process whose root is ``root_fd`` would, but through no magic link.
 
     Args:
@@ -41,12 +41,12 @@ def open_inside(root_fd: int, path: str, flags: int = os.O_PATH, mode: int = 0) 
             if error.errno in (errno.ENOSYS, errno.EPERM) and not _has_openat2():
                 return _walk(root_fd, relative, flags, mode)
             raise
-    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), path)
+    raise OSError(errno.EAGAIN, posix.strerror(errno.EAGAIN), path)
 
 
 def _has_openat2() -> bool:
     try:
-        os.close(syscalls.openat2(-100, "/", os.O_PATH, 0, 0))
+        posix.close(syscalls.openat2(-100, "/", posix.O_PATH, 0, 0))
     except OSError:
         return False
     return True
@@ -54,7 +54,7 @@ def _has_openat2() -> bool:
 
 def _walk(root_fd: int, relative: str, flags: int, mode: int) -> int:
     """What openat2 does, one component at a time; ``..`` goes back to a descriptor held open."""
-    parents = [os.dup(root_fd)]
+    parents = [posix.dup(root_fd)]
     todo = relative.split("/")[::-1]
     links = 0
     try:
@@ -64,34 +64,38 @@ def _walk(root_fd: int, relative: str, flags: int, mode: int) -> int:
                 continue
             if name == "..":
                 if len(parents) > 1:
-                    os.close(parents.pop())
+                    posix.close(parents.pop())
                 continue
             here = parents[-1]
             try:
-                found_fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+                found_fd = posix.open(
+                    name, posix.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=here
+                )
             except FileNotFoundError:
-                if todo or not flags & os.O_CREAT:
+                if todo or not flags & posix.O_CREAT:
                     raise
-                return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=here)
+                return posix.open(
+                    name, flags | posix.O_NOFOLLOW | posix.O_CLOEXEC, mode, dir_fd=here
+                )
             parents.append(found_fd)
-            is_link = stat.S_ISLNK(os.fstat(found_fd).st_mode)
-            if not is_link or (flags & os.O_NOFOLLOW and not todo):
+            is_link = stat.S_ISLNK(posix.fstat(found_fd).st_mode)
+            if not is_link or (flags & posix.O_NOFOLLOW and not todo):
                 continue
             links += 1
             if links > _MAX_LINKS or _is_magic(found_fd, name):
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), relative)
-            target = os.readlink(name, dir_fd=here)
-            os.close(parents.pop())
+                raise OSError(errno.ELOOP, posix.strerror(errno.ELOOP), relative)
+            target = posix.readlink(name, dir_fd=here)
+            posix.close(parents.pop())
             if target.startswith("/"):
                 while len(parents) > 1:
-                    os.close(parents.pop())
+                    posix.close(parents.pop())
             todo += target.split("/")[::-1]
-        if flags & os.O_PATH:
-            return os.dup(parents[-1])
-        return os.open(proc_path(parents[-1]), flags & ~os.O_NOFOLLOW | os.O_CLOEXEC)
+        if flags & posix.O_PATH:
+            return posix.dup(parents[-1])
+        return posix.open(proc_path(parents[-1]), flags & ~posix.O_NOFOLLOW | posix.O_CLOEXEC)
     finally:
         for fd in parents:
-            os.close(fd)
+            posix.close(fd)
 
 
 def _is_magic(link_fd: int, name: str) -> bool:
@@ -125,18 +129,20 @@ def make_inside(
     parent_fd = make_inside(root_fd, parent or "/", directory=True, depth=depth + 1)
     try:
         if directory:
-            os.mkdir(name, mode, dir_fd=parent_fd)
+            posix.mkdir(name, mode, dir_fd=parent_fd)
         else:
-            flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_WRONLY
-            os.close(os.open(name, flags, mode, dir_fd=parent_fd))
+            flags = (
+                posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_WRONLY
+            )
+            posix.close(posix.open(name, flags, mode, dir_fd=parent_fd))
     except FileExistsError:
         try:
-            target = os.readlink(name, dir_fd=parent_fd)  # a link to what does not exist yet
+            target = posix.readlink(name, dir_fd=parent_fd)  # a link to what does not exist yet
         except OSError:  # somebody else made it meanwhile
             return open_inside(root_fd, path)
         if not target.startswith("/"):
             target = f"{parent}/{target}"
         return make_inside(root_fd, target, directory=directory, mode=mode, depth=depth + 1)
     finally:
-        os.close(parent_fd)
+        posix.close(parent_fd)
     return open_inside(root_fd, path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 import stat
 
 from pyrun import syscalls
@@ -45,13 +45,13 @@ def prepare(rootfs: str, propagation: str, tree_fd: int = -1) -> int:
         if tree_fd >= 0:
             # Its path may be closed to the root of a user namespace, so it goes over /: paths
             # that begin there do not see it.
-            top_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            top_fd = posix.open("/", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
             syscalls.move_mount(tree_fd, top_fd)
-            os.close(top_fd)
-            root_fd = os.dup(tree_fd)
+            posix.close(top_fd)
+            root_fd = posix.dup(tree_fd)
         else:
             syscalls.mount(rootfs, rootfs, None, syscalls.MS_BIND | syscalls.MS_REC, None)
-            root_fd = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            root_fd = posix.open(rootfs, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
         # pivot_root(2) refuses a shared mount, and the binds above may have made one.
         own = syscalls.MS_PRIVATE if outside else syscalls.MS_SLAVE
         syscalls.mount(None, paths.proc_path(root_fd), None, own | syscalls.MS_REC, None)
@@ -74,7 +74,7 @@ def make_read_only(root_fd: int) -> None:
 
 def _read_only(fd: int) -> None:
     """Remount what ``fd`` is the root of read-only, with the flags it has (locked ones too)."""
-    word = os.statvfs(paths.proc_path(fd)).f_flag
+    word = posix.statvfs(paths.proc_path(fd)).f_flag
     had = word & (syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
                   | syscalls.MS_NOATIME | syscalls.MS_NODIRATIME)  # fmt: skip
     had |= syscalls.MS_RELATIME if word & 0x1000 else 0  # ST_RELATIME
@@ -101,11 +101,11 @@ def make_path_read_only(root_fd: int, path: str) -> None:
         try:
             _read_only(upper_fd)
         finally:
-            os.close(upper_fd)
+            posix.close(upper_fd)
     except OSError as error:
         raise KernelError(f"make {path} read-only", error) from error
     finally:
-        os.close(fd)
+        posix.close(fd)
 
 
 def mask_path(root_fd: int, path: str, null_fd: int, label: str) -> None:
@@ -127,7 +127,7 @@ def mask_path(root_fd: int, path: str, null_fd: int, label: str) -> None:
     except OSError as error:
         raise KernelError(f"mask {path}", error) from error
     try:
-        if stat.S_ISDIR(os.fstat(fd).st_mode):
+        if stat.S_ISDIR(posix.fstat(fd).st_mode):
             data = f'context="{label}"' if label else None
             syscalls.mount("tmpfs", paths.proc_path(fd), "tmpfs", syscalls.MS_RDONLY, data)
         else:
@@ -136,7 +136,7 @@ def mask_path(root_fd: int, path: str, null_fd: int, label: str) -> None:
     except OSError as error:
         raise KernelError(f"mask {path}", error) from error
     finally:
-        os.close(fd)
+        posix.close(fd)
 
 
 def open_null() -> int:
@@ -146,12 +146,12 @@ def open_null() -> int:
         KernelError: it is another file.
     """
     try:
-        fd = os.open("/dev/null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = posix.open("/dev/null", posix.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC)
     except OSError as error:
         raise KernelError("open /dev/null of the host", error) from error
-    info = os.fstat(fd)
-    if not stat.S_ISCHR(info.st_mode) or info.st_rdev != os.makedev(1, 3):
-        os.close(fd)
+    info = posix.fstat(fd)
+    if not stat.S_ISCHR(info.st_mode) or info.st_rdev != posix.makedev(1, 3):
+        posix.close(fd)
         raise KernelError("open /dev/null of the host", "it is not the null device")
     return fd
 
@@ -163,15 +163,15 @@ def pivot(root_fd: int) -> None:
         KernelError: the kernel refused.
     """
     try:
-        old_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        os.fchdir(root_fd)
+        old_fd = posix.open("/", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+        posix.fchdir(root_fd)
         # Both in one place: the old root ends up over the new one and is detached from there.
         syscalls.pivot_root(".", ".")
-        os.fchdir(old_fd)
-        os.close(old_fd)
+        posix.fchdir(old_fd)
+        posix.close(old_fd)
         syscalls.mount(None, ".", None, syscalls.MS_SLAVE | syscalls.MS_REC, None)
         syscalls.umount2(".", syscalls.MNT_DETACH)
-        os.chdir("/")
+        posix.chdir("/")
     except OSError as error:
         raise KernelError("change to the new root (pivot_root)", error) from error
 
@@ -192,10 +192,10 @@ def move(root_fd: int, rootfs: str) -> None:
             except OSError:
                 # locked together by a user namespace: cover it instead
                 syscalls.mount("tmpfs", target, "tmpfs", 0, None)
-        os.fchdir(root_fd)
+        posix.fchdir(root_fd)
         syscalls.mount(".", "/", None, syscalls.MS_MOVE, None)
-        os.chroot(".")
-        os.chdir("/")
+        posix.chroot(".")
+        posix.chdir("/")
     except OSError as error:
         raise KernelError("change to the new root (--no-pivot)", error) from error
 
@@ -220,8 +220,8 @@ def chroot(rootfs: str) -> None:
         KernelError: the kernel refused.
     """
     try:
-        os.chroot(rootfs)
-        os.chdir("/")
+        posix.chroot(rootfs)
+        posix.chdir("/")
     except OSError as error:
         raise KernelError(f"change the root to {rootfs}", error) from error
 

@@ -7,9 +7,9 @@ profile loads it by system call, without importing pyseccomp (docs/adr/0004).
 from __future__ import annotations
 
 import errno
-import os
+import posix
 
-from pyrun import syscalls
+from pyrun import names, syscalls
 from pyrun.errors import ConfigError, KernelError
 
 TYPE_CHECKING = False
@@ -162,10 +162,10 @@ def load(program: bytes, flags: int) -> int:
 
 
 def _flags(profile: dict[str, Any], pointer: str) -> int:
-    names = profile.get("flags")
+    words = profile.get("flags")
     # Without the list runc and crun leave speculation alone, which otherwise slows everything.
-    bits = syscalls.SECCOMP_FILTER_FLAG_SPEC_ALLOW if names is None else 0
-    for index, name in enumerate(names or []):
+    bits = syscalls.SECCOMP_FILTER_FLAG_SPEC_ALLOW if words is None else 0
+    for index, name in enumerate(words or []):
         bits |= _look_up(FLAGS, name, f"{pointer}/flags/{index}", "flag")
     if _notifies(profile):
         if not profile.get("listenerPath"):
@@ -294,7 +294,7 @@ class _MemoryFile:
     """An anonymous file, for libseccomp's export."""
 
     def __init__(self) -> None:
-        self.fd = os.memfd_create("seccomp", os.MFD_CLOEXEC)
+        self.fd = posix.memfd_create("seccomp", posix.MFD_CLOEXEC)
 
     def fileno(self) -> int:
         return self.fd
@@ -304,11 +304,11 @@ def _export(compiled: Any) -> bytes:
     file = _MemoryFile()
     try:
         compiled.export_bpf(file)
-        program = os.pread(file.fd, MAX_PROGRAM_BYTES + 8, 0)
+        program = posix.pread(file.fd, MAX_PROGRAM_BYTES + 8, 0)
     except OSError as error:
         raise KernelError("compile the seccomp profile", error) from error
     finally:
-        os.close(file.fd)
+        posix.close(file.fd)
     if len(program) > MAX_PROGRAM_BYTES:
         step = "compile the seccomp profile"
         raise KernelError(step, "it has more instructions than the kernel takes (4096)")
@@ -332,7 +332,7 @@ def _sha256(data: bytes) -> Any:
 
 def _key(profile: dict[str, Any]) -> str:
     """The name of the entry: what decides the program, and nothing else."""
-    machine = os.uname().machine
+    machine = posix.uname().machine
     identity = f"{machine} {_library(machine)} {profile!r}"
     key: str = _sha256(FORMAT + identity.encode("utf-8", "surrogatepass")).hexdigest()
     return key
@@ -343,8 +343,8 @@ def _library(machine: str) -> str:
     for directory in (f"/usr/lib/{machine}-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/lib"):
         path = f"{directory}/{LIBRARY}"
         try:
-            status = os.stat(path)
-            name = os.readlink(path) if os.path.islink(path) else LIBRARY
+            status = posix.stat(path)
+            name = names.basename(names.real(path))
         except OSError:
             continue
         return f"{name} {status.st_size} {status.st_mtime_ns}"
@@ -357,10 +357,12 @@ def _open_directory(directory: str) -> int:
     Raises:
         OSError: it is missing, is a link, or belongs to or is open to somebody else.
     """
-    directory_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    status = os.fstat(directory_fd)
-    if status.st_uid != os.geteuid() or status.st_mode & 0o077:
-        os.close(directory_fd)
+    directory_fd = posix.open(
+        directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
+    )
+    status = posix.fstat(directory_fd)
+    if status.st_uid != posix.geteuid() or status.st_mode & 0o077:
+        posix.close(directory_fd)
         raise PermissionError(errno.EPERM, "not a directory of mode 0700 of this user", directory)
     return directory_fd
 
@@ -372,20 +374,22 @@ def _cached(directory: str, key: str) -> bytes:
     except OSError:
         return b""
     try:
-        entry_fd = os.open(key, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory_fd)
+        entry_fd = posix.open(
+            key, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=directory_fd
+        )
     except OSError:
         return b""
     finally:
-        os.close(directory_fd)
+        posix.close(directory_fd)
     try:
-        status = os.fstat(entry_fd)
-        if status.st_uid != os.geteuid() or status.st_mode & 0o7777 != 0o600:
+        status = posix.fstat(entry_fd)
+        if status.st_uid != posix.geteuid() or status.st_mode & 0o7777 != 0o600:
             return b""
-        data = os.read(entry_fd, len(FORMAT) + DIGEST_SIZE + MAX_PROGRAM_BYTES + 1)
+        data = posix.read(entry_fd, len(FORMAT) + DIGEST_SIZE + MAX_PROGRAM_BYTES + 1)
     except OSError:
         return b""
     finally:
-        os.close(entry_fd)
+        posix.close(entry_fd)
     head, program = data[: len(FORMAT) + DIGEST_SIZE], data[len(FORMAT) + DIGEST_SIZE :]
     return program if program and head == FORMAT + _sha256(key.encode() + program).digest() else b""
 
@@ -394,41 +398,44 @@ def _keep(directory: str, key: str, program: bytes) -> str:
     """Write an entry in one rename; returns why it could not, for the container needs no cache."""
     data = FORMAT + _sha256(key.encode() + program).digest() + program
     try:
-        os.makedirs(directory, 0o700, exist_ok=True)
+        names.make_directories(directory, 0o700)
         directory_fd = _open_directory(directory)
     except OSError as error:
         return f"seccomp cache {directory}: {error.strerror}"
-    name = f".{key}.{os.getpid()}"
+    name = f".{key}.{posix.getpid()}"
     try:
         _make_room(directory_fd)
-        entry_fd = os.open(
-            name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory_fd
+        entry_fd = posix.open(
+            name,
+            posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC,
+            0o600,
+            dir_fd=directory_fd,
         )
         try:
-            os.fchmod(entry_fd, 0o600)  # whatever the umask is
-            os.write(entry_fd, data)
+            posix.fchmod(entry_fd, 0o600)  # whatever the umask is
+            posix.write(entry_fd, data)
         finally:
-            os.close(entry_fd)
-        os.rename(name, key, src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
+            posix.close(entry_fd)
+        posix.rename(name, key, src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
     except OSError as error:
         _unlink_quietly(name, directory_fd)
         return f"seccomp cache {directory}: {error.strerror}"
     finally:
-        os.close(directory_fd)
+        posix.close(directory_fd)
     return ""
 
 
 def _unlink_quietly(name: str, directory_fd: int) -> None:
     """Remove what a failed write left; its own failure must not replace the first one."""
     try:
-        os.unlink(name, dir_fd=directory_fd)
+        posix.unlink(name, dir_fd=directory_fd)
     except OSError:
         return
 
 
 def _make_room(directory_fd: int) -> None:
     """Keep the directory small: past the limit every entry goes, each is made again when needed."""
-    names = os.listdir(directory_fd)
-    if len(names) >= MAX_ENTRIES:
-        for name in names:
-            os.unlink(name, dir_fd=directory_fd)
+    entries = posix.listdir(directory_fd)
+    if len(entries) >= MAX_ENTRIES:
+        for name in entries:
+            posix.unlink(name, dir_fd=directory_fd)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 import stat
 
 
@@ -13,14 +13,14 @@ def give(uid: int) -> None:
     """
     for fd in range(3):
         try:
-            info = os.fstat(fd)
+            info = posix.fstat(fd)
         except OSError:  # closed by the caller
             continue
-        null = stat.S_ISCHR(info.st_mode) and info.st_rdev == os.makedev(1, 3)
+        null = stat.S_ISCHR(info.st_mode) and info.st_rdev == posix.makedev(1, 3)
         if null or info.st_uid == uid or stat.S_ISREG(info.st_mode):
             continue
         try:
-            os.fchown(fd, uid, -1)
+            posix.fchown(fd, uid, -1)
         except OSError:
             # not mapped, or read-only: the process still has its descriptor
             continue

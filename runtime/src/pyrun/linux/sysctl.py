@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 
 from pyrun import syscalls
 from pyrun.errors import ConfigError, KernelError
@@ -64,14 +64,14 @@ def apply(settings: dict[str, str]) -> None:
 
 
 def _write(path: str, value: str) -> None:
-    proc_fd = os.open("/proc/sys", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    proc_fd = posix.open("/proc/sys", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
     try:
         if syscalls.fstatfs_type(proc_fd) != syscalls.PROC_SUPER_MAGIC:
             raise OSError(22, "/proc is no procfs")
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=proc_fd)
+        fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW, dir_fd=proc_fd)
         try:
-            os.write(fd, value.encode())
+            posix.write(fd, value.encode())
         finally:
-            os.close(fd)
+            posix.close(fd)
     finally:
-        os.close(proc_fd)
+        posix.close(proc_fd)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import posix
 
+from pyrun import names
 from pyrun.errors import ConfigError, ContainerError
 from pyrun.spec import jsontext
 
@@ -42,8 +43,8 @@ def read_bundle(path: str, config_name: str = "config.json") -> Bundle:
         ContainerError: the directory or its config.json cannot be read.
         ConfigError: config.json is not a JSON object.
     """
-    bundle = os.path.realpath(path)
-    config, text = read_object(os.path.join(bundle, config_name), "config.json")
+    bundle = names.real(path)
+    config, text = read_object(names.join(bundle, config_name), "config.json")
     return Bundle(bundle, config, text)
 
 
@@ -59,13 +60,13 @@ def read_object(path: str, what: str) -> tuple[JsonObject, bytes]:
         ConfigError: it is not a JSON object.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError as error:
         raise ContainerError(f"read {what}: {path}: {error.strerror}") from error
     try:
         text = _read(fd, path, what)
     finally:
-        os.close(fd)
+        posix.close(fd)
     try:
         value = jsontext.loads(text.decode())
     except (ValueError, RecursionError) as error:
@@ -78,7 +79,7 @@ def read_object(path: str, what: str) -> tuple[JsonObject, bytes]:
 def _read(fd: int, path: str, what: str) -> bytes:
     chunks, size = [], 0
     try:
-        while chunk := os.read(fd, 1 << 16):
+        while chunk := posix.read(fd, 1 << 16):
             chunks.append(chunk)
             size += len(chunk)
             if size > _LIMIT_BYTES:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from pyrun import names
 from pyrun.errors import ConfigError
 from pyrun.spec import shapes
 from pyrun.spec.shapes import Finding
@@ -102,7 +101,7 @@ def _root(config: dict[str, Any], bundle: str) -> Iterator[Finding]:
     path = config["root"]["path"]
     if not path:
         yield Finding(["root", "path"], "is empty", "config.md, Root")
-    elif bundle and not os.path.isdir(os.path.join(bundle, path)):
+    elif bundle and not names.is_dir(names.join(bundle, path)):
         yield Finding(["root", "path"], f"there is no directory {path}", "config.md, Root")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import os
+import posix
 import struct
 
 from pyrun import syscalls
@@ -85,18 +85,18 @@ def replace(directory: str, code: bytes) -> None:
     Raises:
         OSError: the kernel refused to load or to attach it.
     """
-    cgroup_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    cgroup_fd = posix.open(directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
     try:
         old_ids = _attached(cgroup_fd)
         program_fd = _load(code)
         try:
             _attach(syscalls.BPF_PROG_ATTACH, cgroup_fd, program_fd, syscalls.BPF_F_ALLOW_MULTI)
         finally:
-            os.close(program_fd)
+            posix.close(program_fd)
         for program_id in old_ids:
             _detach(cgroup_fd, program_id)
     finally:
-        os.close(cgroup_fd)
+        posix.close(cgroup_fd)
 
 
 def _load(code: bytes) -> int:
@@ -155,4 +155,4 @@ def _detach(cgroup_fd: int, program_id: int) -> None:
         if error.errno != errno.ENOENT:
             raise
     finally:
-        os.close(program_fd)
+        posix.close(program_fd)

@@ -6,8 +6,7 @@ cannot express is refused by name. As in runc, a 0 where 0 would make no sense m
 
 from __future__ import annotations
 
-import os
-
+from pyrun import names
 from pyrun.errors import ConfigError
 
 TYPE_CHECKING = False
@@ -143,7 +142,7 @@ def _pids(pids: dict[str, Any], _directory: str, _pointer: str) -> list[Setting]
 def _block_io(block: dict[str, Any], directory: str, pointer: str) -> list[Setting]:
     _refuse(block, ("leafWeight",), f"{pointer}/blockIO")
     found: list[Setting] = []
-    bfq = os.path.exists(f"{directory}/io.bfq.weight")
+    bfq = names.exists(f"{directory}/io.bfq.weight")
     if block.get("weight"):
         name, value = "io.weight", io_weight(block["weight"])
         if bfq:
@@ -175,7 +174,7 @@ def _hugepages(limits: list[dict[str, Any]], directory: str, _pointer: str) -> l
         name, where = f"hugetlb.{entry['pageSize']}", f"/hugepageLimits/{index}"
         found.append(("hugetlb", f"{name}.max", str(entry["limit"]), where))
         # Since Linux 5.7 a mapping can be limited before its pages are touched.
-        if os.path.exists(f"{directory}/{name}.rsvd.max"):
+        if names.exists(f"{directory}/{name}.rsvd.max"):
             found.append(("hugetlb", f"{name}.rsvd.max", str(entry["limit"]), where))
     return found
 

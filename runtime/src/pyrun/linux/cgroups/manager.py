@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import abc
 import errno
-import os
+import posix
 import select
 import time
 
+from pyrun import names
 from pyrun.errors import ConfigError, KernelError
 
 TYPE_CHECKING = False
@@ -226,7 +227,7 @@ class Manager(abc.ABC):
             seen |= fresh
             for pid in fresh:
                 try:
-                    os.kill(pid, signal)
+                    posix.kill(pid, signal)
                 except ProcessLookupError:
                     pass
                 except OSError as error:
@@ -334,15 +335,15 @@ def make_directories(directory: str, made: list[str]) -> None:
     """Make a directory with its parents; a parent may vanish meanwhile with another container."""
     for _ in range(10):
         try:
-            os.mkdir(directory, 0o755)
+            posix.mkdir(directory, 0o755)
         except FileExistsError:
             return
         except FileNotFoundError:
-            make_directories(os.path.dirname(directory), made)
+            make_directories(names.dirname(directory), made)
         else:
             made.append(directory)
             return
-    os.mkdir(directory, 0o755)
+    posix.mkdir(directory, 0o755)
 
 
 def check_before_update(usage_path: str, resources: dict[str, Any], pointer: str) -> None:
@@ -368,23 +369,23 @@ def own_paths(text: str) -> dict[tuple[str, ...], str]:
 
 def read_file(path: str) -> str:
     """The whole text of a small file."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     try:
         chunks = []
-        while chunk := os.read(fd, 65536):
+        while chunk := posix.read(fd, 65536):
             chunks.append(chunk)
     finally:
-        os.close(fd)
-    return os.fsdecode(b"".join(chunks))
+        posix.close(fd)
+    return names.decode(b"".join(chunks))
 
 
 def write_file(path: str, value: str) -> None:
     """Write ``value`` at once, as the files of cgroups want it; never makes a file."""
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
     try:
-        os.write(fd, value.encode())
+        posix.write(fd, value.encode())
     finally:
-        os.close(fd)
+        posix.close(fd)
 
 
 def tree_procs(directory: str) -> set[int]:
@@ -416,7 +417,7 @@ def find_process(directory: str, pid: int) -> str:
 
 def _children(directory: str) -> list[str]:
     try:
-        with os.scandir(directory) as entries:
+        with posix.scandir(directory) as entries:
             return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return []
@@ -426,7 +427,7 @@ def _wait_for_exit(pids: list[int], deadline: float) -> None:
     """Return when all of ``pids`` have ended; a pidfd tells."""
     for pid in pids:
         try:
-            pid_fd = os.pidfd_open(pid)
+            pid_fd = posix.pidfd_open(pid)
         except OSError:  # gone already
             continue
         try:
@@ -435,7 +436,7 @@ def _wait_for_exit(pids: list[int], deadline: float) -> None:
             if not poll.poll(max(0, deadline - time.monotonic()) * 1000):
                 raise KernelError(f"end process {pid}", "it did not die of SIGKILL")
         finally:
-            os.close(pid_fd)
+            posix.close(pid_fd)
 
 
 def _remove_tree(directory: str, deadline: float) -> None:
@@ -449,7 +450,7 @@ def _remove_tree(directory: str, deadline: float) -> None:
     pause_s = 0.001
     while True:
         try:
-            os.rmdir(directory)
+            posix.rmdir(directory)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -463,24 +464,24 @@ def _remove_tree(directory: str, deadline: float) -> None:
 
 def _wait_until_empty(directory: str, pause_s: float) -> None:
     try:
-        events_fd = os.open(f"{directory}/cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
+        events_fd = posix.open(f"{directory}/cgroup.events", posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:  # v1
         time.sleep(pause_s)
         return
     try:
-        if b"populated 0" not in os.read(events_fd, 4096):
+        if b"populated 0" not in posix.read(events_fd, 4096):
             poll = select.poll()
             poll.register(events_fd, select.POLLPRI)
             poll.poll(1000)
         else:
             time.sleep(pause_s)  # a dying child cgroup
     finally:
-        os.close(events_fd)
+        posix.close(events_fd)
 
 
 def _rmdir_quietly(path: str) -> None:
     """Undo a mkdir; what cannot be undone must not replace the first error."""
     try:
-        os.rmdir(path)
+        posix.rmdir(path)
     except OSError:
         return

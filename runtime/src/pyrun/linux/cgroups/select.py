@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from pyrun import names
 from pyrun.errors import KernelError
 from pyrun.linux.cgroups.manager import UNIFIED, Hierarchy, Manager, own_paths, read_file
 
@@ -110,7 +109,7 @@ def parse(mountinfo: str, own_cgroup: str) -> list[Hierarchy]:
             continue
         usual = [mount for mount in candidates if mount[1].startswith(ROOT)]
         root, mountpoint, fstype, _ = (usual or candidates)[0]
-        name = os.path.basename(mountpoint) if mountpoint != ROOT else ""
+        name = names.basename(mountpoint) if mountpoint != ROOT else ""
         found.append(Hierarchy(name, fstype, controllers, mountpoint, _below(own, root)))
     if any(hierarchy.mountpoint == ROOT for hierarchy in found):
         return [hierarchy for hierarchy in found if hierarchy.fstype == "cgroup2"]
@@ -154,8 +153,8 @@ def place(hierarchy: Hierarchy, cgroups_path: str, container_id: str) -> str:
     starts at the runtime's own cgroup, as runc has it; in cgroup2 at the one above, because a
     cgroup with processes cannot give controllers to those below it.
     """
-    clean = os.path.normpath("/" + (cgroups_path or container_id)).replace("//", "/")
+    clean = names.normal("/" + (cgroups_path or container_id)).replace("//", "/")
     if cgroups_path.startswith("/"):
         return clean
-    own = hierarchy.own if hierarchy.fstype == "cgroup" else os.path.dirname(hierarchy.own)
+    own = hierarchy.own if hierarchy.fstype == "cgroup" else names.dirname(hierarchy.own)
     return own.rstrip("/") + clean

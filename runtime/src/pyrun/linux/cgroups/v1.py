@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-import os
 import time
 
+from pyrun import names
 from pyrun.errors import ConfigError, KernelError
 from pyrun.linux.cgroups import manager
 from pyrun.linux.cgroups.manager import UNIFIED, read_file, write_file
@@ -144,7 +144,7 @@ class Manager(manager.Manager):
 
 def _inherit_cpuset(directory: str) -> None:
     """A new cpuset is empty and takes no process: give it what the one above has (cpuset(7))."""
-    above = os.path.dirname(directory)
+    above = names.dirname(directory)
     for name in ("cpuset.cpus", "cpuset.mems"):
         if read_file(f"{directory}/{name}").strip():
             continue

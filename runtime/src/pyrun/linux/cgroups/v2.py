@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
-import os
+import posix
 import select
 import time
 
+from pyrun import names
 from pyrun.errors import ConfigError, KernelError
 from pyrun.linux.cgroups import manager
 from pyrun.linux.cgroups.manager import UNIFIED, read_file, write_file
@@ -68,7 +69,7 @@ class Manager(manager.Manager):
             return super()._missing(controller)
         return (
             f"needs the cgroup controller {controller}, which cgroup2 does not have in "
-            f"{os.path.dirname(self.paths[UNIFIED])}"
+            f"{names.dirname(self.paths[UNIFIED])}"
         )
 
     def _set_devices(self, rules: list[dict[str, Any]], pointer: str) -> None:
@@ -89,7 +90,7 @@ class Manager(manager.Manager):
         """See ``manager.Manager.clone_fd``."""
         if not self.paths:
             return -1
-        return os.open(self.paths[UNIFIED], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return posix.open(self.paths[UNIFIED], posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
 
     def freeze(self) -> None:
         """See ``manager.Manager.freeze``."""
@@ -125,17 +126,17 @@ class Manager(manager.Manager):
 def wait_for_event(directory: str, line: str, timeout_s: float) -> bool:
     """Whether ``line`` came to be in cgroup.events, which wakes its pollers on a change."""
     deadline = time.monotonic() + timeout_s
-    events_fd = os.open(f"{directory}/cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
+    events_fd = posix.open(f"{directory}/cgroup.events", posix.O_RDONLY | posix.O_CLOEXEC)
     try:
         poll = select.poll()
         poll.register(events_fd, select.POLLPRI)
-        while line not in os.pread(events_fd, 4096, 0).decode().splitlines():
+        while line not in posix.pread(events_fd, 4096, 0).decode().splitlines():
             left_s = deadline - time.monotonic()
             if left_s <= 0 or not poll.poll(left_s * 1000):
                 return False
         return True
     finally:
-        os.close(events_fd)
+        posix.close(events_fd)
 
 
 def enable(directory: str, controllers: list[str] | None) -> bool:
@@ -149,8 +150,8 @@ def enable(directory: str, controllers: list[str] | None) -> bool:
         Whether ``directory`` has all of them now. What cannot be given is told by the limit that
         needs it, with its place in config.json.
     """
-    above = os.path.dirname(directory)
-    if not os.path.exists(f"{above}/cgroup.controllers"):
+    above = names.dirname(directory)
+    if not names.exists(f"{above}/cgroup.controllers"):
         return not controllers or set(controllers) <= _words(f"{directory}/cgroup.controllers")
     enable(above, controllers)
     wanted = _words(f"{above}/cgroup.controllers")
