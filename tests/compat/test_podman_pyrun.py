@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,9 +104,8 @@ def test_exec_stop_and_remove(podman: Podman) -> None:
     assert podman("rm", name).returncode == 0
 
 
+@pytest.mark.needs("buildah")
 def test_buildah_runs_a_build_step(podman: Podman) -> None:
-    if not shutil.which("buildah"):
-        pytest.skip("buildah is not installed")
     file = podman.directory / "Containerfile"
     file.write_text(f"FROM {IMAGE}\nRUN echo built >/result && cat /result\n")
     done = podman.build("-t", "localhost/built", "-f", str(file), str(podman.directory))

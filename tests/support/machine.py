@@ -111,7 +111,7 @@ _PROBES: dict[str, Callable[[], str]] = {
     **{f"cgroup_{name}": _cgroup_v1(name) for name in ("memory", "cpu", "pids", "devices")},
     **{
         name: _program(name)
-        for name in ("crun", "runc", "conmon", "podman", "skopeo", "docker-registry", "socat")
+        for name in ("buildah", "conmon", "crun", "docker-registry", "podman", "runc", "skopeo")
     },
 }
 
