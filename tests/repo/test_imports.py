@@ -36,7 +36,7 @@ NOUNS = ["kube", "build", "pods", "containers", "images", "networks", "volumes",
 DRIVERS = {
     "specgen", "monitor", "ocirun", "storage", "registry", "netdriver", "database", "config",
 }  # fmt: skip
-BASE = {"errors", "log", "syscalls", "version"}
+BASE = {"errors", "jsontext", "log", "syscalls", "version"}
 
 
 def modules(program: str) -> list[Path]:

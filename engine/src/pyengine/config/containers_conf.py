@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 
-from pyengine import log
+from pyengine import jsontext, log
 from pyengine.errors import ConfigError
 
 TYPE_CHECKING = False
@@ -70,7 +68,7 @@ def _stamp(path: str) -> list[Any]:
 def _read_cache(path: str) -> dict[str, Any] | None:
     try:
         with open(path, "rb") as file:
-            kept = json.loads(file.read())
+            kept = jsontext.loads(file.read())
     except (OSError, ValueError):
         return None  # not there yet, or cut short by a power cut
     return kept if isinstance(kept, dict) else None
@@ -80,12 +78,14 @@ def _write_cache(path: str, content: dict[str, Any]) -> None:
     staged = f"{path}.{os.getpid()}"
     try:
         with open(staged, "x", encoding="utf-8") as file:
-            json.dump(content, file)
+            file.write(jsontext.dumps(content))
         os.rename(staged, path)
     except (OSError, TypeError) as error:  # TypeError: a date, which JSON has not
         log.debug(f"keep {path}: {error}")
-        with contextlib.suppress(OSError):
+        try:
             os.unlink(staged)
+        except OSError as left:
+            log.debug(f"remove {staged}: {left}")
 
 
 def _drop_ins(directory: str) -> list[str]:

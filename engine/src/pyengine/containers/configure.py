@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 
 from pyengine.errors import ConfigError
 from pyengine.specgen import capabilities, options, process
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
     from pyengine.containers.options import ContainerOptions
     from pyengine.specgen.types import ContainerConfig
 
-NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
-HOSTNAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,62}[a-zA-Z0-9])?")
+MAX_HOSTNAME = 64
 NETWORKS = ("none", "host")
 SIGTERM = 15
 
@@ -35,12 +33,12 @@ def configure(
     Raises:
         ConfigError: an option has no meaning, names its value.
     """
-    if wanted.name and not NAME.fullmatch(wanted.name):
+    if wanted.name and not options.is_name(wanted.name):
         raise ConfigError(
             f'invalid name "{wanted.name}": names must match [a-zA-Z0-9][a-zA-Z0-9_.-]*:'
             " invalid argument"
         )
-    if wanted.hostname and not HOSTNAME.fullmatch(wanted.hostname):
+    if wanted.hostname and not _is_hostname(wanted.hostname):
         raise ConfigError(f"--hostname {wanted.hostname}: not a host name")
     if wanted.network not in NETWORKS:
         raise ConfigError(
@@ -83,6 +81,16 @@ def configure(
         "cidfile": wanted.cidfile,
         "create_command": list(wanted.create_command),
     }
+
+
+def _is_hostname(text: str) -> bool:
+    inner = text.replace(".", "").replace("-", "")
+    return (
+        len(text) <= MAX_HOSTNAME
+        and inner.isascii()
+        and inner.isalnum()
+        and (text[0].isalnum() and text[-1].isalnum())
+    )
 
 
 def _labels(texts: tuple[str, ...]) -> dict[str, str]:

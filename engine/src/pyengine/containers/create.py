@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _sqlite3 as sqlite3  # sqlite3's converters import datetime (docs/adr/0008)
 import os
-import sqlite3
 import time
 
 from pyengine.containers import record

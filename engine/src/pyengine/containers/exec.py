@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-import json
+import _signal  # type: ignore[import-not-found]  # signal imports enum (docs/adr/0008)
 import os
-import shutil
-import signal
-from dataclasses import dataclass
-from typing import Any
 
+from pyengine import jsontext, log
 from pyengine.containers.host import make_directory, start_time
 from pyengine.errors import ConflictError
 from pyengine.monitor import start as monitor
 from pyengine.monitor.attach import Attachment
 from pyengine.monitor.exits import Watch
 from pyengine.specgen import process, users
+from pyengine.storage import trees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyengine.containers.host import Host
     from pyengine.containers.record import Container
 
 UNKNOWN_EXIT_CODE = 255
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ExecOptions:
     """Options of exec as given, each under its long name."""
 
-    command: tuple[str, ...]
-    terminal: bool = False
-    stdin: bool = False
-    env: tuple[str, ...] = ()
-    user: str = ""
-    workdir: str = ""
+    __slots__ = ("command", "env", "stdin", "terminal", "user", "workdir")
+
+    def __init__(
+        self,
+        command: tuple[str, ...],
+        *,
+        terminal: bool = False,
+        stdin: bool = False,
+        env: tuple[str, ...] = (),
+        user: str = "",
+        workdir: str = "",
+    ) -> None:
+        self.command, self.env, self.user, self.workdir = command, env, user, workdir
+        self.terminal, self.stdin = terminal, stdin
 
 
 class Session:
@@ -104,7 +111,7 @@ class Session:
         files = monitor.Files(self._directory, self._exit_dir, "none")
         process_file = f"{self._directory}/process.json"
         with open(process_file, "w", encoding="utf-8") as file:
-            file.write(json.dumps(self._process()))
+            file.write(jsontext.dumps(self._process()))
         runtime = self._host.runtime(container.config["runtime"])
         path = self._host.monitor_path(container.config["conmon"])
         call = monitor.Call(path, container.id, runtime, files)
@@ -118,7 +125,7 @@ class Session:
         """The container's own ``process`` with what the options change."""
         container, options = self._container, self._options
         with open(f"{self._host.bundle(container.id)}/config.json", encoding="utf-8") as file:
-            found: dict[str, Any] = json.load(file)["process"]
+            found: dict[str, Any] = jsontext.loads(file.read())["process"]
         found["args"] = list(options.command)
         found["terminal"] = options.terminal
         found["env"] = [*found["env"], *options.env]
@@ -158,7 +165,10 @@ class Session:
             return 0
 
     def _remove(self) -> None:
-        shutil.rmtree(self._directory, ignore_errors=True)
+        try:
+            trees.remove_tree(self._directory)
+        except OSError as error:  # the container has ended too, and its clean-up removes it as well
+            log.debug(f"remove {self._directory}: {error.strerror}")
 
 
 def _send(pid: int, number: int) -> None:
@@ -167,7 +177,7 @@ def _send(pid: int, number: int) -> None:
     except ProcessLookupError:
         return
     try:
-        signal.pidfd_send_signal(pidfd, number)
+        _signal.pidfd_send_signal(pidfd, number)
     except ProcessLookupError:
         return
     finally:

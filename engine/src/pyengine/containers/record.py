@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 
+from pyengine import jsontext
 from pyengine.containers.host import Host, start_time
 from pyengine.errors import ConflictError, NotFoundError
 from pyengine.monitor import exits
@@ -63,7 +63,7 @@ class Container:
     def config(self) -> ContainerConfig:
         """What it was created with."""
         if self._config is None:
-            self._config = json.loads(self.options)
+            self._config = jsontext.loads(self.options)
         return self._config
 
     @property
@@ -75,7 +75,7 @@ class Container:
 def new(id_: str, name: str, config: ContainerConfig, created_at: float) -> Container:
     """A container that is not in the database yet."""
     row = (
-        id_, name, config["image_id"] or None, config["image"], created_at, json.dumps(config),
+        id_, name, config["image_id"] or None, config["image"], created_at, jsontext.dumps(config),
         "created", None, None, None, None, None, None, None, 0, "",
     )  # fmt: skip
     return Container(row)

@@ -6,9 +6,9 @@ their command line and the container's by its cgroup.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # signal imports enum (docs/adr/0008)
 import os
 import select
-import signal
 
 from pyengine import log
 from pyengine.specgen.generate import CGROUP_ROOT, cgroups_path
@@ -84,7 +84,7 @@ def _kill(pid: int) -> None:
     except ProcessLookupError:
         return
     try:
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        _signal.pidfd_send_signal(pidfd, _signal.SIGKILL)
         poller = select.poll()
         poller.register(pidfd, select.POLLIN)
         poller.poll(END_TIMEOUT_MS)

@@ -12,17 +12,16 @@ who recovers it.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import time
 
-from pyengine import log
+from pyengine import jsontext, log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from types import TracebackType
     from typing import Any
 
     from pyengine.database.connection import Database
@@ -53,7 +52,7 @@ class Intent:
     def update(self, data: dict[str, Any], connection: sqlite3.Connection | None = None) -> None:
         """Replace ``data``, in the caller's transaction if given."""
         self.data = data
-        change = ("UPDATE intents SET data = ? WHERE id = ?", (json.dumps(data), self.id))
+        change = ("UPDATE intents SET data = ? WHERE id = ?", (jsontext.dumps(data), self.id))
         if connection is not None:
             connection.execute(*change)
             return
@@ -88,7 +87,7 @@ class Intents:
     ) -> Intent:
         """Write an intent, in the caller's transaction if given."""
         owner = self._own()
-        values = (kind, obj, owner, os.getpid(), time.time(), json.dumps(data))
+        values = (kind, obj, owner, os.getpid(), time.time(), jsontext.dumps(data))
         insert = (
             "INSERT INTO intents (kind, object, owner, owner_pid, started_at, data)"
             " VALUES (?, ?, ?, ?, ?, ?)"
@@ -101,25 +100,15 @@ class Intents:
         assert row_id is not None
         return Intent(self, row_id, kind, obj, owner, data)
 
-    @contextlib.contextmanager
     def running(
         self, kind: str, obj: str, data: dict[str, Any], roll_back: Callable[[Intent], None]
-    ) -> Iterator[Intent]:
+    ) -> Guard:
         """An intent around the block, which ends with ``intent.finish(connection)``.
 
         When the block raises, ``roll_back(intent)`` runs and the row goes. If that fails too,
         the row stays for the next command, and the first error is the one that is raised.
         """
-        intent = self.begin(kind, obj, data)
-        try:
-            yield intent
-        except BaseException:
-            try:
-                roll_back(intent)
-                intent.finish()
-            except Exception as error:  # noqa: BLE001 - the first error must not be replaced
-                log.warning(f"roll back {kind} of {obj}: {error}; the next command tries again")
-            raise
+        return Guard(self.begin(kind, obj, data), roll_back)
 
     def take_dead(self) -> list[Intent]:
         """The intents of owners that no longer live, now ours alone to recover.
@@ -139,7 +128,7 @@ class Intents:
                 taken[owner] = self.database.locks.acquire(owner, wait=False)
             if taken[owner] is None:
                 continue
-            intent = Intent(self, row_id, kind, obj, owner, json.loads(data))
+            intent = Intent(self, row_id, kind, obj, owner, jsontext.loads(data))
             intent._owner_fd = taken[owner]
             dead.append(intent)
         return self._still_there(dead, taken)
@@ -180,3 +169,33 @@ class Intents:
             self._owner = f"owner-{os.urandom(8).hex()}"
             self._owner_fd = self.database.locks.acquire(self._owner, wait=True)
         return self._owner
+
+
+class Guard:
+    """A block that an intent covers."""
+
+    __slots__ = ("_intent", "_roll_back")
+
+    def __init__(self, intent: Intent, roll_back: Callable[[Intent], None]) -> None:
+        self._intent, self._roll_back = intent, roll_back
+
+    def __enter__(self) -> Intent:
+        """The intent, which was written before."""
+        return self._intent
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        """Roll back what an exception left half done."""
+        if error is None:
+            return
+        intent = self._intent
+        try:
+            self._roll_back(intent)
+            intent.finish()
+        except Exception as problem:  # noqa: BLE001 - the first error must not be replaced
+            what = f"{intent.kind} of {intent.object}"
+            log.warning(f"roll back {what}: {problem}; the next command tries again")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 
@@ -10,7 +9,7 @@ from pyengine.errors import DatabaseError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from types import TracebackType
 
 
 class Locks:
@@ -19,8 +18,7 @@ class Locks:
     def __init__(self, directory: str) -> None:
         self._directory = directory
 
-    @contextlib.contextmanager
-    def hold(self, name: str, *, remove: bool = False) -> Iterator[None]:
+    def hold(self, name: str, *, remove: bool = False) -> Hold:
         """Hold the lock ``name``, waiting for who has it.
 
         Never hold it during a download, an unpack, a wait or an unmount.
@@ -29,12 +27,7 @@ class Locks:
             name: kind and id, such as ``container-4f2c...``.
             remove: the object is gone afterwards, so its lock file goes too.
         """
-        fd = self.acquire(name, wait=True)
-        assert fd is not None
-        try:
-            yield
-        finally:
-            self.release(name, fd, remove=remove)
+        return Hold(self, name, remove=remove)
 
     def acquire(self, name: str, *, wait: bool) -> int | None:
         """The descriptor that is the lock; None when it is taken and ``wait`` is false.
@@ -63,8 +56,10 @@ class Locks:
     def release(self, name: str, fd: int, *, remove: bool = False) -> None:
         """Free a lock that ``acquire`` gave; with ``remove`` its file goes first."""
         if remove:
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 os.unlink(f"{self._directory}/{name}")
+            except FileNotFoundError:  # somebody removed the whole root
+                pass
         os.close(fd)
 
     def exists(self, name: str) -> bool:
@@ -78,3 +73,28 @@ class Locks:
         except FileNotFoundError:
             return False
         return (ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino)
+
+
+class Hold:
+    """A block that holds a lock."""
+
+    __slots__ = ("_fd", "_locks", "_name", "_remove")
+
+    def __init__(self, locks: Locks, name: str, *, remove: bool) -> None:
+        self._locks, self._name, self._remove = locks, name, remove
+        self._fd = -1
+
+    def __enter__(self) -> None:
+        """Wait for the lock."""
+        fd = self._locks.acquire(self._name, wait=True)
+        assert fd is not None
+        self._fd = fd
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        """Free it."""
+        self._locks.release(self._name, self._fd, remove=self._remove)

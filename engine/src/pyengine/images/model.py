@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from pyengine import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,6 +56,6 @@ class Image:
         were checked when the image was added.
         """
         if self._config is None:
-            self._config = json.loads(self._config_text)
+            self._config = jsontext.loads(self._config_text)
         assert self._config is not None
         return self._config

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from pyengine.errors import ConflictError, InUseError, NotFoundError
 from pyengine.images import references
 from pyengine.images.model import Image
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
     from pyengine.database.intents import Intent
     from pyengine.storage.store import Storage
 
-_HEX = re.compile(r"[0-9a-f]{1,64}\Z")
+_HEX = set("0123456789abcdef")
 _COLUMNS = "id, manifest_digest, config, created_at, size"
 
 
@@ -217,7 +215,7 @@ class Images:
             if row:
                 return str(row[0]), str(row[1])
         prefix = text.removeprefix("sha256:")
-        if _HEX.match(prefix):
+        if 0 < len(prefix) <= 64 and not set(prefix) - _HEX:
             rows = connection.execute(
                 "SELECT id FROM images WHERE id >= ? AND id < ? LIMIT 2", (prefix, prefix + "g")
             ).fetchall()

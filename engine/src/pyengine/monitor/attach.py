@@ -6,12 +6,12 @@ send is the process's input. Window sizes go through the ``ctl`` fifo.
 
 from __future__ import annotations
 
-import _socket  # socket costs 4 ms to import (docs/adr/0008)
+import _signal  # type: ignore[import-not-found]  # signal imports enum (docs/adr/0008)
+import _socket  # socket costs 4 ms to import
+import _struct
 import fcntl
 import os
 import select
-import signal
-import struct
 import termios
 
 from pyengine.errors import MonitorError
@@ -29,8 +29,8 @@ DETACH_KEYS = b"\x10\x11"  # ctrl-p ctrl-q
 RESIZE = 1  # the ctl fifo's message for a new window size
 
 PROXIED = (
-    signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2,
-    signal.SIGALRM, signal.SIGCONT, signal.SIGTSTP,
+    _signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM, _signal.SIGUSR1,
+    _signal.SIGUSR2, _signal.SIGALRM, _signal.SIGCONT, _signal.SIGTSTP,
 )  # fmt: skip
 
 
@@ -67,19 +67,19 @@ class Attachment:
         """Put the terminal into raw mode, and catch the signals that belong to the container."""
         wanted = list(PROXIED) if proxy_signals else []
         if self._terminal and os.isatty(0):
-            wanted.append(signal.SIGWINCH)
+            wanted.append(_signal.SIGWINCH)
             self._saved = termios.tcgetattr(0)
             _make_raw(0)
             self.resize()
         for number in wanted:
-            self._old_handlers[number] = signal.signal(number, _noted)
-        signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
+            self._old_handlers[number] = _signal.signal(number, _noted)
+        _signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
 
     def resize(self) -> None:
         """Tell the monitor the size of our terminal."""
         try:
             packed = fcntl.ioctl(1 if os.isatty(1) else 0, termios.TIOCGWINSZ, bytes(8))
-            rows, columns = struct.unpack("HHHH", packed)[:2]
+            rows, columns = _struct.unpack("HHHH", packed)[:2]
             ctl_fd = os.open(f"{self._bundle}/ctl", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:  # the container has just ended: nobody is left to be told
             return
@@ -122,9 +122,9 @@ class Attachment:
         if self._saved is not None:
             termios.tcsetattr(0, termios.TCSADRAIN, self._saved)  # type: ignore[arg-type]  # as saved
             self._saved = None
-        signal.set_wakeup_fd(-1)
+        _signal.set_wakeup_fd(-1)
         for number, handler in self._old_handlers.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]  # as signal.signal gave it
+            _signal.signal(number, handler)
         self._old_handlers.clear()
         self._socket.close()
         os.close(self._wakeup_read)
@@ -176,7 +176,7 @@ class Attachment:
 
     def _take_signals(self, send_signal: Callable[[int], object]) -> None:
         for number in os.read(self._wakeup_read, 64):
-            if number == signal.SIGWINCH:
+            if number == _signal.SIGWINCH:
                 self.resize()
             elif number in self._old_handlers:
                 send_signal(number)

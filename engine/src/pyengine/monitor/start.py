@@ -8,9 +8,9 @@ so that its own start-up runs beside the engine's work, and is let go by one byt
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 
+from pyengine import jsontext
 from pyengine.errors import MonitorError, RuntimeCallError
 from pyengine.ocirun import call
 
@@ -221,7 +221,7 @@ class Monitor:
         if not line:
             raise MonitorError(f"{self._where()}: it ended without a report{self._complaints()}")
         try:
-            record = json.loads(line)
+            record = jsontext.loads(line)
             value = record["data"] if "data" in record else record["pid"]
             return int(value), str(record.get("message") or "")
         except (ValueError, KeyError, TypeError) as error:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import select
 
+from pyengine import jsontext
 from pyengine.errors import (
     CommandNotExecutableError,
     CommandNotFoundError,
@@ -20,16 +19,11 @@ if TYPE_CHECKING:
 
 # What crun, runc and pyrun write when the container's command cannot be executed; podman looks
 # for the same words, and users know the sentences that it appends.
-NOT_EXECUTABLE = re.compile(
-    r"permission denied|operation not permitted|exec format error|is a directory", re.IGNORECASE
-)
-NOT_FOUND = re.compile(
-    r"executable file .*not found|no such file or directory|open executable", re.IGNORECASE
-)
-ALREADY_GONE = re.compile(
-    r"does not exist|not running|process already finished|no such process|not found"
-    r"|container .* is stopped|status is stopped",
-    re.IGNORECASE,
+NOT_EXECUTABLE = "permission denied|operation not permitted|exec format error|is a directory"
+NOT_FOUND = "executable file .*not found|no such file or directory|open executable"
+ALREADY_GONE = (
+    "does not exist|not running|process already finished|no such process|not found"
+    "|container .* is stopped|status is stopped"
 )
 MAX_OUTPUT_BYTES = 1 << 20
 DEFAULT_SIGNALS = (13, 25)  # SIGPIPE and SIGXFSZ, which Python ignores and children would inherit
@@ -54,7 +48,7 @@ class Runtime:
         try:
             self.call("kill", *options, id_, str(signal_number))
         except RuntimeCallError as error:
-            if ALREADY_GONE.search(str(error)):
+            if says(ALREADY_GONE, str(error)):
                 return False
             raise
         return True
@@ -71,7 +65,7 @@ class Runtime:
             try:
                 self._output(running)
             except RuntimeCallError as error:
-                if not ALREADY_GONE.search(str(error)):
+                if not says(ALREADY_GONE, str(error)):
                     raise
 
         return finish
@@ -81,11 +75,11 @@ class Runtime:
         try:
             output = self.call("state", id_)
         except RuntimeCallError as error:
-            if ALREADY_GONE.search(str(error)) or "no such file" in str(error).lower():
+            if says(ALREADY_GONE, str(error)) or "no such file" in str(error).lower():
                 return None
             raise
         try:
-            found = json.loads(output)
+            found = jsontext.loads(output)
         except ValueError as error:
             raise RuntimeCallError(f"{self.name}: state {id_}: not JSON: {error}") from error
         return found if isinstance(found, dict) else None
@@ -111,12 +105,19 @@ class Runtime:
         return output
 
 
+def says(pattern: str, text: str) -> bool:
+    """Whether a runtime's words hold one of the pattern's, in whatever case."""
+    import re  # only where something went wrong
+
+    return re.search(pattern, text, re.IGNORECASE) is not None
+
+
 def error_of(name: str, text: str) -> RuntimeCallError:
     """The error that a runtime's words stand for, in podman's form."""
     message = _last_message(text)
-    if NOT_EXECUTABLE.search(message):
+    if says(NOT_EXECUTABLE, message):
         return CommandNotExecutableError(f"{name}: {message}: OCI permission denied")
-    if NOT_FOUND.search(message):
+    if says(NOT_FOUND, message):
         return CommandNotFoundError(
             f"{name}: {message}: OCI runtime attempted to invoke a command that was not found"
         )
@@ -128,11 +129,13 @@ def _last_message(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
     for line in reversed(lines):
         try:
-            record = json.loads(line)
+            record = jsontext.loads(line)
         except ValueError:
             continue
         if isinstance(record, dict) and record.get("level", "error") in ("error", "fatal"):
             return str(record.get("msg", "")).strip()
+    import re
+
     plain = [re.sub(r'^time="[^"]*" level=\w+ msg=', "", line) for line in lines]
     return plain[-1].strip().strip('"') if plain else "no message"
 

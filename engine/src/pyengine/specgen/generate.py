@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
-from typing import Any
 
+from pyengine import jsontext
 from pyengine.errors import ConfigError
 from pyengine.specgen import files, mounts, process, seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyengine.specgen.types import ContainerConfig, Resources
 
 OCI_VERSION = "1.0.2"
@@ -52,7 +53,7 @@ def write(config: ContainerConfig, place: Place) -> dict[str, Any]:
     spec = build(config, place)
     path = f"{place.bundle}/config.json"
     with open(path, "w", encoding="utf-8") as file:
-        file.write(json.dumps(spec))
+        file.write(jsontext.dumps(spec))
     return spec
 
 

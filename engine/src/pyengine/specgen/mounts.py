@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from pyengine.specgen.options import tmpfs_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyengine.specgen.types import ContainerConfig
 
 SAFE = ["nosuid", "noexec", "nodev"]

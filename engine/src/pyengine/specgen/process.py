@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import resource
-from typing import Any
 
 from pyengine import syscalls
 from pyengine.errors import CommandNotExecutableError, ConfigError
@@ -13,6 +12,8 @@ from pyengine.specgen import capabilities, users
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyengine.specgen.types import ContainerConfig
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

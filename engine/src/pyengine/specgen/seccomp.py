@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-from typing import Any
 
+from pyengine import jsontext
 from pyengine.errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 PROFILE = os.path.join(os.path.dirname(__file__), "seccomp.json")
 ALLOW, REFUSE = "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"
@@ -20,7 +23,7 @@ def default(capabilities: list[str]) -> dict[str, Any]:
     The same capabilities always give the same bytes, so a runtime may cache what it compiles.
     """
     with open(PROFILE, encoding="utf-8") as file:
-        facts = json.load(file)
+        facts = jsontext.loads(file.read())
     machine = os.uname().machine
     if machine not in facts["architectures"]:
         raise ConfigError(
@@ -75,7 +78,7 @@ def from_file(path: str, capabilities: list[str]) -> dict[str, Any]:
     """
     try:
         with open(path, encoding="utf-8") as file:
-            profile = json.load(file)
+            profile = jsontext.loads(file.read())
     except OSError as error:
         raise ConfigError(f"--security-opt seccomp={path}: {error.strerror}") from error
     except ValueError as error:
