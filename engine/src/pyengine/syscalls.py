@@ -1,8 +1,12 @@
-"""System calls that os lacks, one function each under its man-page name; errno becomes OSError."""
+"""System calls that os lacks, one function each under its man-page name; errno becomes OSError.
+
+Through ``_ctypes``, because importing ``ctypes`` takes 2 to 6 ms of every command (docs/adr/0008).
+"""
 
 from __future__ import annotations
 
-import ctypes
+import _ctypes
+import _struct
 import os
 
 MS_RDONLY = 0x1
@@ -27,73 +31,99 @@ RESOLVE_IN_ROOT = 0x10
 RESOLVE_CONFINED = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 SYS_OPENAT2 = 437  # the same number on every architecture
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.mount.argtypes = (
-    ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p,
-)  # fmt: skip
-_libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
-_libc.syncfs.argtypes = (ctypes.c_int,)
-_libc.unshare.argtypes = (ctypes.c_int,)
-_libc.syscall.restype = ctypes.c_long
-_libc.inotify_init1.argtypes = (ctypes.c_int,)
-_libc.inotify_add_watch.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32)
-_libc.prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
+_CDECL = 0x1
+_USE_ERRNO = 0x8
+
+
+class _Text(_ctypes._SimpleCData):  # type: ignore[type-arg]  # not generic at run time
+    _type_ = "z"
+
+
+class _Int(_ctypes._SimpleCData):  # type: ignore[type-arg]  # not generic at run time
+    _type_ = "i"
+
+
+class _Long(_ctypes._SimpleCData):  # type: ignore[type-arg]  # not generic at run time
+    _type_ = "l"
+
+
+class _UnsignedLong(_ctypes._SimpleCData):  # type: ignore[type-arg]  # not generic at run time
+    _type_ = "L"
+
+
+class _Function(_ctypes.CFuncPtr):
+    _flags_ = _CDECL | _USE_ERRNO
+    _restype_ = _Int  # enough for the descriptor that syscall(2) answers, too
+
+
+# None is the program itself, which has the C library loaded.
+_program = _ctypes.dlopen(None, os.RTLD_NOW)  # type: ignore[arg-type]  # typeshed wants a path
+
+
+def _function(name: str, *argtypes: object) -> _Function:
+    function = _Function(_ctypes.dlsym(_program, name))
+    function.argtypes = argtypes  # type: ignore[assignment]  # a sequence of C types
+    return function
+
+
+_mount = _function("mount", _Text, _Text, _Text, _UnsignedLong, _Text)
+_umount2 = _function("umount2", _Text, _Int)
+_syncfs = _function("syncfs", _Int)
+_unshare = _function("unshare", _Int)
+_prctl = _function("prctl", _Int, *(_UnsignedLong,) * 4)
+_inotify_init1 = _function("inotify_init1", _Int)
+_inotify_add_watch = _function("inotify_add_watch", _Int, _Text, _UnsignedLong)
+_openat2 = _function("syscall", _Long, _Long, _Text, _Text, _UnsignedLong)
 
 
 def mount(source: str, target: str, fstype: str | None, flags: int, data: str | None) -> None:
     """Attach a file system; ``flags`` is an OR of ``MS_*`` (mount(2))."""
     kind = os.fsencode(fstype) if fstype is not None else None
     options = os.fsencode(data) if data is not None else None
-    _check(_libc.mount(os.fsencode(source), os.fsencode(target), kind, flags, options), target)
+    _check(_mount(os.fsencode(source), os.fsencode(target), kind, flags, options), target)
 
 
 def umount2(target: str, flags: int) -> None:
     """Detach a file system; ``flags`` is an OR of ``MNT_*`` and ``UMOUNT_*`` (umount2(2))."""
-    _check(_libc.umount2(os.fsencode(target), flags), target)
+    _check(_umount2(os.fsencode(target), flags), target)
 
 
 def syncfs(fd: int) -> None:
     """Write everything of the file system that ``fd`` is on to its disk (syncfs(2))."""
-    _check(_libc.syncfs(fd), None)
+    _check(_syncfs(fd), None)
 
 
 def unshare(flags: int) -> None:
     """Leave the namespaces that ``flags`` (``CLONE_NEW*``) names (unshare(2))."""
-    _check(_libc.unshare(flags), None)
+    _check(_unshare(flags), None)
 
 
 def prctl(option: int, argument: int) -> None:
     """Change an attribute of this process; ``option`` is a ``PR_*`` (prctl(2))."""
-    _check(_libc.prctl(option, argument, 0, 0, 0), None)
+    _check(_prctl(option, argument, 0, 0, 0), None)
 
 
 def openat2(dir_fd: int, path: str, flags: int, *, mode: int = 0, resolve: int = 0) -> int:
     """Open ``path`` below ``dir_fd`` as ``resolve`` allows (openat2(2), Linux 5.6)."""
-    how = (ctypes.c_uint64 * 3)(flags, mode, resolve)
-    fd: int = _libc.syscall(
-        ctypes.c_long(SYS_OPENAT2),
-        ctypes.c_int(dir_fd),
-        ctypes.c_char_p(os.fsencode(path)),
-        ctypes.byref(how),
-        ctypes.c_size_t(ctypes.sizeof(how)),
-    )
+    how = _struct.pack("QQQ", flags, mode, resolve)
+    fd: int = _openat2(SYS_OPENAT2, dir_fd, os.fsencode(path), how, len(how))
     _check(fd, path)
     return fd
 
 
 def inotify_init1(flags: int) -> int:
     """A descriptor for watches (inotify(7))."""
-    fd: int = _libc.inotify_init1(flags)
+    fd: int = _inotify_init1(flags)
     _check(fd, None)
     return fd
 
 
 def inotify_add_watch(inotify_fd: int, path: str, mask: int) -> None:
     """Report what happens to ``path``; ``mask`` is an OR of the ``IN_`` flags above."""
-    _check(_libc.inotify_add_watch(inotify_fd, os.fsencode(path), mask), path)
+    _check(_inotify_add_watch(inotify_fd, os.fsencode(path), mask), path)
 
 
 def _check(result: int, path: str | None) -> None:
     if result < 0:
-        number = ctypes.get_errno()
+        number = _ctypes.get_errno()
         raise OSError(number, os.strerror(number), path)
