@@ -14,7 +14,6 @@ from pyrun.errors import (
     PyrunError,
     UsageError,
 )
-from pyrun.version import VERSION
 
 # a module of pyrun.commands each
 COMMANDS = {
@@ -57,6 +56,8 @@ def main(arguments: list[str]) -> int:
             return 0
         name = rest[0]
         if name == "--version":
+            from pyrun.version import VERSION
+
             sys.stdout.write(f"pyrun version {VERSION}\nspec: 1.3.0\n")
             return 0
         if name not in COMMANDS:

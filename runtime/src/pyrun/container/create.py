@@ -12,7 +12,7 @@ import posix
 from pyrun import names, syscalls
 from pyrun.container import channel, hooks, init, lifecycle, process, store
 from pyrun.errors import ConfigError, ContainerError, KernelError
-from pyrun.linux import idmap, lsm, mounts, namespaces, rlimits, seccomp, sysctl
+from pyrun.linux import mounts, namespaces, rlimits
 from pyrun.linux.cgroups import select
 from pyrun.spec import load, validate
 
@@ -144,10 +144,16 @@ def _prepare(bundle: Bundle, request: Request) -> Task:
     task.fifo_fd = -1
     task.trees = {}
     _check_supported(config)
+    if any(
+        mounts.COPY_UP & set(entry.get("options") or ()) for entry in config.get("mounts") or ()
+    ):
+        __import__("pyrun.linux.mount_copy")  # init may not reach our modules any more
     _check_namespaces(config, task.plan)
-    lsm.check(settings.get("apparmorProfile") or "", settings.get("selinuxLabel") or "")
+    process.check_labels(settings)
     profile, compiled = linux.get("seccomp"), None
     if profile:
+        from pyrun.linux import seccomp
+
         compiled = seccomp.prepare(profile, seccomp.cache_directories(request.root))
     task.identity = process.Identity(settings, linux, compiled)
     task.first_free_fd = 3 + inherited(request.preserve_fds, task.identity.env)
@@ -194,7 +200,10 @@ def _check_namespaces(config: JsonObject, plan: namespaces.Plan) -> None:
     own = plan.new
     for flag in plan.joined:
         own |= flag
-    sysctl.check(linux.get("sysctl") or {}, own)
+    if linux.get("sysctl"):
+        from pyrun.linux import sysctl
+
+        sysctl.check(linux["sysctl"], own)
     if not own & syscalls.CLONE_NEWNS:
         for name, value in (
             ("/mounts", config.get("mounts")),
@@ -318,6 +327,8 @@ def _spawn(task: Task, manager: Manager, ours: Channel, pids: list[int]) -> None
     manager.join(helper, entered=True)
     ours.send("go")
     if task.plan.new & syscalls.CLONE_NEWUSER:
+        from pyrun.linux import idmap
+
         linux = task.config["linux"]
         ours.receive("user")
         idmap.write(helper, linux.get("uidMappings") or [], linux.get("gidMappings") or [])

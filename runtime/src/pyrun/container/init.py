@@ -12,7 +12,7 @@ from pyrun import syscalls
 from pyrun.container import cgroup_mounts, channel, hooks, process
 from pyrun.container.channel import Channel, ChannelClosedError
 from pyrun.errors import KernelError
-from pyrun.linux import devices, interfaces, keyring, mount_copy, mounts, namespaces, rootfs, sysctl
+from pyrun.linux import devices, interfaces, keyring, mounts, namespaces, rootfs
 from pyrun.spec import jsontext
 
 TYPE_CHECKING = False
@@ -273,7 +273,7 @@ def _change_root(task: Task) -> None:
     else:
         root_fd = posix.open(task.rootfs, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
     label = settings.get("mountLabel") or ""
-    mounter = mounts.Mounter(root_fd, task.bundle, label, task.trees, mount_copy.copy_tree)
+    mounter = mounts.Mounter(root_fd, task.bundle, label, task.trees, _copy_tree)
     if plan.has(syscalls.CLONE_NEWNS):
         for index, entry in enumerate(config.get("mounts") or ()):
             if entry.get("type") in ("cgroup", "cgroup2"):
@@ -297,6 +297,8 @@ def _change_root(task: Task) -> None:
     if (config.get("process") or {}).get("terminal"):
         _make_console(task, root_fd)
     if settings.get("sysctl"):
+        from pyrun.linux import sysctl  # the parent has imported it already
+
         sysctl.apply(settings["sysctl"])
     if plan.has(syscalls.CLONE_NEWNS):
         _protect(root_fd, settings, label)
@@ -312,6 +314,12 @@ def _change_root(task: Task) -> None:
     else:
         rootfs.chroot(task.rootfs)
     posix.close(root_fd)
+
+
+def _copy_tree(source_fd: int, target_fd: int) -> None:
+    from pyrun.linux import mount_copy  # the parent has imported it already
+
+    mount_copy.copy_tree(source_fd, target_fd)
 
 
 def _protect(root_fd: int, settings: JsonObject, label: str) -> None:

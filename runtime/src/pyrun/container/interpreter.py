@@ -8,9 +8,9 @@ where that cannot be, from a sealed copy in memory.
 
 from __future__ import annotations
 
+import _stat
 import fcntl
 import posix
-import stat
 import sys
 
 from pyrun import names, syscalls
@@ -47,7 +47,7 @@ def _is_out_of_reach() -> bool:
     if posix.geteuid() == 0:
         return False
     info = posix.stat(_EXE)
-    return info.st_uid != posix.geteuid() and not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return info.st_uid != posix.geteuid() and not info.st_mode & (_stat.S_IWGRP | _stat.S_IWOTH)
 
 
 def _is_sealed() -> bool:

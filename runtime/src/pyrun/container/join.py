@@ -7,7 +7,7 @@ import posix
 from pyrun import names, syscalls
 from pyrun.container import channel, create, init, lifecycle, process, store
 from pyrun.errors import ContainerError, KernelError
-from pyrun.linux import keyring, lsm, namespaces, rlimits, seccomp
+from pyrun.linux import keyring, namespaces, rlimits
 from pyrun.linux.cgroups import select
 
 TYPE_CHECKING = False
@@ -132,9 +132,11 @@ def _wait_for_execve(ours: Channel) -> None:
 
 def _prepare(request: Request, config: JsonObject, entry: Entry) -> _Task:
     settings = request.process
-    lsm.check(settings.get("apparmorProfile") or "", settings.get("selinuxLabel") or "")
+    process.check_labels(settings)
     profile, compiled = (config.get("linux") or {}).get("seccomp"), None
     if profile:
+        from pyrun.linux import seccomp
+
         compiled = seccomp.prepare(profile, seccomp.cache_directories(request.root))
     task = _Task()
     task.identity = process.Identity(settings, config.get("linux") or {}, compiled)

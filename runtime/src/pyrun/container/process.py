@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import _stat
 import errno
 import posix
-import stat
 
 from pyrun import names, syscalls
 from pyrun.container import hooks
@@ -15,13 +15,18 @@ from pyrun.errors import (
     KernelError,
     PyrunError,
 )
-from pyrun.linux import capabilities, lsm, rlimits, scheduler, seccomp, stdio
+from pyrun.linux import capabilities, rlimits, stdio
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrun.linux.seccomp import Filter
     from pyrun.spec.types import JsonObject
 
+# Imported for the processes that ask for it, and then before the root changes.
+_RARE = {
+    "pyrun.linux.lsm": ("apparmorProfile", "selinuxLabel"),
+    "pyrun.linux.scheduler": ("scheduler", "ioPriority"),
+}
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -53,6 +58,11 @@ class Identity:
         self.limits: list[JsonObject] = process.get("rlimits") or []
         self.warnings = self.sets.unknown + self.sets.beyond(self.known)
         self.env = list(process.get("env") or ())
+        for module, settings in _RARE.items():
+            if any(process.get(name) for name in settings):
+                __import__(module)
+        if self.personality:
+            __import__("pyrun.linux.scheduler")
 
 
 def open_proc_self() -> int:
@@ -83,7 +93,11 @@ def settle(identity: Identity, proc_fd: int) -> str:
     process = identity.process
     user = process.get("user") or {}
     uid, gid = user.get("uid", 0), user.get("gid", 0)
-    lsm.apply(process.get("apparmorProfile") or "", process.get("selinuxLabel") or "", proc_fd)
+    profile, label = process.get("apparmorProfile") or "", process.get("selinuxLabel") or ""
+    if profile or label:
+        from pyrun.linux import lsm
+
+        lsm.apply(profile, label, proc_fd)
     if process.get("noNewPrivileges"):
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     else:
@@ -113,12 +127,30 @@ def settle(identity: Identity, proc_fd: int) -> str:
 
 def _schedule(identity: Identity) -> None:
     process = identity.process
+    asked = (process.get("scheduler"), process.get("ioPriority"), identity.personality)
+    if not any(asked):
+        return
+    from pyrun.linux import scheduler
+
     if process.get("scheduler"):
         scheduler.set_policy(process["scheduler"])
     if process.get("ioPriority"):
         scheduler.set_io_priority(process["ioPriority"])
     if identity.personality:
         scheduler.set_personality(identity.personality)
+
+
+def check_labels(process: JsonObject) -> None:
+    """Refuse a profile or a label that this kernel cannot enforce.
+
+    Raises:
+        ConfigError: the security module is not there.
+    """
+    profile, label = process.get("apparmorProfile") or "", process.get("selinuxLabel") or ""
+    if profile or label:
+        from pyrun.linux import lsm
+
+        lsm.check(profile, label)
 
 
 def load_filter(identity: Identity) -> None:
@@ -128,6 +160,8 @@ def load_filter(identity: Identity) -> None:
         KernelError: the kernel refused.
     """
     if identity.filter is not None:
+        from pyrun.linux import seccomp  # the parent has imported it already
+
         seccomp.load(identity.filter.program, identity.filter.flags)
 
 
@@ -235,7 +269,7 @@ def _check_program(path: str, name: str) -> str:
         info = posix.stat(path)
     except OSError as error:
         raise refused(name, error) from error
-    if not stat.S_ISREG(info.st_mode) or not posix.access(path, posix.X_OK):
+    if not _stat.S_ISREG(info.st_mode) or not posix.access(path, posix.X_OK):
         raise refused(name, PermissionError(errno.EACCES, posix.strerror(errno.EACCES)))
     return path
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _stat
 import posix
-import stat
 
 from pyrun import names, syscalls
 from pyrun.errors import ConfigError, KernelError
@@ -29,7 +29,7 @@ _LINKS = (
     ("stdout", "/proc/self/fd/1"),
     ("stderr", "/proc/self/fd/2"),
 )
-_KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+_KINDS = {"c": _stat.S_IFCHR, "u": _stat.S_IFCHR, "b": _stat.S_IFBLK, "p": _stat.S_IFIFO}
 
 
 def make_all(root_fd: int, asked: list[JsonObject], *, bind: bool) -> None:
@@ -75,15 +75,15 @@ def make(root_fd: int, device: JsonObject, pointer: str, *, bind: bool) -> None:
     except OSError as error:
         raise KernelError(f"make the device {path}", error) from error
     try:
-        if bind and kind != stat.S_IFIFO:
+        if bind and kind != _stat.S_IFIFO:
             _bind(path, name, parent_fd)
             return
         mode = device.get("fileMode") or 0o666
         try:
-            posix.mknod(name, kind | stat.S_IMODE(mode), number, dir_fd=parent_fd)
+            posix.mknod(name, kind | _stat.S_IMODE(mode), number, dir_fd=parent_fd)
         except FileExistsError:
             found = posix.stat(name, dir_fd=parent_fd, follow_symlinks=False)
-            if stat.S_IFMT(found.st_mode) != kind or found.st_rdev != number:
+            if _stat.S_IFMT(found.st_mode) != kind or found.st_rdev != number:
                 problem = f"{path} exists in the root and is another file"
                 raise ConfigError(f"{pointer}/path", problem) from None
         except PermissionError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-import struct
+import sys
 from _socket import AF_INET, SOCK_CLOEXEC, SOCK_DGRAM, socket
 
 from pyrun.errors import KernelError
@@ -11,6 +11,8 @@ from pyrun.errors import KernelError
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 0x1
+_IFREQ_BYTES = 40
+_LOW_BYTE = 16 if sys.byteorder == "little" else 17  # of ifr_flags, a short after the name
 
 
 def set_loopback_up() -> None:
@@ -22,10 +24,10 @@ def set_loopback_up() -> None:
     try:
         made = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)
         try:
-            request = struct.pack("16sh22x", b"lo", 0)
-            flags = struct.unpack_from("h", fcntl.ioctl(made.fileno(), _SIOCGIFFLAGS, request), 16)
-            word = struct.pack("16sh22x", b"lo", flags[0] | _IFF_UP)
-            fcntl.ioctl(made.fileno(), _SIOCSIFFLAGS, word)
+            request = bytearray(b"lo".ljust(_IFREQ_BYTES, b"\0"))
+            fcntl.ioctl(made.fileno(), _SIOCGIFFLAGS, request)
+            request[_LOW_BYTE] |= _IFF_UP
+            fcntl.ioctl(made.fileno(), _SIOCSIFFLAGS, request)
         finally:
             made.close()
     except OSError as error:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import _stat
 import errno
 import posix
-import stat
 
 _CHUNK_BYTES = 1 << 20
 
@@ -24,26 +24,26 @@ def copy_tree(source_fd: int, target_fd: int) -> None:
 
 def _copy(name: str, source_fd: int, target_fd: int) -> None:
     info = posix.stat(name, dir_fd=source_fd, follow_symlinks=False)
-    kind = stat.S_IFMT(info.st_mode)
-    if kind == stat.S_IFLNK:
+    kind = _stat.S_IFMT(info.st_mode)
+    if kind == _stat.S_IFLNK:
         posix.symlink(posix.readlink(name, dir_fd=source_fd), name, dir_fd=target_fd)
         posix.chown(name, info.st_uid, info.st_gid, dir_fd=target_fd, follow_symlinks=False)
         return
-    if kind not in (stat.S_IFDIR, stat.S_IFREG):
+    if kind not in (_stat.S_IFDIR, _stat.S_IFREG):
         posix.mknod(name, info.st_mode, info.st_rdev, dir_fd=target_fd)
         posix.chown(name, info.st_uid, info.st_gid, dir_fd=target_fd, follow_symlinks=False)
         return
     flags = posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC
     from_fd = posix.open(name, flags, dir_fd=source_fd)
     try:
-        if kind == stat.S_IFDIR:
+        if kind == _stat.S_IFDIR:
             posix.mkdir(name, 0o700, dir_fd=target_fd)
             to_fd = posix.open(name, flags | posix.O_DIRECTORY, dir_fd=target_fd)
         else:
             flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
             to_fd = posix.open(name, flags, 0o600, dir_fd=target_fd)
         try:
-            if kind == stat.S_IFDIR:
+            if kind == _stat.S_IFDIR:
                 copy_tree(from_fd, to_fd)
             else:
                 while posix.sendfile(to_fd, from_fd, None, _CHUNK_BYTES):
@@ -57,7 +57,7 @@ def _copy(name: str, source_fd: int, target_fd: int) -> None:
 
 def _take_over(info: posix.stat_result, source_fd: int, target_fd: int) -> None:
     posix.fchown(target_fd, info.st_uid, info.st_gid)
-    posix.fchmod(target_fd, stat.S_IMODE(info.st_mode))
+    posix.fchmod(target_fd, _stat.S_IMODE(info.st_mode))
     for name in posix.listxattr(source_fd):
         try:
             posix.setxattr(target_fd, name, posix.getxattr(source_fd, name))

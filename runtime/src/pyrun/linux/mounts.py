@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _stat
 import posix
-import stat
 
 from pyrun import names, syscalls
 from pyrun.errors import ConfigError, KernelError
@@ -84,7 +84,7 @@ _TREE: dict[str, tuple[int, int]] = {
     "rnosymfollow": (syscalls.MOUNT_ATTR_NOSYMFOLLOW, 0),
     "rsymfollow": (0, syscalls.MOUNT_ATTR_NOSYMFOLLOW),
 }
-_OURS = frozenset({"tmpcopyup", "copyup"})
+COPY_UP = frozenset({"tmpcopyup", "copyup"})
 # What a bind mount takes over from where it comes from unless it is asked to differ.
 _INHERITED = (
     syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
@@ -143,7 +143,7 @@ def parse_options(options: list[str], pointer: str) -> Options:
             on, off = _TREE[option]
             parsed.tree_set = parsed.tree_set & ~off | on
             parsed.tree_clear = parsed.tree_clear & ~on | off
-        elif option in _OURS:
+        elif option in COPY_UP:
             parsed.copy_up = True
         elif option in ("idmap", "ridmap"):
             raise ConfigError(f"{pointer}/{index}", f"{option}: idmapped mounts are not supported")
@@ -241,7 +241,7 @@ class Mounter:
         """A tmpfs keeps the mode of the directory it covers, as with runc."""
         if fstype != "tmpfs":
             return ""
-        return f"mode={stat.S_IMODE(posix.fstat(target_fd).st_mode):o}"
+        return f"mode={_stat.S_IMODE(posix.fstat(target_fd).st_mode):o}"
 
     def _copy_up(self, lower_fd: int, destination: str) -> None:
         upper_fd = paths.open_inside(self.root_fd, destination, posix.O_RDONLY | posix.O_DIRECTORY)
@@ -266,7 +266,7 @@ class Mounter:
         except OSError as error:
             raise KernelError(step, error) from error
         try:
-            target_fd = self._target(destination, directory=stat.S_ISDIR(mode))
+            target_fd = self._target(destination, directory=_stat.S_ISDIR(mode))
             try:
                 self._check_target(target_fd, "bind", destination, path)
                 if tree_fd >= 0:

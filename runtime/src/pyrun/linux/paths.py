@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import _stat
 import errno
 import posix
-import stat
 
 from pyrun import syscalls
 
@@ -78,7 +78,7 @@ def _walk(root_fd: int, relative: str, flags: int, mode: int) -> int:
                     name, flags | posix.O_NOFOLLOW | posix.O_CLOEXEC, mode, dir_fd=here
                 )
             parents.append(found_fd)
-            is_link = stat.S_ISLNK(posix.fstat(found_fd).st_mode)
+            is_link = _stat.S_ISLNK(posix.fstat(found_fd).st_mode)
             if not is_link or (flags & posix.O_NOFOLLOW and not todo):
                 continue
             links += 1

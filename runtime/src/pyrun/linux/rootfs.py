@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _stat
 import posix
-import stat
 
 from pyrun import syscalls
 from pyrun.errors import ConfigError, KernelError
@@ -127,7 +127,7 @@ def mask_path(root_fd: int, path: str, null_fd: int, label: str) -> None:
     except OSError as error:
         raise KernelError(f"mask {path}", error) from error
     try:
-        if stat.S_ISDIR(posix.fstat(fd).st_mode):
+        if _stat.S_ISDIR(posix.fstat(fd).st_mode):
             data = f'context="{label}"' if label else None
             syscalls.mount("tmpfs", paths.proc_path(fd), "tmpfs", syscalls.MS_RDONLY, data)
         else:
@@ -150,7 +150,7 @@ def open_null() -> int:
     except OSError as error:
         raise KernelError("open /dev/null of the host", error) from error
     info = posix.fstat(fd)
-    if not stat.S_ISCHR(info.st_mode) or info.st_rdev != posix.makedev(1, 3):
+    if not _stat.S_ISCHR(info.st_mode) or info.st_rdev != posix.makedev(1, 3):
         posix.close(fd)
         raise KernelError("open /dev/null of the host", "it is not the null device")
     return fd

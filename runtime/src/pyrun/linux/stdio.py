@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _stat
 import posix
-import stat
 
 
 def give(uid: int) -> None:
@@ -16,8 +16,8 @@ def give(uid: int) -> None:
             info = posix.fstat(fd)
         except OSError:  # closed by the caller
             continue
-        null = stat.S_ISCHR(info.st_mode) and info.st_rdev == posix.makedev(1, 3)
-        if null or info.st_uid == uid or stat.S_ISREG(info.st_mode):
+        null = _stat.S_ISCHR(info.st_mode) and info.st_rdev == posix.makedev(1, 3)
+        if null or info.st_uid == uid or _stat.S_ISREG(info.st_mode):
             continue
         try:
             posix.fchown(fd, uid, -1)

@@ -48,9 +48,9 @@ class Manager(manager.Manager):
         creating: bool = False,
     ) -> None:
         """See ``manager.Manager.set``."""
-        from pyrun.linux.cgroups import limits_v1
-
         if set(resources) - {"devices"}:
+            from pyrun.linux.cgroups import limits_v1
+
             settings = limits_v1.settings(resources)
             if "memory" in self.paths:
                 usage = f"{self.paths['memory']}/memory.usage_in_bytes"
