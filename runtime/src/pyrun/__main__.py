@@ -2,11 +2,19 @@
 
 import posix
 import sys
+from _frozen_importlib_external import SourceFileLoader
 
+directory = __file__.rpartition("/")[0]
 # The launcher starts Python with -I -S, so nothing but the standard library is on the path.
-sys.path.append(__file__.rpartition("/")[0].rpartition("/")[0])
+sys.path.append(directory.rpartition("/")[0])
+# Without a search of the path; a file that is executed, as this one is, is compiled every time.
+loader = type(sys)("pyrun.loader")
+loader.__file__ = f"{directory}/loader.py"
+code = SourceFileLoader(loader.__name__, loader.__file__).get_code(loader.__name__)
+exec(code, loader.__dict__)  # type: ignore[arg-type]  # there is code where there is a source
+loader.install()
 
-from pyrun import cli
+from pyrun import cli  # noqa: E402 - from here on the loader finds the modules
 
 status = cli.main(sys.argv[1:])
 try:
@@ -15,4 +23,4 @@ except OSError:
     status = status or 1
 posix._exit(
     status
-)  # finalising the interpreter costs 1-2 ms and releases nothing the kernel does not
+)  # finalising the interpreter costs 1-2 ms and releases only what the kernel does

@@ -1,0 +1,81 @@
+"""pyrun's own finder imports what importlib would, and leaves it the rest."""
+
+from __future__ import annotations
+
+import os
+import py_compile
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pyrun import loader
+
+SOURCES = Path(loader.__file__).parent
+EMPTY = (SOURCES / "__init__.py", *SOURCES.glob("*/__init__.py"), *SOURCES.glob("*/*/__init__.py"))
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The package with a compiled ``names`` only."""
+    package = tmp_path / "pyrun"
+    shutil.copytree(SOURCES, package, ignore=shutil.ignore_patterns("__pycache__"))
+    py_compile.compile(str(package / "names.py"), doraise=True)
+    return package
+
+
+def loaders(package: Path, *names: str) -> list[str]:
+    """Which loader each module of ``package`` comes from, in a Python of its own."""
+    program = (
+        f"import sys; sys.path.insert(0, {str(package.parent)!r}); sys.dont_write_bytecode = True\n"
+        "from pyrun import loader; loader.install()\n"
+        f"for name in {names!r}:\n"
+        "    spec = __import__(name, fromlist=['x']).__spec__\n"
+        "    print(getattr(spec.loader, '__name__', type(spec.loader).__name__))\n"
+    )
+    command = [sys.executable, "-I", "-c", program]
+    return subprocess.check_output(command, text=True, timeout=30).split()
+
+
+def test_compiled_modules_and_empty_packages_come_from_our_loader(copy: Path) -> None:
+    assert loaders(copy, "pyrun.names", "pyrun.linux") == ["Finder", "Finder"]
+
+
+def test_what_is_not_compiled_is_left_to_importlib(copy: Path) -> None:
+    assert loaders(copy, "pyrun.errors") == ["SourceFileLoader"]
+
+
+def test_a_module_changed_since_it_was_compiled_is_left_to_importlib(copy: Path) -> None:
+    info = os.stat(copy / "names.py")
+    os.utime(copy / "names.py", ns=(info.st_atime_ns, info.st_mtime_ns + 2_000_000_000))
+    assert loaders(copy, "pyrun.names") == ["SourceFileLoader"]
+
+
+def test_code_of_another_python_is_left_to_importlib(copy: Path) -> None:
+    [compiled] = (copy / "__pycache__").glob("names.*.pyc")
+    compiled.write_bytes(b"\0\0\r\n" + compiled.read_bytes()[4:])
+    assert loaders(copy, "pyrun.names") == ["SourceFileLoader"]
+
+
+def test_a_package_with_code_is_left_to_importlib(copy: Path) -> None:
+    (copy / "linux" / "__init__.py").write_text("value = 1\n")
+    assert loaders(copy, "pyrun.linux") == ["SourceFileLoader"]
+
+
+def test_a_module_that_is_not_there_is_not_found() -> None:
+    assert loader.Finder.find_spec("pyrun.nothing") is None
+    assert loader.Finder.find_spec("json") is None
+
+
+@pytest.mark.parametrize("path", EMPTY)
+def test_packages_of_pyrun_are_empty(path: Path) -> None:
+    assert path.stat().st_size == 0
+
+
+def test_every_compiled_module_fits_the_loader(tmp_path: Path) -> None:
+    for source in SOURCES.rglob("*.py"):
+        compiled = py_compile.compile(str(source), cfile=str(tmp_path / "compiled"), doraise=True)
+        assert compiled is not None
+        assert os.stat(compiled).st_size < loader._LIMIT_BYTES, source
