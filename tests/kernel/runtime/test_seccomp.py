@@ -68,6 +68,16 @@ def test_the_errno_is_the_profile_s(pyrun: Runtime, bundle: Bundle) -> None:
     assert os.strerror(errno.EXDEV) in pyrun.output(bundle)
 
 
+@pytest.mark.parametrize("no_new_privileges", [True, False])
+def test_a_profile_older_than_close_range_is_no_obstacle(
+    pyrun: Runtime, bundle: Bundle, no_new_privileges: bool
+) -> None:
+    bundle.process["noNewPrivileges"] = no_new_privileges
+    bundle.linux["seccomp"] = profile(refuse("close_range"))
+    bundle.shell("echo started; sleep 100")
+    assert pyrun.call("exec", pyrun.start(bundle), "echo", "entered").stdout == "entered\n"
+
+
 def test_a_killing_action_ends_the_process(pyrun: Runtime, bundle: Bundle) -> None:
     bundle.linux["seccomp"] = profile({"names": ["mkdir"], "action": "SCMP_ACT_KILL_PROCESS"})
     bundle.shell("mkdir /tmp/made; echo $?")

@@ -89,6 +89,7 @@ def main(task: Task) -> None:
     start = StartPipe(task)
     try:
         _set_up(task)
+        process.hide_descriptors(task.first_free_fd)
         path = process.settle(task.identity, start.proc_fd)
         task.channel.send("created")
         task.channel.receive("go")
@@ -96,7 +97,6 @@ def main(task: Task) -> None:
         if task.hooks("startContainer"):
             state = {**task.state, "status": "created", "pid": posix.getpid()}
             hooks.run("startContainer", task.hooks("startContainer"), state)
-        syscalls.close_range(task.first_free_fd, 0xFFFFFFFF, syscalls.CLOSE_RANGE_CLOEXEC)
         process.execute(path, task.identity)
     except ChannelClosedError:
         posix._exit(1)  # the parent was killed; whoever deletes the container finds nothing of us

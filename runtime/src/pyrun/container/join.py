@@ -248,10 +248,10 @@ def _child(task: _Task) -> None:
             posix.chroot(".")
         if task.identity.process.get("terminal"):
             _make_console(task)
+        process.hide_descriptors(task.first_free_fd)
         path = process.settle(task.identity, proc_fd)
         task.channel.send("created")
         task.channel.receive("go")
-        syscalls.close_range(task.first_free_fd, 0xFFFFFFFF, syscalls.CLOSE_RANGE_CLOEXEC)
         process.execute(path, task.identity)
     except channel.ChannelClosedError:
         posix._exit(1)

@@ -153,6 +153,15 @@ def check_labels(process: JsonObject) -> None:
         lsm.check(profile, label)
 
 
+def hide_descriptors(first: int) -> None:
+    """Keep what is open from ``first`` on from the program (CVE-2024-21626).
+
+    Before the filter is loaded, which may not allow close_range(2); what is opened later is
+    opened with O_CLOEXEC.
+    """
+    syscalls.close_range(first, 0xFFFFFFFF, syscalls.CLOSE_RANGE_CLOEXEC)
+
+
 def load_filter(identity: Identity) -> None:
     """Load the seccomp filter, if there is one.
 
