@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pyrun.commands.options import FLAG, LIST, VALUE, Options, Syntax
+from pyrun.commands.options import FLAG, LIST, VALUE, Options, Syntax, is_number
 from pyrun.container import foreground, interpreter, join
 from pyrun.errors import UsageError
 from pyrun.spec import load, validate
@@ -97,13 +97,13 @@ def _user(options: Options, before: JsonObject) -> JsonObject:
     word = options.text("user")
     if word:
         uid, _, gid = word.partition(":")
-        if not uid.isdigit() or not (gid or "0").isdigit():
+        if not is_number(uid) or not is_number(gid or "0"):
             raise UsageError(f"--user is UID[:GID] in numbers, not {word!r}")
         user["uid"] = int(uid)
         if gid:
             user["gid"] = int(gid)
     groups = options.all("additional-gids")
-    if not all(group.isdigit() for group in groups):
+    if not all(map(is_number, groups)):
         raise UsageError(f"--additional-gids is a number, not {groups!r}")
     if groups:
         user["additionalGids"] = [*(user.get("additionalGids") or ()), *map(int, groups)]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # typeshed has only signal
 
-from pyrun.commands.options import FLAG, Syntax
+from pyrun.commands.options import FLAG, Syntax, is_number
 from pyrun.container import lifecycle, store
 from pyrun.errors import UsageError
 
@@ -25,9 +25,9 @@ def signal_number(word: str) -> int:
     """
     name = word.upper().removeprefix("SIG")
     base, plus, offset = name.partition("+")
-    if name.isdigit():
+    if is_number(name):
         number = int(name)
-    elif plus and not offset.isdigit():
+    elif plus and not is_number(offset):
         number = 0
     else:
         number = int(getattr(_signal, f"SIG{base}", 0)) + int(offset or 0)

@@ -28,7 +28,7 @@ class Options:
 
     def flag(self, name: str) -> bool:
         """Whether the switch is on."""
-        return self._values.get(name, ["false"])[-1] != "false"
+        return self._values.get(name, ["false"])[-1] == "true"
 
     def text(self, name: str, default: str = "") -> str:
         """The last value."""
@@ -41,13 +41,31 @@ class Options:
             UsageError: it is none.
         """
         word = self.text(name, str(default))
-        if not word.isdigit():
+        if not is_number(word):
             raise UsageError(f"option --{name} needs a number, not {word!r}")
         return int(word)
 
     def all(self, name: str) -> list[str]:
         """Every value in order."""
         return self._values.get(name, [])
+
+
+def is_number(word: str) -> bool:
+    """Whether ``word`` is what int() takes, and of a size that a kernel could take."""
+    return word.isascii() and word.isdigit() and len(word) < 20
+
+
+def is_true(word: str, option: str) -> bool:
+    """The value of a switch, in the words that Go programs take.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if word in ("1", "t", "T", "true", "TRUE", "True"):
+        return True
+    if word in ("0", "f", "F", "false", "FALSE", "False"):
+        return False
+    raise UsageError(f"option {option} is true or false, not {word!r}")
 
 
 class HelpShown(Exception):  # noqa: N818 - not an error
@@ -131,7 +149,8 @@ class Syntax:
         if name not in self._kinds:
             raise UsageError(f"there is no option --{name}: usage: pyrun {self.usage}")
         if self._kinds[name] == FLAG:
-            options.add(name, value or "true")
+            on = is_true(value if equals else "true", f"--{name}")
+            options.add(name, "true" if on else "false")
         elif equals:
             options.add(name, value)
         elif rest:

@@ -181,7 +181,7 @@ def inherited(preserve_fds: int, env: list[str]) -> int:
     """
     listen = names.environment("LISTEN_FDS")
     count = preserve_fds
-    if listen.isdigit() and int(listen) > 0:
+    if listen.isascii() and listen.isdigit() and 0 < len(listen) < 10 and int(listen) > 0:
         count += int(listen)
         env += [f"LISTEN_FDS={listen}", "LISTEN_PID=1"]
     for fd in range(3, 3 + count):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pyrun.spec.types import JsonObject
 
 _SHOWN_BYTES = 1024
+_POLL_LIMIT_MS = 2**31 - 1  # 24 days
 # Python ignores or catches these; every program it starts must find them as it was started itself.
 _CHANGED_SIGNALS = (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGINT)
 
@@ -90,7 +91,7 @@ def _wait(name: str, pid: int, timeout_s: int | None, output_fd: int) -> None:
         pid_fd = posix.pidfd_open(pid)
         poll = select.poll()
         poll.register(pid_fd, select.POLLIN)
-        ended = poll.poll(timeout_s * 1000)
+        ended = poll.poll(min(timeout_s * 1000, _POLL_LIMIT_MS))
         posix.close(pid_fd)
         if not ended:
             posix.kill(pid, _signal.SIGKILL)

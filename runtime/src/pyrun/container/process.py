@@ -27,6 +27,7 @@ _RARE = {
     "pyrun.linux.lsm": ("apparmorProfile", "selinuxLabel"),
     "pyrun.linux.scheduler": ("scheduler", "ioPriority"),
 }
+_PASSWD_LIMIT_BYTES = 1 << 24
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -114,7 +115,7 @@ def settle(identity: Identity, proc_fd: int) -> str:
     else:
         raise ContainerError("set the additional groups: this user namespace allows none")
     if user.get("umask") is not None:
-        posix.umask(user["umask"])
+        posix.umask(user["umask"] & 0o777)  # as the kernel does with the rest
     capabilities.apply(identity.sets, identity.known)
     if not entered and not _enter(cwd):  # a directory that only the user may enter
         raise KernelError(f"change to the working directory {cwd}", "Permission denied")
@@ -233,17 +234,30 @@ def _set_home(env: list[str], uid: int) -> None:
     if any(entry.startswith("HOME=") and len(entry) > 5 for entry in env):
         return
     home = "/"
-    try:
-        with open("/etc/passwd", "rb") as lines:
-            for line in lines:
-                fields = line.rstrip(b"\n").split(b":")
-                if len(fields) > 5 and fields[2] == str(uid).encode():
-                    home = names.decode(fields[5]) or "/"
-                    break
-    except OSError:
-        home = "/"  # an image without users
+    for line in _read_passwd().split(b"\n"):
+        fields = line.split(b":")
+        if len(fields) > 5 and fields[2] == str(uid).encode():
+            home = names.decode(fields[5]) or "/"
+            break
     env[:] = [entry for entry in env if not entry.startswith("HOME=")]
     env.append(f"HOME={home}")
+
+
+def _read_passwd() -> bytes:
+    """The image's /etc/passwd; nothing if it is a fifo, a device or too large for one."""
+    try:
+        fd = posix.open("/etc/passwd", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
+    except OSError:
+        return b""  # an image without users
+    try:
+        info = posix.fstat(fd)
+        if not stat.S_ISREG(info.st_mode) or info.st_size > _PASSWD_LIMIT_BYTES:
+            return b""
+        return posix.read(fd, _PASSWD_LIMIT_BYTES)
+    except OSError:
+        return b""
+    finally:
+        posix.close(fd)
 
 
 def find_program(name: str, env: list[str]) -> str:

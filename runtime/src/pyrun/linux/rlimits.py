@@ -10,8 +10,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_INFINITY = (1 << 64) - 1
-
 
 def apply(pid: int, limits: list[dict[str, Any]]) -> None:
     """Set ``process.rlimits`` of another process, from outside of its user namespace.
@@ -38,5 +36,5 @@ def apply(pid: int, limits: list[dict[str, Any]]) -> None:
 
 
 def _word(value: int) -> int:
-    """RLIM_INFINITY is -1 to Python."""
-    return -1 if value >= _INFINITY else value
+    """Python takes the kernel's unsigned word as a signed one, RLIM_INFINITY as -1."""
+    return value - (1 << 64) if value >= 1 << 63 else value

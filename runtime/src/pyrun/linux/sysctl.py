@@ -26,6 +26,9 @@ def check(settings: dict[str, str], own: int) -> None:
     """
     for name in settings:
         dotted = _dotted(name)
+        if not all(part.strip(".") for part in _path(name).split("/")):
+            # net/../kernel/x would be of the host
+            raise ConfigError(f"/linux/sysctl/{name}", "is not the name of a kernel parameter")
         if dotted in _IPC or dotted.startswith("fs.mqueue."):
             flag, kind = syscalls.CLONE_NEWIPC, "ipc"
         elif dotted.startswith("net."):
@@ -49,6 +52,11 @@ def _dotted(name: str) -> str:
     return name
 
 
+def _path(name: str) -> str:
+    """Where the parameter is below /proc/sys."""
+    return _dotted(name).translate({ord("/"): ".", ord("."): "/"})
+
+
 def apply(settings: dict[str, str]) -> None:
     """Write each parameter, through the host's procfs: the container's is not to be trusted.
 
@@ -56,9 +64,8 @@ def apply(settings: dict[str, str]) -> None:
         KernelError: the kernel does not have the parameter or refused the value.
     """
     for name, value in settings.items():
-        path = _dotted(name).translate({ord("/"): ".", ord("."): "/"})
         try:
-            _write(path, value)
+            _write(_path(name), value)
         except OSError as error:
             raise KernelError(f"set the kernel parameter {name} to {value}", error) from error
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Rule = str | frozenset[str] | list[Any] | "Object" | "Map"
 
 INTEGERS = {
+    "id": (0, 2**32 - 2),  # 2**32 - 1 tells setresuid(2) to change nothing
     "int": (-(2**63), 2**63 - 1),
     "int32": (-(2**31), 2**31 - 1),
     "int64": (-(2**63), 2**63 - 1),
@@ -95,6 +96,9 @@ def walk(value: Any, rule: Any, section: str, out: list[Finding]) -> None:
             out.append(Finding([], "must be an object", section))
             return
         for key, entry in value.items():
+            problem = _string_problem(key)
+            if problem:
+                out.append(Finding([key], f"the name {problem}", section))
             _inside(key, entry, rule.rule, section, out)
     elif type(value) is not list:
         out.append(Finding([], "must be an array", section))
@@ -117,7 +121,7 @@ def _object(value: Any, rule: Object, out: list[Finding]) -> None:
 
 def _inside(key: str | int, value: Any, rule: Any, section: str, out: list[Finding]) -> None:
     """Paths are put together only when something was found."""
-    if rule == "string" and type(value) is str and "\0" not in value:
+    if rule == "string" and type(value) is str and value.isascii() and "\0" not in value:
         return
     before = len(out)
     walk(value, rule, section, out)
@@ -131,13 +135,24 @@ def _scalar(value: Any, rule: str) -> str:
     if rule == "string":
         if type(value) is not str:
             return "must be a string"
-        return "has a NUL character" if "\0" in value else ""
+        return _string_problem(value)
     if rule == "bool":
         return "" if type(value) is bool else "must be true or false"
     low, high = INTEGERS[rule]
     if type(value) is not int:
         return "must be an integer"
     return "" if low <= value <= high else f"{value} is not between {low} and {high}"
+
+
+def _string_problem(text: str) -> str:
+    """Why the kernel cannot be given ``text``; empty when it can."""
+    if "\0" in text:
+        return "has a NUL character"
+    try:
+        text.encode("utf-8", "surrogateescape")  # arguments of exec may be any bytes
+    except UnicodeEncodeError:
+        return "has half of a surrogate pair, which is no character"
+    return ""
 
 
 def words(text: str, prefix: str = "") -> frozenset[str]:
@@ -184,7 +199,7 @@ PROCESS = Object(
         "user": Object(
             "config.md, User",
             ("uid", "gid"),
-            {"uid": "uint32", "gid": "uint32", "umask": "uint32", "additionalGids": ["uint32"]},
+            {"uid": "id", "gid": "id", "umask": "uint32", "additionalGids": ["id"]},
         ),
         "rlimits": [
             Object(

@@ -114,6 +114,9 @@ def _process(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
         yield Finding(["process", "cwd"], "must be an absolute path", section)
     if not process["args"]:
         yield Finding(["process", "args"], "must have at least one entry", section)
+    for index, entry in enumerate(process.get("env") or []):
+        if entry.find("=") < 1:
+            yield Finding(["process", "env", str(index)], "must be NAME=VALUE", section)
     seen = set()
     for index, limit in enumerate(process.get("rlimits") or []):
         place, section = ["process", "rlimits", str(index)], "config.md, POSIX process"
@@ -343,7 +346,10 @@ _RULES = [
     ([("ociVersion", "")], _version),
     ([("root", "path")], _root),
     (
-        [("process", name) for name in ("cwd", "args", "rlimits", "oomScoreAdj", "ioPriority")],
+        [
+            ("process", name)
+            for name in ("cwd", "args", "env", "rlimits", "oomScoreAdj", "ioPriority")
+        ],
         _process,
     ),
     ([("mounts", ""), _NAMESPACES], _mounts),
