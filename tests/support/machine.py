@@ -108,7 +108,10 @@ _PROBES: dict[str, Callable[[], str]] = {
     "cgroup2_limits": _cgroup2_limits,
     "systemd": _systemd,
     "vm": _vm,
-    **{f"cgroup_{name}": _cgroup_v1(name) for name in ("memory", "cpu", "pids", "devices")},
+    **{
+        f"cgroup_{name}": _cgroup_v1(name)
+        for name in ("memory", "cpu", "pids", "devices", "freezer")
+    },
     **{
         name: _program(name)
         for name in ("buildah", "conmon", "crun", "docker-registry", "podman", "runc", "skopeo")

@@ -14,6 +14,11 @@ code = SourceFileLoader(loader.__name__, loader.__file__).get_code(loader.__name
 exec(code, loader.__dict__)  # type: ignore[arg-type]  # there is code where there is a source
 loader.install()
 
+if None in (sys.stdin, sys.stdout, sys.stderr):
+    from pyrun import streams
+
+    streams.open_missing()
+
 from pyrun import cli  # noqa: E402 - from here on the loader finds the modules
 
 status = cli.main(sys.argv[1:])

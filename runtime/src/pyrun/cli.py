@@ -6,7 +6,7 @@ import posix
 import sys
 
 from pyrun import names
-from pyrun.commands.settings import Settings
+from pyrun.commands.settings import LEVELS, Settings
 from pyrun.errors import (
     CommandNotExecutableError,
     CommandNotFoundError,
@@ -73,6 +73,16 @@ def main(arguments: list[str]) -> int:
         return _fail(settings, name, error)
     except OSError as error:
         return _fail(settings, name, KernelError(str(error.filename or "system call"), error))
+    except KeyboardInterrupt:
+        _fail(settings, name, PyrunError("interrupted"))
+        return 130  # as a shell says SIGINT
+    except Exception as error:  # noqa: BLE001 - callers read one line, and it must be JSON for some
+        if settings.level == "debug":
+            import traceback
+
+            settings.write("debug", traceback.format_exc())
+        problem = f"a fault of pyrun: {error!r} (--debug tells where)"
+        return _fail(settings, name, PyrunError(problem))
 
 
 def _fail(settings: Settings, name: str, error: PyrunError) -> int:
@@ -107,14 +117,21 @@ def _read_globals(arguments: list[str], settings: Settings) -> list[str]:
             return []
         elif name == "--version":
             return [name]
-        elif name == "--systemd-cgroup":
-            settings.cgroup_driver = "cgroupfs" if value == "false" else "systemd"
         else:
-            settings.debug = value != "false"
+            _switch(settings, name, value if equals else "true")
     if not settings.root:
         settings.root = default_root(settings)
     settings.root = names.absolute(settings.root)
     return rest
+
+
+def _switch(settings: Settings, name: str, value: str) -> None:
+    from pyrun.commands.options import is_true
+
+    if name == "--systemd-cgroup":
+        settings.cgroup_driver = "systemd" if is_true(value, name) else "cgroupfs"
+    elif is_true(value, name):
+        settings.level = "debug"
 
 
 def _set(settings: Settings, name: str, value: str) -> None:
@@ -123,7 +140,9 @@ def _set(settings: Settings, name: str, value: str) -> None:
     elif name == "--log":
         settings.log = value
     elif name == "--log-level":
-        settings.debug = value == "debug"
+        if value not in LEVELS:
+            raise UsageError(f"--log-level is one of {', '.join(LEVELS)}, not {value!r}")
+        settings.level = value
     elif name == "--log-format":
         if value not in ("text", "json"):
             raise UsageError(f"--log-format is text or json, not {value!r}")

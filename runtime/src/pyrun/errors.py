@@ -20,6 +20,14 @@ class ContainerError(PyrunError):
     """An operation does not fit the container, its status or its bundle."""
 
 
+class NoSuchContainerError(ContainerError):
+    """There is no container of that id."""
+
+
+class DamagedStateError(ContainerError):
+    """state.json does not say what it must, such as after a power cut."""
+
+
 class KernelError(PyrunError):
     """The kernel refused ``step``."""
 

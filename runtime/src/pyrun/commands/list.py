@@ -4,7 +4,7 @@ import sys
 
 from pyrun.commands.options import FLAG, VALUE, Syntax
 from pyrun.container import lifecycle, store
-from pyrun.errors import ContainerError, UsageError
+from pyrun.errors import ContainerError, NoSuchContainerError, UsageError
 from pyrun.spec import jsontext
 
 TYPE_CHECKING = False
@@ -42,7 +42,10 @@ def main(words: list[str], settings: Settings) -> int:
 def _row(settings: Settings, name: str) -> JsonObject | None:
     try:
         entry = store.find(settings.root, name, lock=False)
-    except ContainerError:  # deleted meanwhile, or left by a killed create
+    except NoSuchContainerError:  # deleted meanwhile, or left by a killed create
+        return None
+    except ContainerError as error:
+        settings.write("warning", str(error))
         return None
     state = lifecycle.state_of(entry, lifecycle.status(entry))
     extra = {key: entry.state.get(key, "") for key in ("rootfs", "created", "owner")}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import posix
 import sys
 
+LEVELS = ("error", "warning", "info", "debug")
+
 
 def is_host_root() -> bool:
     """Root of another user namespace (podman without root) has not the privileges of the host's."""
@@ -24,24 +26,24 @@ class Settings:
         root: directory of the containers' states.
         log: a file, or an empty string.
         log_format: ``text`` or ``json``.
-        debug: whether notes go to the log.
+        level: the least urgent of ``LEVELS`` that is written.
         cgroup_driver: ``cgroupfs`` or ``systemd``.
         rootless: whether the caller lacks the privileges of the host's root.
     """
 
-    __slots__ = ("cgroup_driver", "debug", "log", "log_format", "root", "rootless")
+    __slots__ = ("cgroup_driver", "level", "log", "log_format", "root", "rootless")
 
     def __init__(self) -> None:
         self.root = ""
         self.log = ""
         self.log_format = "text"
-        self.debug = False
+        self.level = "warning"
         self.cgroup_driver = "cgroupfs"
         self.rootless = not is_host_root()
 
     def write(self, level: str, message: str) -> None:
         """Write one line to the log, and errors and warnings to standard error (as runc does)."""
-        if level == "debug" and not self.debug:
+        if LEVELS.index(level) > LEVELS.index(self.level):
             return
         line = self._line(level, message)
         if self.log:

@@ -84,7 +84,7 @@ def describe(error: BaseException) -> JsonObject:
     if isinstance(error, OSError):
         error = errors.KernelError(error.filename or "set up the container process", error)
     name = type(error).__name__ if isinstance(error, errors.PyrunError) else "ContainerError"
-    message = str(error) if isinstance(error, errors.PyrunError) else repr(error)
+    message = str(error) if isinstance(error, errors.PyrunError) else f"a fault of pyrun: {error!r}"
     return {"name": name, "message": message[:4096], "errno": getattr(error, "errno", 0)}
 
 

@@ -37,8 +37,8 @@ def run(request: Request, *, keep: bool) -> tuple[int, list[str]]:
     wants_terminal = bool((bundle.config.get("process") or {}).get("terminal"))
     if wants_terminal and not request.console_socket:
         ours_fd, request.console_fd = _console_pair(bundle.config["process"])
+    hold_signals()  # of what comes meanwhile, nothing is lost and nothing left behind
     entry = creation.create(request, bundle)
-    hold_signals()
     try:
         lifecycle.start(entry)
     except BaseException:
@@ -49,10 +49,12 @@ def run(request: Request, *, keep: bool) -> tuple[int, list[str]]:
     if keep:
         return status, []
     try:
-        entry = store.find(request.root, request.container_id, lock=True)
+        found = store.find(request.root, request.container_id, lock=True)
     except ContainerError:  # somebody was quicker
         return status, []
-    return status, lifecycle.delete(entry, force=True)
+    if found.state.get("created") != entry.state["created"]:  # and made another one of that name
+        return status, []
+    return status, lifecycle.delete(found, force=True)
 
 
 def execute(request: join.Request, entry: Entry) -> int:

@@ -142,6 +142,8 @@ def kill(entry: Entry, signal: int, *, everyone: bool = False) -> None:
         manager = _manager(entry)
         if manager and (manager.procs() or now == "stopped"):
             manager.kill_all(signal)
+            if signal == _signal.SIGKILL:
+                _thaw(entry)
             return
     if now not in ("created", "running"):
         raise ContainerError(f"kill container {entry.id}: container not running: status is {now}")
@@ -153,10 +155,20 @@ def kill(entry: Entry, signal: int, *, everyone: bool = False) -> None:
         if not is_alive(entry):  # the number went to another process before the pidfd was made
             raise ContainerError(f"kill container {entry.id}: container not running")
         _signal.pidfd_send_signal(pid_fd, signal)
+        if signal == _signal.SIGKILL:
+            _thaw(entry)
     except OSError as error:
         raise KernelError(f"send signal {signal} to container {entry.id}", error) from error
     finally:
         posix.close(pid_fd)
+
+
+def _thaw(entry: Entry) -> None:
+    """Let a paused container die: cgroup v1 keeps SIGKILL from frozen processes, v2 does not."""
+    if (entry.state.get("cgroup") or {}).get("layout") != "v2":
+        manager = _manager(entry)
+        if manager and manager.is_frozen():
+            manager.thaw()
 
 
 def end(entry: Entry) -> None:
@@ -174,6 +186,7 @@ def end(entry: Entry) -> None:
     try:
         if is_alive(entry):
             _signal.pidfd_send_signal(pid_fd, _signal.SIGKILL)
+            _thaw(entry)
             poll = select.poll()
             poll.register(pid_fd, select.POLLIN)
             if not poll.poll(_END_TIMEOUT_MS):

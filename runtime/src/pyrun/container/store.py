@@ -13,7 +13,12 @@ import posix
 import time
 
 from pyrun import names
-from pyrun.errors import ConfigError, ContainerError
+from pyrun.errors import (
+    ConfigError,
+    ContainerError,
+    DamagedStateError,
+    NoSuchContainerError,
+)
 from pyrun.spec import jsontext
 from pyrun.spec.load import read_object
 
@@ -26,6 +31,13 @@ CONFIG = "config.json"  # as it was at create: later changes have no effect (run
 FIFO = "exec.fifo"
 _ALLOWED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
 _LIMIT = 255  # NAME_MAX
+_OWN = frozenset(name + end for name in (STATE, CONFIG, FIFO) for end in ("", ".new"))
+# what commands rely on in a state.json
+_SHAPE = (
+    ("ociVersion", str), ("stage", str), ("pid", int), ("pid_start", int), ("bundle", str),
+    ("rootfs", str), ("created", str), ("owner", str), ("annotations", dict), ("hooks", dict),
+    ("cgroup", dict),
+)  # fmt: skip
 
 
 class Entry:
@@ -54,12 +66,23 @@ class Entry:
         """Read state.json.
 
         Raises:
-            ContainerError: it is not there, or cannot be read.
+            NoSuchContainerError: it is not there.
+            DamagedStateError: it does not hold a state.
+            ContainerError: it cannot be read.
         """
+        damaged = f"container {self.id}: its state is damaged (delete --force removes it)"
         try:
             value = read_object(self.file(STATE), STATE)[0]
         except ConfigError as error:
-            raise ContainerError(f"container {self.id}: {error.problem}") from error
+            raise DamagedStateError(f"{damaged}: {error.problem}") from error
+        except ContainerError as error:
+            if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+                raise NoSuchContainerError(f"container {self.id} does not exist") from error
+            raise
+        for name, kind in _SHAPE:
+            if type(value.get(name)) is not kind:
+                problem = f"{self.file(STATE)}: /{name} is no {kind.__name__}"
+                raise DamagedStateError(f"{damaged}: {problem}")
         self.state = value  # type: ignore[assignment]  # written by save
 
     def save(self) -> None:
@@ -99,8 +122,16 @@ class Entry:
             raise ContainerError(f"remove {self.path}: {error.strerror}") from error
 
     def empty(self) -> None:
-        """Remove the files, such as those that a killed command left; the lock stays."""
-        for name in posix.listdir(self.path):
+        """Remove the files, such as those that a killed command left; the lock stays.
+
+        Raises:
+            ContainerError: the directory is somebody else's (a wrong --root).
+        """
+        found = posix.listdir(self.path)
+        others = sorted(set(found) - _OWN)
+        if others:
+            raise ContainerError(f"{self.path} is no container: it holds {others[0]!r}")
+        for name in found:
             posix.unlink(self.file(name))
 
     def unlock(self) -> None:
@@ -179,31 +210,40 @@ def reserve(root: str, container_id: str) -> Entry:
     raise ContainerError(in_use)
 
 
-def find(root: str, container_id: str, *, lock: bool) -> Entry:
+def find(root: str, container_id: str, *, lock: bool, damaged: bool = False) -> Entry:
     """The directory of an existing container; ``state`` is empty in what a killed create left.
 
+    Args:
+        root: of ``--root``.
+        container_id: of the container.
+        lock: waits until no other command works on it, and keeps others from it.
+        damaged: takes one without a readable state, too; ``state`` is empty then.
+
     Raises:
-        ContainerError: there is no such container.
+        NoSuchContainerError: there is no such container.
+        DamagedStateError: its state.json is damaged.
+        ContainerError: it cannot be read.
     """
     check_id(container_id)
     path = f"{root}/{container_id}"
     entry = Entry(container_id, path)
     missing = f"container {container_id} does not exist"
     if not lock:
-        try:
-            entry.read()
-        except ContainerError as error:
-            raise ContainerError(missing) from error
+        entry.read()
         return entry
     while names.is_dir(path):
         lock_fd = _lock(path, fcntl.LOCK_EX, missing)
         if lock_fd < 0:
             continue
         entry = Entry(container_id, path, lock_fd)
-        if names.exists(entry.file(STATE)):
-            entry.read()
+        if names.exists(entry.file(STATE)) and not damaged:
+            try:
+                entry.read()
+            except ContainerError:
+                entry.unlock()
+                raise
         return entry
-    raise ContainerError(missing)
+    raise NoSuchContainerError(missing)
 
 
 def is_locked(entry: Entry) -> bool:

@@ -170,6 +170,8 @@ class Manager(abc.ABC):
             KernelError: the kernel refused to move it.
         """
         done = self.entered() if entered else []
+        if ".." in sub_path.split("/"):
+            raise KernelError(f"join the cgroup {sub_path}", "it is not below the container's")
         for directory in self.directories():
             if directory in done:
                 continue
