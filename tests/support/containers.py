@@ -72,7 +72,7 @@ class ContainerRoot(EngineRoot):
         found = []
         for name in filter(str.isdecimal, os.listdir("/proc")):
             try:
-                words = Path(f"/proc/{name}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+                words = Path(f"/proc/{name}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             except (FileNotFoundError, ProcessLookupError):
                 continue
             if str(self.runroot) in words:

@@ -6,10 +6,10 @@ import _sqlite3 as sqlite3  # sqlite3's converters import datetime (docs/adr/000
 import os
 import time
 
-from pyengine.containers import record
+from pyengine.containers import record, runfiles
 from pyengine.containers.configure import configure
 from pyengine.containers.names import random_name
-from pyengine.errors import ConfigError, ConflictError
+from pyengine.errors import ConflictError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,11 +52,11 @@ def create(
     # The container keeps the runtime it was made with; the monitor is only looked for.
     config["runtime"] = host.runtime_path(options.runtime)
     host.monitor_path(options.conmon)
-    _claim_cidfile(options.cidfile, id_)
+    runfiles.claim_cidfile(options.cidfile, id_)
     try:
         container, intent = _insert(host, options.name, id_, config, source, then)
     except BaseException:
-        remove_cidfile(options.cidfile)
+        runfiles.remove_cidfile(options.cidfile)
         raise
     return container, intent
 
@@ -98,27 +98,3 @@ def _name_taken(host: Host, name: str) -> ConflictError:
         f'creating container storage: the container name "{name}" is already in use {owner}. You'
         " have to remove that container to be able to reuse that name: that name is already in use"
     )
-
-
-def _claim_cidfile(path: str, id_: str) -> None:
-    if not path:
-        return
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    except FileExistsError as error:
-        raise ConflictError(
-            f"container id file exists. Ensure another container is not using it or delete {path}"
-        ) from error
-    except OSError as error:
-        raise ConfigError(f"opening cidfile {path}: {error.strerror}") from error
-    with open(fd, "w", encoding="ascii") as file:
-        file.write(id_)
-
-
-def remove_cidfile(path: str) -> None:
-    """Remove the file of ``--cidfile``, if there is one."""
-    if path:
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            pass

@@ -5,10 +5,7 @@ from __future__ import annotations
 import time
 
 from pyengine import log
-from pyengine.containers import record, remains
-from pyengine.containers.create import remove_cidfile
-from pyengine.containers.start import INTENT as START_INTENT
-from pyengine.containers.start import clear_run_files, take_back
+from pyengine.containers import record, remains, runfiles
 from pyengine.errors import PyengineError
 
 TYPE_CHECKING = False
@@ -46,7 +43,7 @@ def finish(host: Host, id_: str, how: Exit | None = None) -> None:
                     container.exit_code, container.finished_at = how.code, how.finished_at
                 gone = _clean_up(host, container)
         if gone:
-            clear_run_files(host, id_)
+            runfiles.clear(host, id_)
     finally:
         host.database.locks.release(host.lock_name(id_), lock_fd, remove=gone)
 
@@ -63,7 +60,7 @@ def _clean_up(host: Host, container: record.Container) -> bool:
             exit_code=container.exit_code, oom_killed=container.oom_killed, error=container.error,
             finished_at=container.finished_at or time.time(),
         )  # fmt: skip
-    clear_run_files(host, container.id)
+    runfiles.clear(host, container.id)
     return False
 
 
@@ -112,8 +109,8 @@ def _remove(host: Host, container: record.Container, intent: Intent) -> None:
     if container.monitor_pid is not None:  # it was not cleaned up since its last start
         release(host, container)
     host.storage.remove(container.id)
-    clear_run_files(host, container.id)
-    remove_cidfile(container.config["cidfile"])
+    runfiles.clear(host, container.id)
+    runfiles.remove_cidfile(container.config["cidfile"])
     now = time.time()
     with host.database.write(frees_space=True) as connection:
         connection.execute("DELETE FROM containers WHERE id = ?", (container.id,))
@@ -143,7 +140,9 @@ def recover(host: Host, intent: Intent) -> None:
     gone = True
     try:
         container = record.by_id(host, intent.object)
-        if container is not None and intent.kind == START_INTENT:
+        if container is not None and intent.kind == record.START_INTENT:
+            from pyengine.containers.start import take_back
+
             remove = container.config["auto_remove"]
             take_back(host, container, "pyengine was killed while it started it", None)
             if remove:
@@ -152,20 +151,15 @@ def recover(host: Host, intent: Intent) -> None:
         elif container is not None:
             _remove(host, container, intent)
         else:
-            clear_run_files(host, intent.object)
+            runfiles.clear(host, intent.object)
     finally:
         host.database.locks.release(name, lock_fd, remove=gone)
 
 
-def settle(host: Host) -> None:
+def settle(host: Host, abandoned: list[record.Container]) -> None:
     """Clean up after containers whose monitor was killed, so that nobody else will."""
-    with host.database.read() as connection:
-        rows = connection.execute(f"{record.SELECT} WHERE status IN ('running', 'paused')")
-        containers = [record.Container(row) for row in rows.fetchall()]
-    for container in containers:
-        monitored = container.boot_id == host.boot_id and record.monitor_lives(container)
-        if not monitored and record.observe(host, container).status == "exited":
-            try:
-                finish(host, container.id)
-            except (PyengineError, OSError) as error:
-                log.warning(f"clean up {container.id[:12]}: {error}")
+    for container in abandoned:
+        try:
+            finish(host, container.id)
+        except (PyengineError, OSError) as error:
+            log.warning(f"clean up {container.id[:12]}: {error}")

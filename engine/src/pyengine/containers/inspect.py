@@ -6,7 +6,7 @@ import json
 import os
 from typing import Any
 
-from pyengine.specgen import capabilities, generate, mounts
+from pyengine.specgen import capabilities, cgroups, generate, mounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _state(host: Host, container: Container, times: tuple[str, str, str]) -> dic
         "Error": container.error,
         "StartedAt": times[1],
         "FinishedAt": times[2],
-        "CgroupPath": generate.cgroups_path(container.id, systemd=host.systemd) if running else "",
+        "CgroupPath": cgroups.cgroups_path(container.id, systemd=host.systemd) if running else "",
     }
 
 

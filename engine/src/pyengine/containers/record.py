@@ -24,6 +24,7 @@ _COLUMNS = (
 COLUMNS = _COLUMNS.split()
 SELECT = f"SELECT {', '.join(COLUMNS)} FROM containers"
 UNKNOWN_EXIT_CODE = 255
+START_INTENT = "container-start"
 SHORT_ID = 12
 
 
@@ -136,6 +137,19 @@ def every(host: Host) -> list[Container]:
     with host.database.read() as connection:
         rows = connection.execute(f"{SELECT} ORDER BY created_at, id").fetchall()
     return [observe(host, Container(row)) for row in rows]
+
+
+def abandoned(host: Host) -> list[Container]:
+    """Containers that have ended with nobody to clean up after them: their monitor was killed."""
+    with host.database.read() as connection:
+        rows = connection.execute(f"{SELECT} WHERE status IN ('running', 'paused')").fetchall()
+    containers = [Container(row) for row in rows]
+    return [
+        container
+        for container in containers
+        if not (container.boot_id == host.boot_id and monitor_lives(container))
+        and observe(host, container).status == "exited"
+    ]
 
 
 def latest(host: Host) -> Container:

@@ -11,7 +11,7 @@ import os
 import select
 
 from pyengine import log
-from pyengine.specgen.generate import CGROUP_ROOT, cgroups_path
+from pyengine.specgen.cgroups import CGROUP_ROOT, cgroups_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

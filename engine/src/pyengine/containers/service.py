@@ -1,9 +1,11 @@
-"""The calls that both faces make on containers."""
+"""The calls that both faces make on containers.
+
+What one of them needs is imported when it is called: most commands need little of it.
+"""
 
 from __future__ import annotations
 
-from pyengine.containers import ending, record, start
-from pyengine.containers.create import Source, create
+from pyengine.containers import record
 from pyengine.errors import ConflictError
 from pyengine.monitor import exits
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from pyengine.containers.create import Source
     from pyengine.containers.exec import ExecOptions, Session
     from pyengine.containers.host import Host
     from pyengine.containers.logs import Line
@@ -30,6 +33,8 @@ class Containers:
 
     def create(self, options: ContainerOptions, source: Source) -> record.Container:
         """Make a container without starting it."""
+        from pyengine.containers.create import create
+
         self._make_volumes(options)
         container, _ = create(self.host, options, source)
         return container
@@ -43,8 +48,11 @@ class Containers:
             PyengineError: it could not be made, or not be started; then it stays, as created,
                 unless it is to be removed automatically.
         """
+        from pyengine.containers import start
+        from pyengine.containers.create import create
+
         self._make_volumes(options)
-        container, intent = create(self.host, options, source, then=start.INTENT)
+        container, intent = create(self.host, options, source, then=record.START_INTENT)
         assert intent is not None
         locks, name = self.host.database.locks, self.host.lock_name(container.id)
         lock_fd = locks.acquire(name, wait=True)
@@ -57,6 +65,8 @@ class Containers:
             )  # fmt: skip
         except BaseException:
             if options.auto_remove:
+                from pyengine.containers import ending
+
                 ending.remove_locked(self.host, container)
                 gone = True
             raise
@@ -65,6 +75,8 @@ class Containers:
 
     def start(self, name_or_id: str, *, attach: bool, stdin: bool, proxy_signals: bool) -> Started:
         """Start a container that does not run."""
+        from pyengine.containers import ending, start
+
         container = self.find(name_or_id)
         ending.finish(self.host, container.id)
         with self.host.database.locks.hold(self.host.lock_name(container.id)):
@@ -84,6 +96,8 @@ class Containers:
         attachment, container = started.attachment, started.container
         assert attachment is not None
         watch = self._watch(container)
+        from pyengine.containers import ending  # while the container runs
+
         try:
             how = attachment.run(watch, lambda number: started.runtime.kill(container.id, number))
         except BaseException:
@@ -107,7 +121,11 @@ class Containers:
 
     def every(self) -> list[record.Container]:
         """All containers as they are now, oldest first; cleans up after killed monitors."""
-        ending.settle(self.host)
+        abandoned = record.abandoned(self.host)
+        if abandoned:
+            from pyengine.containers import ending
+
+            ending.settle(self.host, abandoned)
         return record.every(self.host)
 
     def wait(self, name_or_id: str) -> int:
@@ -120,7 +138,12 @@ class Containers:
         if how is not None:
             return how.code
         kept = record.by_id(self.host, container.id)
-        code = kept.exit_code if kept else ending.recent_exit_code(self.host, container.id)
+        if kept:
+            code = kept.exit_code
+        else:
+            from pyengine.containers import ending
+
+            code = ending.recent_exit_code(self.host, container.id)
         return record.UNKNOWN_EXIT_CODE if code is None else code
 
     def stop(self, name_or_id: str, timeout_s: int | None) -> record.Container:
@@ -131,6 +154,8 @@ class Containers:
         container = self.find(name_or_id)
         if container.running:
             self._stop(container, timeout_s)
+        from pyengine.containers import ending
+
         ending.finish(self.host, container.id)
         return container
 
@@ -189,6 +214,8 @@ class Containers:
         id_ = container.id
         if container.running and force:
             self._stop(container, timeout_s)
+        from pyengine.containers import ending
+
         lock_fd = self.host.database.locks.acquire(self.host.lock_name(id_), wait=True)
         assert lock_fd is not None
         gone = False
@@ -223,10 +250,14 @@ class Containers:
 
     def clean_up(self, id_: str) -> None:
         """What a monitor's exit command does."""
+        from pyengine.containers import ending
+
         ending.finish(self.host, id_)
 
     def recover(self, intent: Intent) -> None:
         """Take back or complete what a killed pyengine began."""
+        from pyengine.containers import ending
+
         ending.recover(self.host, intent)
 
     def _stop(self, container: record.Container, timeout_s: int | None) -> None:

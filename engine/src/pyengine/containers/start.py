@@ -9,15 +9,13 @@ when the row says ``running``; from then on the monitor, its exit file and its e
 from __future__ import annotations
 
 import os
-import sys
 import time
 
 from pyengine import log
-from pyengine.containers import record, remains
+from pyengine.containers import record, runfiles
 from pyengine.containers.host import make_directory, start_time
 from pyengine.errors import ConflictError, PyengineError
 from pyengine.monitor import start as monitor
-from pyengine.storage import trees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +24,19 @@ if TYPE_CHECKING:
     from pyengine.monitor.attach import Attachment
     from pyengine.ocirun.call import Runtime
 
-INTENT = "container-start"
-ATTENDED = "attended"  # the lock file of a foreground pyengine, in the bundle
+
+# The exit command of a container that a foreground pyengine attends; its arguments are a lock file
+# and the full clean-up. That pyengine holds the lock while it lives, and cleans up itself, which
+# removes the file. Only if it is still there once the lock is free (pyengine was killed, or
+# detached) is the clean-up called. Without flock(1) it is called at once, which is right as well,
+# only twice the work. A shell, because another Python would take 10 ms from the clean-up.
+ATTENDED = """
+[ -e "$0" ] && exec 9<"$0" || exit 0
+flock 9
+[ -e "$0" ] || exit 0
+exec 9<&-
+exec "$@"
+"""
 
 
 class Started:
@@ -64,7 +73,7 @@ def begin(host: Host, container: record.Container) -> Intent:
         )
     if container.status == "removing":
         raise ConflictError(f"container {container.id} is being removed: container state improper")
-    return host.database.intents.begin(INTENT, container.id, {})
+    return host.database.intents.begin(record.START_INTENT, container.id, {})
 
 
 def launch(
@@ -145,7 +154,7 @@ class _Start:
 
     def _make_directories(self) -> monitor.Files:
         host, id_ = self.host, self.container.id
-        clear_run_files(host, id_)
+        runfiles.clear(host, id_)
         log_path = host.log_path(id_)
         for directory in (self.bundle, host.exit_dir, os.path.dirname(log_path)):
             make_directory(directory)
@@ -175,11 +184,10 @@ class _Start:
             return full
         import fcntl
 
-        path = f"{self.bundle}/{ATTENDED}"
+        path = f"{self.bundle}/attended"
         self.attended_fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self.attended_fd, fcntl.LOCK_EX)
-        script = f"{os.path.dirname(monitor.__file__)}/attended.py"
-        return [sys.executable, "-I", "-S", script, path, *full]
+        return ["/bin/sh", "-c", ATTENDED, path, *full]
 
     def _attach(self, *, stdin: bool, proxy_signals: bool) -> None:
         from pyengine.monitor.attach import Attachment
@@ -202,6 +210,8 @@ class _Start:
 
 def take_back(host: Host, container: record.Container, reason: str, intent: Intent | None) -> None:
     """Leave nothing of a start that failed, or whose pyengine was killed; can be repeated."""
+    from pyengine.containers import remains
+
     remains.end_monitor(host, container.id)
     try:
         host.runtime(container.config["runtime"]).delete(container.id)
@@ -212,26 +222,11 @@ def take_back(host: Host, container: record.Container, reason: str, intent: Inte
         host.storage.remove(container.id)  # perhaps half made; the next start makes it anew
     else:
         host.storage.unmount(container.id)
-    clear_run_files(host, container.id)
+    runfiles.clear(host, container.id)
     with host.database.write() as connection:
         record.update(connection, container, error=reason, pid=None, monitor_pid=None)
         if intent is not None:
             intent.finish(connection)
-
-
-def clear_run_files(host: Host, id_: str) -> None:
-    """Remove the run directory and the exit files."""
-    trees.remove_tree(host.bundle(id_))
-    try:
-        names = os.listdir(host.exit_dir)
-    except FileNotFoundError:
-        return
-    for name in names:
-        if name.startswith(id_):  # a killed monitor may leave its temporary file too
-            try:
-                os.unlink(f"{host.exit_dir}/{name}")
-            except FileNotFoundError:  # its own exit command was quicker
-                continue
 
 
 def _read_pid(path: str) -> int:

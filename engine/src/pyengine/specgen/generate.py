@@ -8,6 +8,7 @@ import stat
 from pyengine import jsontext
 from pyengine.errors import ConfigError
 from pyengine.specgen import files, mounts, process, seccomp
+from pyengine.specgen.cgroups import CGROUP_ROOT, cgroups_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from pyengine.specgen.types import ContainerConfig, Resources
 
 OCI_VERSION = "1.0.2"
-CGROUP_ROOT = "/sys/fs/cgroup"
-CGROUP_PARENT = "/libpod_parent"  # podman's, which monitoring tools look for
 PIDS_LIMIT = 2048
 
 MASKED_PATHS = [
@@ -94,11 +93,6 @@ def hostname(config: ContainerConfig, id_: str) -> str:
     if config["hostname_given"]:
         return config["hostname_given"]
     return os.uname().nodename if config["network"] == "host" else id_[:12]
-
-
-def cgroups_path(id_: str, *, systemd: bool) -> str:
-    """``linux.cgroupsPath`` in the form the cgroup manager expects."""
-    return f"machine.slice:libpod:{id_}" if systemd else f"{CGROUP_PARENT}/libpod-{id_}"
 
 
 def _linux(config: ContainerConfig, place: Place, bounding: list[str]) -> dict[str, Any]:
