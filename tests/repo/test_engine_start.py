@@ -15,6 +15,12 @@ BANNED = {
     "urllib3", "yaml", "zstandard",
 }  # fmt: skip
 
+# What a command on click's path has to have, and the commands that live without click have not.
+BANNED_WITHOUT_CLICK = BANNED | {
+    "click", "contextlib", "ctypes", "dataclasses", "enum", "inspect", "json", "re", "shutil",
+    "signal", "socket", "sqlite3", "typing",
+}  # fmt: skip
+
 # "-S" as the launcher does it: site itself may import some of these.
 SCRIPT = """
 import sys
@@ -48,6 +54,13 @@ def test_a_frequent_command_imports_nothing_slow(arguments: list[str], tmp_path:
     roots = ["--root", str(tmp_path / "root"), "--runroot", str(tmp_path / "run")]
     modules_after([*roots, *arguments])  # makes the root, and keeps containers.conf parsed
     assert modules_after([*roots, *arguments]) & BANNED == set()
+
+
+@pytest.mark.parametrize("arguments", [["ps", "-a"], ["rm", "-f", "web"]], ids=" ".join)
+def test_a_command_of_every_day_lives_without_click(arguments: list[str], tmp_path: Path) -> None:
+    roots = ["--root", str(tmp_path / "root"), "--runroot", str(tmp_path / "run")]
+    modules_after([*roots, *arguments])
+    assert modules_after([*roots, *arguments]) & BANNED_WITHOUT_CLICK == set()
 
 
 def test_help_imports_no_commands_module() -> None:

@@ -72,9 +72,10 @@ class ContainerRoot(EngineRoot):
         found = []
         for name in filter(str.isdecimal, os.listdir("/proc")):
             try:
-                words = Path(f"/proc/{name}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                raw = Path(f"/proc/{name}/cmdline").read_bytes()
             except (FileNotFoundError, ProcessLookupError):
                 continue
+            words = raw.replace(b"\0", b" ").decode(errors="replace")
             if str(self.runroot) in words:
                 found.append(f"{name} {words[:300]}")
         return found
