@@ -47,9 +47,10 @@ def start(
         return 0
 
 
-def _start(engine: Engine, name: str) -> str:
-    if not engine.containers.find(name).running:  # podman: an error only with --attach
-        engine.containers.start(name, attach=False, stdin=False, proxy_signals=False)
+def _start(engine: Engine, name: str) -> str | None:
+    if engine.containers.find(name).running:  # podman: an error only with --attach, else silence
+        return None
+    engine.containers.start(name, attach=False, stdin=False, proxy_signals=False)
     return name
 
 

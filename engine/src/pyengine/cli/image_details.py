@@ -10,7 +10,7 @@ import time
 
 import click
 
-from pyengine.cli import durations, sizes
+from pyengine.cli import durations, fields, sizes
 from pyengine.cli.report import progress, table
 from pyengine.errors import NotFoundError, StorageError
 
@@ -24,9 +24,10 @@ HEADING = ["ID", "CREATED", "CREATED BY", "SIZE", "COMMENT"]
 
 
 @click.command()
+@fields.option
 @click.argument("names", metavar="IMAGE...", nargs=-1, required=True)
 @click.pass_obj
-def inspect(engine: Engine, /, names: tuple[str, ...]) -> None:
+def inspect(engine: Engine, /, names: tuple[str, ...], form: str) -> None:
     """Print everything about images as JSON."""
     from pyengine.images import describing
 
@@ -36,7 +37,7 @@ def inspect(engine: Engine, /, names: tuple[str, ...]) -> None:
             found.append(describing.inspect(engine.images.resolve(name), engine.storage))
         except NotFoundError as error:
             missing = missing or str(error)
-    click.echo(json.dumps(found, indent=5) if found else "[]")
+    fields.print_objects(form, found)
     if missing:
         raise NotFoundError(missing)
 

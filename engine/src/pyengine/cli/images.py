@@ -137,8 +137,8 @@ def images(
         return
     lines = [_fields(*row, no_trunc=no_trunc) for row in rows]
     if form is not None:
-        for line in lines:
-            click.echo(fields.render(form, line))
+        for text in fields.lines(form, lines, HEADING, heading=not noheading):
+            click.echo(text)
         return
     columns = [column for column in HEADING if digests or column != "Digest"]
     header = None if noheading else [HEADING[column] for column in columns]

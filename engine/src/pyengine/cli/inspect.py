@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
+from pyengine.cli import fields
 from pyengine.cli.durations import rfc3339
 from pyengine.cli.many import LATEST, names_or_latest
 from pyengine.errors import NotFoundError
@@ -18,10 +17,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@fields.option
 @LATEST.to_click()
 @click.argument("containers", nargs=-1, metavar="CONTAINER|IMAGE...")
 @click.pass_obj
-def inspect(engine: Engine, /, containers: tuple[str, ...], latest: bool) -> None:
+def inspect(engine: Engine, /, containers: tuple[str, ...], form: str, latest: bool) -> None:
     """Print the configuration and state of one or more containers or images."""
     names = names_or_latest(engine, containers, latest=latest)
     found: list[dict[str, Any]] = []
@@ -39,7 +39,7 @@ def inspect(engine: Engine, /, containers: tuple[str, ...], latest: bool) -> Non
         stamps = (container.created_at, container.started_at, container.finished_at)
         times = tuple(rfc3339(stamp) for stamp in stamps)
         found.append(engine.containers.inspect(container, (times[0], times[1], times[2])))
-    click.echo(json.dumps(found, indent=5) if found else "[]")
+    fields.print_objects(form, found)
     if missing:
         raise NotFoundError(f'inspecting object: no such object: "{missing[0]}"')
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from pyengine.cli.declare import Choice, command, option
-from pyengine.cli.durations import human
+from pyengine.cli.declare import command, option
+from pyengine.cli.durations import human, rfc3339
 from pyengine.cli.report import table
 from pyengine.errors import ConfigError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pyengine.engine import Engine
 
 HEADER = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]
+COLUMNS = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"]
 COMMAND_WIDTH = 17
 NEVER_S = -62135596800  # Go's zero time
 STATUSES = ("created", "running", "paused", "exited", "removing")
@@ -34,8 +35,12 @@ STATUSES = ("created", "running", "paused", "exited", "removing")
         help="Only those with this id, label, name or status.",
     ),
     option(
-        "--format", "form", type=Choice(["table", "json"]), default="table", help="Table or JSON."
-    ),
+        "--format",
+        "form",
+        default="table",
+        metavar="FORMAT",
+        help="table, json, or text with {{.Field}}s.",
+    ),  # fmt: skip
     option("-l", "--latest", is_flag=True, help="The container that was created last."),
     option("--no-trunc", is_flag=True, help="Print whole ids and commands."),
     option("--noheading", is_flag=True, help="Print no header."),
@@ -67,6 +72,13 @@ def ps(
         import json
 
         print(json.dumps([as_json(container) for container in found], indent=2))
+    elif form != "table":
+        from pyengine.cli import fields
+
+        shown = [_fields(container, no_trunc=no_trunc) for container in found]
+        headings = dict(zip(COLUMNS, HEADER, strict=True))
+        for line in fields.lines(form, shown, headings, heading=not noheading):
+            print(line)
     else:
         rows = [_row(container, no_trunc=no_trunc) for container in found]
         for line in table(None if noheading else HEADER, rows):
@@ -126,6 +138,20 @@ def _row(container: Container, *, no_trunc: bool) -> list[str]:
         "",
         container.name,
     ]
+
+
+def _fields(container: Container, *, no_trunc: bool) -> dict[str, Any]:
+    """What a template may name: the columns as they are shown, and podman's other fields."""
+    shown = dict(zip(COLUMNS, _row(container, no_trunc=no_trunc), strict=True))
+    created = rfc3339(container.created_at).replace("T", " ").replace("Z", " +0000 UTC")
+    return {
+        **as_json(container),
+        **shown,
+        "State": shown["Status"],
+        "Labels": container.config["labels"],
+        "CreatedAt": created,
+        "CreatedHuman": shown["RunningFor"],
+    }
 
 
 def as_json(container: Container) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def build(config: ContainerConfig, root_fd: int, hostname: str) -> dict[str, Any
     """The whole ``process`` object for a container whose root is open as ``root_fd``."""
     user = users.look_up(root_fd, config["user"])
     cwd = config["cwd"] or "/"
-    if config["cwd_given"]:
+    if config["cwd_given"] and not _is_mounted(cwd, config):
         _check_cwd(root_fd, cwd)
     bounding = capabilities.allowed(
         config["cap_add"], config["cap_drop"], privileged=config["privileged"]
@@ -57,6 +57,7 @@ def environment(env: list[str], home: str, hostname: str) -> list[str]:
     """Podman's defaults, then the image's and the user's; a later entry replaces an earlier one."""
     entries = {"PATH": DEFAULT_PATH, "TERM": "xterm", "container": "podman"}
     entries.update(entry.partition("=")[::2] for entry in env)
+    entries.pop("", None)  # an image may say "=value", which no program could ask for
     entries.setdefault("HOME", home)
     entries.setdefault("HOSTNAME", hostname)
     return [f"{name}={value}" for name, value in entries.items()]
@@ -87,6 +88,12 @@ def rlimits() -> list[dict[str, Any]]:
         value = LIMIT if may_raise or hard == resource.RLIM_INFINITY else min(LIMIT, hard)
         found.append({"type": f"RLIMIT_{name}", "hard": value, "soft": value})
     return found
+
+
+def _is_mounted(cwd: str, config: ContainerConfig) -> bool:
+    """Whether it lies in one of the user's mounts, which are not there yet."""
+    mounts = [*config["tmpfs"], *(volume["destination"] for volume in config["volumes"])]
+    return any(f"{cwd}/".startswith(f"{os.path.normpath(path)}/") for path in mounts)
 
 
 def _check_cwd(root_fd: int, cwd: str) -> None:
