@@ -50,11 +50,31 @@ def load(cache: str | None = None) -> dict[str, dict[str, Any]]:
     merged: dict[str, dict[str, Any]] = {}
     for path in paths:
         for table, values in _read(path).items():
-            if isinstance(values, dict):
-                merged.setdefault(table, {}).update(values)
+            if not isinstance(values, dict):
+                raise ConfigError(f"{path}: {table}: not a table")
+            _check_engine(values if table == "engine" else {}, path)
+            merged.setdefault(table, {}).update(values)
     if cache is not None:
         _write_cache(cache, {"key": key, "tables": merged})
     return merged
+
+
+def _check_engine(table: dict[str, Any], path: str) -> None:
+    """The types of the keys that are read."""
+
+    def strings(value: object) -> bool:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+    runtimes = table.get("runtimes", {})
+    found = {
+        "runtime": isinstance(table.get("runtime", ""), str),
+        "cgroup_manager": table.get("cgroup_manager", "") in ("", "cgroupfs", "systemd"),
+        "conmon_path": strings(table.get("conmon_path", [])),
+        "runtimes": isinstance(runtimes, dict) and all(map(strings, runtimes.values())),
+    }
+    for key, right in found.items():
+        if not right:
+            raise ConfigError(f"{path}: engine.{key}: {table[key]!r} is no value for it")
 
 
 def _stamp(path: str) -> list[Any]:

@@ -28,6 +28,27 @@ def test_a_file_that_is_not_toml_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         containers_conf.load()
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("[engine]\nruntime = 5\n", "engine.runtime: 5"),
+        ("[engine]\nruntimes = 3\n", "engine.runtimes: 3"),
+        ('[engine.runtimes]\npyrun = "x"\n', "engine.runtimes"),
+        ('[engine]\nconmon_path = "x"\n', "engine.conmon_path: 'x'"),
+        ('[engine]\ncgroup_manager = "x"\n', "engine.cgroup_manager: 'x'"),
+        ("engine = 3\n", "engine: not a table"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, key: str
+) -> None:
+    path = tmp_path / "a.conf"
+    path.write_text(text)
+    monkeypatch.setenv("CONTAINERS_CONF", str(path))
+    with pytest.raises(ConfigError, match=f"{path}: {key}"):
+        containers_conf.load()
+
+
 def test_a_parsed_file_is_kept_until_it_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
