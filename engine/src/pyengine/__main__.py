@@ -3,6 +3,16 @@
 import os
 import sys
 
+# A caller may have closed a standard stream; the next file opened, such as the database, would
+# take its number, and what a container writes would go there.
+for fd, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+    if getattr(sys, name) is None:
+        os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it is the lowest free: fd
+        setattr(sys, name, open(fd, mode, encoding="utf-8", closefd=False))
+
+# What the engine makes is seen by a container's users too, whatever the caller's umask.
+os.umask(0o022)
+
 # The launcher starts Python with -I -S, so nothing but the standard library is on the path.
 _packages = __file__.rpartition("/")[0].rpartition("/")[0]
 sys.path.append(_packages)
