@@ -56,7 +56,8 @@ def exit_status(command: str, error: errors.PyengineError) -> int:
 
 
 def _os_message(error: OSError) -> str:
-    where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
+    named = isinstance(error.filename, str | bytes)  # else a descriptor, or nothing
+    where = f"{os.fsdecode(error.filename)}: " if named else ""
     return f"{where}{error.strerror or error}"
 
 

@@ -40,7 +40,7 @@ STATUSES = ("created", "running", "paused", "exited", "removing")
         default="table",
         metavar="FORMAT",
         help="table, json, or text with {{.Field}}s.",
-    ),  # fmt: skip
+    ),
     option("-l", "--latest", is_flag=True, help="The container that was created last."),
     option("--no-trunc", is_flag=True, help="Print whole ids and commands."),
     option("--noheading", is_flag=True, help="Print no header."),

@@ -78,7 +78,8 @@ def configure(
         "auto_remove": wanted.auto_remove,
         "runtime": wanted.runtime,
         "conmon": wanted.conmon,
-        "cidfile": wanted.cidfile,
+        # A later rm may be called elsewhere.
+        "cidfile": os.path.abspath(wanted.cidfile) if wanted.cidfile else "",
         "create_command": list(wanted.create_command),
     }
 
@@ -113,8 +114,8 @@ def _stop_signal(text: str) -> int:
 
 
 def _cwd(given: str, of_image: str) -> str:
-    if not given:
-        return of_image
+    if not given:  # docker and podman take an image's relative one from /
+        return os.path.normpath(f"/{of_image.lstrip('/')}") if of_image else ""
     if not given.startswith("/"):
         raise ConfigError(
             f'the working directory "{given}" is invalid, it needs to be an absolute path'

@@ -108,9 +108,10 @@ def find(host: Host, name_or_id: str) -> Container:
         NotFoundError: there is none.
         ConflictError: several ids begin like that.
     """
+    name_or_id = name_or_id.encode("utf-8", "replace").decode()  # no name has what is not UTF-8
     with host.database.read() as connection:
-        rows = connection.execute(
-            f"{SELECT} WHERE name = ? OR id = ?", (name_or_id, name_or_id)
+        rows = connection.execute(  # an id wins over a container that was given it as a name
+            f"{SELECT} WHERE name = ? OR id = ? ORDER BY id = ? DESC LIMIT 1", (name_or_id,) * 3
         ).fetchall()
         if not rows and name_or_id and not set(name_or_id) - set("0123456789abcdef"):
             rows = connection.execute(

@@ -15,16 +15,15 @@ def number(text: str) -> int:
     Raises:
         ConfigError: there is no such signal.
     """
-    if text.isdecimal():
-        value = int(text)
-        if 1 <= value <= HIGHEST:
-            return value
+    if _is_number(text):
+        if 1 <= int(text) <= HIGHEST:
+            return int(text)
         raise ConfigError(f"invalid signal: {text}")
     name = text.upper().removeprefix("SIG")
     base, sign, offset = name.partition("+")
     if not sign:
         base, sign, offset = name.partition("-")
-    if sign and base in ("RTMIN", "RTMAX") and offset.isdecimal():
+    if sign and base in ("RTMIN", "RTMAX") and _is_number(offset):
         value = getattr(signal, f"SIG{base}") + int(f"{sign}{offset}")
         if signal.SIGRTMIN <= value <= signal.SIGRTMAX:
             return int(value)
@@ -32,3 +31,7 @@ def number(text: str) -> int:
     if isinstance(found, signal.Signals) and not sign:
         return int(found)
     raise ConfigError(f"invalid signal: {text}")
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= len(str(HIGHEST))

@@ -224,7 +224,8 @@ def take_back(host: Host, container: record.Container, reason: str, intent: Inte
         host.storage.unmount(container.id)
     runfiles.clear(host, container.id)
     with host.database.write() as connection:
-        record.update(connection, container, error=reason, pid=None, monitor_pid=None)
+        text = reason.encode("utf-8", "backslashreplace").decode()  # a name that is not UTF-8
+        record.update(connection, container, error=text, pid=None, monitor_pid=None)
         if intent is not None:
             intent.finish(connection)
 

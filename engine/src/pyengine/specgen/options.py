@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 MIN_MEMORY_BYTES = 6 << 20  # docker's floor: below it a container cannot start
 CPU_PERIOD_US = 100_000
+MAX_LIMIT = 2**63 - 1  # what the kernel can count
 UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 PROPAGATION = {"shared", "rshared", "slave", "rslave", "private", "rprivate"}
@@ -36,7 +37,7 @@ def size(option: str, text: str) -> int:
     """``64m`` in bytes."""
     import re  # here and below: most containers need none of it, and it takes 8 ms
 
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([bkmgt]?)(i?b)?", text.strip().lower())
+    match = re.fullmatch(r"([0-9]{1,20}(?:\.[0-9]+)?)([bkmgt]?)(i?b)?", text.strip().lower())
     if not match:
         raise ConfigError(f"{option} {text}: invalid size: give a number and b, k, m or g")
     return int(float(match[1]) * UNITS[match[2]])
@@ -49,16 +50,20 @@ def resources(memory: str | None, cpus: float | None, pids_limit: int | None) ->
         limit = size("--memory", memory)
         if 0 < limit < MIN_MEMORY_BYTES:
             raise ConfigError(f"--memory {memory}: must be at least 6m")
+        if 2 * limit > MAX_LIMIT:  # memory and swap together
+            raise ConfigError(f"--memory {memory}: must be below {MAX_LIMIT // 2 + 1} bytes")
         if limit:
             found["memory_limit_bytes"] = limit
     if cpus:
-        if cpus < 0.01 or cpus > (os.cpu_count() or 1):
+        if not 0.01 <= cpus <= (os.cpu_count() or 1):  # not a number is neither
             raise ConfigError(
                 f"--cpus {cpus}: must be between 0.01 and {os.cpu_count()}, the CPUs of this host"
             )
         found["cpu_quota_us"] = int(cpus * CPU_PERIOD_US)
         found["cpu_period_us"] = CPU_PERIOD_US
     if pids_limit is not None:
+        if pids_limit > MAX_LIMIT:
+            raise ConfigError(f"--pids-limit {pids_limit}: must be below {MAX_LIMIT + 1}")
         found["pids_limit"] = max(pids_limit, 0)
     return found
 

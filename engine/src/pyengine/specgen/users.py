@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 
 from pyengine import syscalls
 from pyengine.errors import CommandNotExecutableError, ConfigError
 
 MAX_FILE_BYTES = 4 << 20
+MAX_ID = 2**31 - 1
 
 
 class User:
@@ -33,7 +35,7 @@ def look_up(root_fd: int, spec: str) -> User:
     passwd = _lines(root_fd, "etc/passwd", 7)
     wanted = user or "0"
     entry = _find(passwd, wanted)
-    if entry is None and not wanted.isdecimal():
+    if entry is None and not _is_number(wanted):
         raise CommandNotExecutableError(
             f"unable to find user {wanted}: no matching entries in passwd file"
         )
@@ -43,15 +45,17 @@ def look_up(root_fd: int, spec: str) -> User:
     additional = []
     if colon and group:
         found = _find(groups, group)
-        if found is None and not group.isdecimal():
+        if found is None and not _is_number(group):
             raise CommandNotExecutableError(
                 f"unable to find group {group}: no matching entries in group file"
             )
         gid = int(found[2]) if found else _number(group)
     elif name:
         members = [line for line in groups if len(line) > 3 and name in line[3].split(",")]
-        additional = sorted({int(line[2]) for line in members if line[2].isdecimal()})
-    return User(uid, gid, home, additional)
+        additional = [int(line[2]) for line in members]
+    # The group is among the additional ones too, so that a process that gives up its group cannot
+    # leave it behind and pass where the group is refused (CVE-2022-2989).
+    return User(uid, gid, home, sorted({gid, *additional} if spec else additional))
 
 
 def is_root(spec: str) -> bool:
@@ -59,11 +63,18 @@ def is_root(spec: str) -> bool:
     return spec.partition(":")[0] in ("", "0", "root")
 
 
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
+
+
 def _number(text: str) -> int:
-    number = int(text)
-    if number >= 2**31:
-        raise ConfigError(f"user or group id {text}: must be below 2147483648")
-    return number
+    if not _is_id(text):
+        raise ConfigError(f"user or group id {text[:20]}: must be below {MAX_ID + 1}")
+    return int(text)
+
+
+def _is_id(text: str) -> bool:
+    return _is_number(text) and len(text) <= len(str(MAX_ID)) and int(text) <= MAX_ID
 
 
 def _find(lines: list[list[str]], wanted: str) -> list[str] | None:
@@ -71,7 +82,7 @@ def _find(lines: list[list[str]], wanted: str) -> list[str] | None:
     for line in lines:
         if line[0] == wanted:
             return line
-    if wanted.isdecimal():
+    if _is_number(wanted):
         for line in lines:
             if line[2] == wanted:
                 return line
@@ -79,24 +90,28 @@ def _find(lines: list[list[str]], wanted: str) -> list[str] | None:
 
 
 def _lines(root_fd: int, path: str, least_fields: int) -> list[list[str]]:
-    """The well-formed lines of a colon-separated file of the image; none if it has no such file."""
+    """The well-formed lines of a colon-separated file of the image; none if it has no such file.
+
+    A directory, a device or a fifo in its place, which a container may leave there, is no file.
+    """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
     try:
         fd = syscalls.openat2(root_fd, path, flags, resolve=syscalls.RESOLVE_CONFINED)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENXIO):
             return []
-        raise
-    with open(fd, "rb") as file:
-        try:
-            text = file.read(MAX_FILE_BYTES).decode("utf-8", "replace")
-        except OSError as error:
-            raise ConfigError(f"read /{path} of the image: {error.strerror}") from error
+        raise ConfigError(f"open /{path} of the image: {error.strerror}") from error
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return []
+        text = os.read(fd, MAX_FILE_BYTES).decode("utf-8", "replace")
+    except OSError as error:
+        raise ConfigError(f"read /{path} of the image: {error.strerror}") from error
+    finally:
+        os.close(fd)
     fields = [line.split(":") for line in text.splitlines() if not line.startswith("#")]
     return [
         line
         for line in fields
-        if len(line) >= least_fields
-        and line[2].isdecimal()
-        and (least_fields < 4 or line[3].isdecimal())
+        if len(line) >= least_fields and _is_id(line[2]) and (least_fields < 4 or _is_id(line[3]))
     ]
