@@ -1,7 +1,12 @@
 """The process: argv in, exit status out."""
 
+import _signal  # before anything that takes time: ctrl-c then just ends the process
 import os
 import sys
+
+_interrupt = _signal.getsignal(_signal.SIGINT)
+if _interrupt is not _signal.SIG_IGN:
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 # A caller may have closed a standard stream; the next file opened, such as the database, would
 # take its number, and what a container writes would go there.
@@ -23,15 +28,20 @@ if not os.path.isdir(f"{_packages}/click"):
 
 from pyengine.cli import quick  # noqa: E402 - only now on the path
 
-status = quick.main(sys.argv[1:])
-if status is None:
-    from pyengine.cli import lean
+INTERRUPTED = 130
+try:
+    _signal.signal(_signal.SIGINT, _interrupt)
+    status = quick.main(sys.argv[1:])
+    if status is None:
+        from pyengine.cli import lean
 
-    lean.install()
+        lean.install()
 
-    from pyengine.cli import app  # with the stand-in in place
+        from pyengine.cli import app  # with the stand-in in place
 
-    status = app.main(sys.argv[1:])
+        status = app.main(sys.argv[1:])
+except KeyboardInterrupt:  # while a command was loaded
+    status = INTERRUPTED
 try:
     sys.stdout.flush()
 except OSError:
