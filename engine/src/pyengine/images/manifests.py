@@ -92,7 +92,7 @@ def parse(data: bytes, where: str) -> Any:
         raise ArchiveError(f"{where}: longer than {MAX_BYTES} bytes")
     try:
         return json.loads(data)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of 5000 digits is a ValueError too
         raise ArchiveError(f"{where}: not JSON: {error}") from error
 
 
@@ -149,14 +149,21 @@ def check_config(data: bytes, where: str) -> dict[str, Any]:
     for index, diff_id in enumerate(_list(rootfs.get("diff_ids") or [], f"{where}/rootfs")):
         if not isinstance(diff_id, str) or not DIGEST.match(diff_id):
             raise ArchiveError(f"{where}/rootfs/diff_ids/{index}: not a sha256 digest")
-    for key in ("architecture", "os", "created"):
-        if not isinstance(config.get(key) or "", str):
-            raise ArchiveError(f"{where}/{key}: not a string")
+    _check_strings(config, where, "architecture", "os", "created", "author", "docker_version")
+    for index, step in enumerate(_list(config.get("history") or [], f"{where}/history")):
+        place = f"{where}/history/{index}"
+        _check_strings(_object(step, place), place, "created", "created_by", "author", "comment")
     inner = _object(config.get("config") or {}, f"{where}/config")
     for key, check in _CONFIG_TYPES.items():
         if inner.get(key) is not None and not check(inner[key]):
             raise ArchiveError(f"{where}/config/{key}: {inner[key]!r} has the wrong type")
     return config
+
+
+def _check_strings(fields: dict[str, Any], where: str, *keys: str) -> None:
+    for key in keys:
+        if not isinstance(fields.get(key) or "", str):
+            raise ArchiveError(f"{where}/{key}: not a string")
 
 
 def created_at(config: dict[str, Any]) -> float:

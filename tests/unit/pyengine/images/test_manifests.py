@@ -37,7 +37,7 @@ def test_a_wrong_manifest_is_told_by_pointer(change: dict[str, Any], problem: st
     assert problem in str(caught.value)
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"[]", b"1"])
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"[]", b"1", b"9" * 5000])
 def test_what_is_no_object_is_refused(data: bytes) -> None:
     with pytest.raises(ArchiveError):
         Manifest(data, "", "m")
@@ -87,3 +87,19 @@ def test_the_variant_of_a_platform_may_be_left_out() -> None:
 )  # fmt: skip
 def test_the_time_of_creation_is_read(created: str, seconds: float) -> None:
     assert manifests.created_at({"created": created}) == seconds
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"history": "x"}, "/history: not a list"),
+        ({"history": [1]}, "/history/0: not a JSON object"),
+        ({"history": [{}, {"created": 5}]}, "/history/1/created: not a string"),
+        ({"history": [{"comment": [1]}]}, "/history/0/comment: not a string"),
+        ({"author": 5}, "/author: not a string"),
+    ],
+)
+def test_what_describes_an_image_is_checked_too(change: dict[str, Any], place: str) -> None:
+    config = {"rootfs": {"diff_ids": [DIGEST]}, "history": [{"created_by": "x"}], **change}
+    with pytest.raises(ArchiveError, match=place):
+        manifests.check_config(encode(config), "c")
