@@ -206,7 +206,7 @@ class Player:
     def _plain(self, text: str) -> str:
         text = re.sub(r"\b[0-9a-f]{64}\b", "<id>", text)
         text = re.sub(r"\b[0-9a-f]{12}\b", "<short id>", text)
-        return re.sub(r"\d+ seconds|Less than a second", "<time>", text)
+        return re.sub(r"(\d+|Less than a|About a) (seconds?|minutes?)", "<time>", text)
 
     def _shape(self, text: str) -> list[str]:
         """A container's own words as they are; of an error only that it is one."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -182,3 +184,42 @@ def test_a_working_directory_may_lie_in_a_mount(box: ContainerRoot, tmp_path: Pa
     assert "does not exist" in box.fails(
         "run", "-v", f"{tmp_path}:/s", "-w", "/sx", IMAGE, "true", status=126
     )
+
+
+def test_rm_force_wins_over_a_start_under_way(box: ContainerRoot) -> None:
+    for _ in range(4):
+        box.ok("create", "--name", "racer", IMAGE, "sleep", "1000")
+        start = box.popen("start", "racer", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        box.ok("rm", "-f", "-t", "0", "racer")
+        output = start.communicate(timeout=30)[1]
+        assert b"Traceback" not in output
+        assert box.ok("ps", "-aq") == ""
+
+
+def test_an_exec_that_fails_leaves_no_session(box: ContainerRoot) -> None:
+    id_ = box.ok("run", "-d", "--name", "busy", IMAGE, "sleep", "1000").strip()
+    for words, status in ((["busy", "nosuch"], 127), (["-d", "busy", "nosuch"], 127),
+                          (["-u", "nobody", "busy", "true"], 126)):  # fmt: skip
+        box.fails("exec", *words, status=status)
+    sessions = box.runroot / "containers" / id_ / "exec"
+    assert list(sessions.iterdir()) == []
+
+
+def test_ctrl_c_at_any_moment_prints_no_traceback(box: ContainerRoot) -> None:
+    for moment in range(10):
+        running = box.popen("ps", "--all", "--format", "{{.Names}}",
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+        time.sleep(moment * 0.01)  # anywhere in the imports and what follows
+        running.send_signal(signal.SIGINT)
+        complaint = running.communicate(timeout=30)[1]
+        assert complaint == b"", complaint
+        assert running.returncode in (0, 130, -signal.SIGINT)
+
+
+def test_a_stop_that_has_to_kill_says_so(box: ContainerRoot) -> None:
+    script = "trap : TERM; while :; do sleep 0.02; done"
+    box.ok("run", "-d", "--name", "stubborn", IMAGE, "sh", "-c", script)
+    done = box.call("stop", "-t", "1", "stubborn")
+    assert done.returncode == 0
+    assert "StopSignal SIGTERM failed to stop container stubborn in 1 seconds" in done.stderr
+    assert box.ok("wait", "stubborn") == "137\n"

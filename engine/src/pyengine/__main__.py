@@ -1,6 +1,7 @@
 """The process: argv in, exit status out."""
 
-import _signal  # before anything that takes time: ctrl-c then just ends the process
+# Before anything that takes time: ctrl-c then just ends the process.
+import _signal  # type: ignore[import-not-found]  # typeshed knows only signal
 import os
 import sys
 

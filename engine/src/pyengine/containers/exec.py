@@ -7,7 +7,7 @@ import os
 
 from pyengine import jsontext, log
 from pyengine.containers.host import make_directory, start_time
-from pyengine.errors import ConflictError
+from pyengine.errors import ConflictError, PyengineError
 from pyengine.monitor import start as monitor
 from pyengine.monitor.attach import Attachment
 from pyengine.monitor.exits import Watch
@@ -65,15 +65,16 @@ class Session:
 
     def detach(self) -> str:
         """Start the process and leave it alone; the answer is the session's id."""
-        running = self._call(attach=False).spawn()
         try:
-            running.go()
-            running.wait_for_pid()
+            running = self._call(attach=False).spawn()
+            try:
+                running.go()
+                running.wait_for_pid()
+            finally:
+                running.abandon()
         except BaseException:
-            running.abandon()
             self._remove()
             raise
-        running.close()
         return self.id
 
     def attend(self) -> int:
@@ -82,6 +83,13 @@ class Session:
         Raises:
             monitor.attach.Detached: the user left; the process goes on.
         """
+        try:
+            return self._attend()
+        except (PyengineError, OSError):
+            self._remove()
+            raise
+
+    def _attend(self) -> int:
         options = self._options
         running = self._call(attach=True).spawn(attach=True)
         attachment = None

@@ -5,8 +5,9 @@ What one of them needs is imported when it is called: most commands need little 
 
 from __future__ import annotations
 
+from pyengine import log
 from pyengine.containers import record
-from pyengine.errors import ConflictError
+from pyengine.errors import ConflictError, NotFoundError
 from pyengine.monitor import exits
 
 TYPE_CHECKING = False
@@ -79,13 +80,23 @@ class Containers:
 
         container = self.find(name_or_id)
         ending.finish(self.host, container.id)
-        with self.host.database.locks.hold(self.host.lock_name(container.id)):
-            container = self.find(container.id)
+        locks, name = self.host.database.locks, self.host.lock_name(container.id)
+        lock_fd = locks.acquire(name, wait=True)
+        assert lock_fd is not None
+        gone = False
+        try:
+            try:
+                container = self.find(container.id)
+            except NotFoundError:  # removed meanwhile: our lock file is a new one
+                gone = True
+                raise
             intent = start.begin(self.host, container)
             return start.launch(
                 self.host, container, intent, attach=attach, stdin=stdin,
                 proxy_signals=proxy_signals,
             )  # fmt: skip
+        finally:
+            locks.release(name, lock_fd, remove=gone)
 
     def attend(self, started: Started) -> int:
         """Stay with an attached container to its end, and clean up; the answer is its exit code.
@@ -211,6 +222,14 @@ class Containers:
             ConflictError: it runs, and ``force`` is false.
         """
         container = self.find(name_or_id)
+        while not self._remove_stopped(container, force=force, timeout_s=timeout_s):
+            container = self.find(container.id)  # somebody started it after it was stopped
+        return container.id
+
+    def _remove_stopped(
+        self, container: record.Container, *, force: bool, timeout_s: int | None
+    ) -> bool:
+        """One attempt; false where it runs again and is to be stopped again."""
         id_ = container.id
         if container.running and force:
             self._stop(container, timeout_s)
@@ -223,8 +242,10 @@ class Containers:
             current = record.by_id(self.host, id_)
             if current is None:  # removed itself (--rm) meanwhile
                 gone = True
-                return id_
+                return True
             record.observe(self.host, current)
+            if current.running and force:
+                return False
             if current.running:
                 raise ConflictError(
                     f"cannot remove container {id_} as it is running - running or paused"
@@ -234,7 +255,7 @@ class Containers:
             gone = True
         finally:
             self.host.database.locks.release(self.host.lock_name(id_), lock_fd, remove=gone)
-        return id_
+        return True
 
     def exec_session(self, name_or_id: str, options: ExecOptions) -> Session:
         """Prepare another process in a running container; the session starts it."""
@@ -267,6 +288,14 @@ class Containers:
         ended = False
         if limit_s > 0 and runtime.kill(container.id, config["stop_signal"]):
             ended, _ = self._wait(container, float(limit_s))
+            if not ended:
+                from pyengine.containers.signals import name as signal_name
+
+                name = signal_name(config["stop_signal"])
+                log.warning(
+                    f"StopSignal {name} failed to stop container {container.name} in {limit_s}"
+                    " seconds, resorting to SIGKILL"
+                )
         if not ended:
             runtime.kill(container.id, KILL)
             self._wait(container, None)

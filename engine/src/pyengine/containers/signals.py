@@ -33,5 +33,13 @@ def number(text: str) -> int:
     raise ConfigError(f"invalid signal: {text}")
 
 
+def name(number: int) -> str:
+    """``SIGTERM``; a real-time signal in between has only a number."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
+
+
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= len(str(HIGHEST))

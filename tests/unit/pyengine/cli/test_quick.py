@@ -41,7 +41,7 @@ ORDINARY = [
 
 CLICKS = [
     "", "--help", "ps --help", "run -h", "run --frob image", "run --cpus x image", "frob",
-    "stop -t -1 web", "ps --format xml", "ps extra", "run --name", "container", "version",
+    "stop -t -1 web", "run --pull x image", "ps extra", "run --name", "container", "version",
     "container cleanup", "container cleanup a b", "--log-level DEBUG ps", "run --rm=1 image",
     "images", "-v", "ps -aX", "--storage-driver btrfs ps", "logs --tail=x web",
 ]  # fmt: skip
