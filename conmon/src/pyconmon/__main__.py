@@ -6,6 +6,11 @@ import sys
 # The launcher starts Python with -I -S, so nothing but the standard library is on the path.
 sys.path.append(__file__.rpartition("/")[0].rpartition("/")[0])
 
+if None in (sys.stdin, sys.stdout, sys.stderr):
+    from pyconmon import streams
+
+    streams.open_missing()
+
 from pyconmon import cli
 
 status = cli.main(sys.argv[1:])

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # but not for one that takes nothing for a while.
 _DISK_BYTES = 64 << 20
 _STALLED_S = 10
+_ACCEPT_PAUSE_S = 1
 _PATH_BYTES = 107
 
 
@@ -110,7 +111,10 @@ class AttachServer:
         self._socket = _socket.socket(_socket.AF_UNIX, kind)
         bind_in_directory(self._socket, bundle, "attach", 0o700)
         self._socket.listen(10)
-        the_loop.watch(self._socket.fileno(), loop.READ, self._accept)
+        self._listen()
+
+    def _listen(self) -> None:
+        self.loop.watch(self._socket.fileno(), loop.READ, self._accept)
 
     def _accept(self, _events: int) -> None:
         try:
@@ -121,6 +125,10 @@ class AttachServer:
             diagnostics.warn(
                 f"Failed to accept client connection on {self._path}: {error.strerror}"
             )
+            # Out of descriptors, most likely: the client stays in the queue, and asking for it at
+            # once again would take all the processor's time.
+            self.loop.forget(self._socket.fileno())
+            self.loop.after(_ACCEPT_PAUSE_S, self._listen)
             return
         from pyconmon.client import Client  # most containers never have one
 
@@ -181,6 +189,7 @@ class AttachServer:
 
     def stop_listening(self) -> None:
         """Take no more clients and remove what was put on the disk."""
+        self.loop.cancel(self._listen)
         self.loop.forget(self._socket.fileno())
         self._socket.close()
         for path in filter(None, (self._path, self._link)):

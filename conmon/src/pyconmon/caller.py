@@ -29,7 +29,7 @@ def pipe_from_environment(name: str) -> int:
         raise MonitorError(f"unable to parse {name}: {text!r} is no number") from None
     try:
         fcntl.fcntl(fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
-    except (OSError, OverflowError):
+    except (OSError, OverflowError, ValueError):
         raise MonitorError(f"unable to make {name} CLOEXEC: no descriptor {fd} is open") from None
     return fd
 

@@ -93,8 +93,9 @@ class Loop:
     def _delay_s(self) -> float | None:
         if not self._timers:
             return None
-        # epoll counts whole milliseconds; rounded up, a timer is never waited for in a spin.
-        return max(0.0, self._timers[0][0] - time.monotonic()) + 0.001
+        # epoll counts whole milliseconds; rounded up, a timer is never waited for in a spin. It
+        # counts no further than 24 days, so a day is the most to wait at once.
+        return min(max(0.0, self._timers[0][0] - time.monotonic()) + 0.001, 86400.0)
 
     def _handle_timers(self) -> None:
         while self._timers and self._timers[0][0] <= time.monotonic():

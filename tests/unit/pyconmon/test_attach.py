@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from pyconmon import attach, backlog, loop, stdio
+from pyconmon import attach, backlog, diagnostics, loop, stdio
 
 PACKET = bytes(8192)
 
@@ -158,3 +159,25 @@ def test_packets_come_back_as_they_went(tmp_path: Path) -> None:
     assert queue.size == 0
     queue.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_free_descriptor_new_clients_wait_and_nothing_spins(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(diagnostics, "warn", warnings.append)
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    peer.clients.append(client)
+    client.connect(str(peer.directory / "attach"))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free_fd = os.dup(0)
+    os.close(free_fd)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free_fd, limits[1]))
+    try:
+        peer.turn(lambda: bool(warnings))
+        peer.loop.after(0.1, peer.loop.stop)
+        peer.loop.run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert len(warnings) == 1
+    peer.turn(lambda: len(peer.server.clients) == 1)

@@ -251,7 +251,7 @@ def _read_passwd() -> bytes:
         return b""  # an image without users
     try:
         info = posix.fstat(fd)
-        if info.st_mode & 0o170000 != 0o100000 or info.st_size > _PASSWD_LIMIT_BYTES:
+        if not _stat.S_ISREG(info.st_mode) or info.st_size > _PASSWD_LIMIT_BYTES:
             return b""
         return posix.read(fd, _PASSWD_LIMIT_BYTES)
     except OSError:
