@@ -12,8 +12,9 @@ from support.containers import IMAGE, ContainerRoot
 
 # Too slow for a command that is typed all day, or of no use to it.
 BANNED = {
-    "argparse", "asyncio", "dataclasses", "email", "http.client", "inspect", "logging", "pathlib",
-    "random", "shutil", "socket", "ssl", "subprocess", "tarfile", "tempfile", "tomllib", "urllib3",
+    "argparse", "asyncio", "click", "contextlib", "ctypes", "dataclasses", "email", "enum",
+    "http.client", "inspect", "json", "logging", "pathlib", "random", "re", "shutil", "signal",
+    "socket", "sqlite3", "ssl", "subprocess", "tarfile", "tempfile", "tomllib", "typing", "urllib3",
     "yaml", "zstandard",
 }  # fmt: skip
 
@@ -36,6 +37,12 @@ def test_everyday_commands_import_little(pyengine_path: str, tmp_path: Path) -> 
     root.ok("ps")  # whatever is computed once and cached is there now
     assert imported(root, "run", "--rm", IMAGE, "true") & BANNED == set()
     assert imported(root, "run", "-d", "--name", "x", IMAGE, "sleep", "1000") & BANNED == set()
-    for command in (["ps", "-a"], ["logs", "x"], ["stop", "-t", "0", "x"], ["rm", "x"]):
+    for command in (
+        ["ps", "-a"],
+        ["exec", "x", "true"],
+        ["logs", "x"],
+        ["stop", "-t", "0", "x"],
+        ["rm", "x"],
+    ):
         assert imported(root, *command) & BANNED == set(), command
     assert root.settled() == []

@@ -64,11 +64,18 @@ def _clean_up(host: Host, container: record.Container) -> bool:
     return False
 
 
-def release(host: Host, container: record.Container) -> None:
-    """Let the runtime forget the container, and unmount its root file system."""
+def release(
+    host: Host, container: record.Container, then: Callable[[str], None] | None = None
+) -> None:
+    """Let the runtime forget the container, and unmount its root file system.
+
+    ``then`` is called with the id when it is unmounted, beside the runtime's own work.
+    """
     finish_delete = _begin_delete(host, container)
     try:
-        host.storage.unmount(container.id)  # beside the runtime's own start-up
+        host.storage.unmount(container.id)
+        if then is not None:
+            then(container.id)
     finally:
         finish_delete()
     remains.end_processes(container.id)
@@ -107,8 +114,9 @@ def remove_locked(host: Host, container: record.Container) -> None:
 
 def _remove(host: Host, container: record.Container, intent: Intent) -> None:
     if container.monitor_pid is not None:  # it was not cleaned up since its last start
-        release(host, container)
-    host.storage.remove(container.id)
+        release(host, container, host.storage.remove)
+    else:
+        host.storage.remove(container.id)
     runfiles.clear(host, container.id)
     runfiles.remove_cidfile(container.config["cidfile"])
     now = time.time()
