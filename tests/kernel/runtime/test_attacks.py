@@ -211,3 +211,116 @@ def test_console_is_mounted_on_what_is_inside(
     subprocess.run(words, check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
     assert stat.S_ISREG(victim.stat().st_mode)
     assert victim.read_text() == "unchanged"
+
+
+@pytest.mark.parametrize("way", ["run", "exec"])
+def test_inheritable_capabilities_are_only_those_asked_for(
+    pyrun: Runtime, bundle: Bundle, way: str
+) -> None:
+    """CVE-2022-29162: a file with inheritable capabilities must not give any to the process."""
+    show = "grep -E '^Cap(Inh|Amb)' /proc/self/status"
+    if way == "run":
+        bundle.shell(show)
+        shown = pyrun.output(bundle)
+    else:
+        bundle.shell("sleep 1000")
+        name = pyrun.start(bundle)
+        done = pyrun.call("exec", name, "sh", "-c", show)
+        assert done.returncode == 0, done.stderr
+        shown = done.stdout
+    assert [int(line.split()[1], 16) for line in shown.splitlines()] == [0, 0]
+
+
+@pytest.mark.parametrize("kind", ["directory", "file", "device", "tmpfs", "masked"])
+def test_nothing_is_made_on_the_host_through_a_destination_that_is_a_link(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path, kind: str
+) -> None:
+    """CVE-2024-45310: what is missing of a destination is made inside of the root, or nowhere."""
+    host, source = tmp_path / "host", tmp_path / "source"
+    host.mkdir()
+    bundle.config["root"]["readonly"] = False
+    up = "../" * 30
+    for number, target in enumerate((str(host), f"{up}{host}", f"/proc/self/root/{host}")):
+        (bundle.rootfs / f"link{number}").symlink_to(target)
+        destination = f"/link{number}/made"
+        if kind == "directory":
+            source.mkdir(exist_ok=True)
+            bundle.mount(destination, type="bind", source=str(source), options=["bind"])
+        elif kind == "file":
+            source.touch()
+            bundle.mount(destination, type="bind", source=str(source), options=["bind"])
+        elif kind == "tmpfs":
+            bundle.mount(destination, type="tmpfs", source="tmpfs")
+        elif kind == "masked":
+            bundle.linux["maskedPaths"].append(f"/link{number}")
+        else:
+            device = {"path": destination, "type": "c", "major": 1, "minor": 3}
+            bundle.linux.setdefault("devices", []).append(device)
+        bundle.shell("echo ran")
+        pyrun.run(bundle)
+    assert list(host.iterdir()) == []
+    assert str(host) not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_a_link_to_the_host_becomes_a_place_in_the_root(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    """CVE-2024-45310, seen from inside: the absolute link is followed below the root."""
+    host, source = tmp_path / "host", tmp_path / "source"
+    host.mkdir()
+    source.write_text("from outside")
+    bundle.config["root"]["readonly"] = False
+    (bundle.rootfs / "link").symlink_to(host)
+    bundle.mount("/link/made", type="bind", source=str(source), options=["bind"])
+    bundle.shell(f"cat {host}/made")
+    assert pyrun.output(bundle) == "from outside"
+    assert list(host.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "destination",
+    [
+        "/proc/self/attr/exec",
+        "/proc/thread-self/attr/exec",
+        "/proc/1/oom_score_adj",
+        "/proc/sys/net/ipv4/ip_forward",
+        "/proc/./self/../self/attr/exec",
+        "/trap/sys/net/ipv4/ip_forward",
+    ],
+)
+def test_what_is_written_to_procfs_is_not_redirected_by_a_mount(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path, destination: str
+) -> None:
+    """CVE-2025-52881: a mount over a file of procfs that the runtime itself writes to."""
+    victim = tmp_path / "victim"
+    victim.write_text("unchanged")
+    (bundle.rootfs / "trap").symlink_to("/proc")
+    bundle.linux["sysctl"] = {"net.ipv4.ip_forward": "1"}
+    bundle.mount(destination, type="bind", source=str(victim), options=["bind"])
+    done = pyrun.run(bundle)
+    assert (done.returncode, "is inside of /proc" in done.stderr) == (1, True)
+    assert victim.read_text() == "unchanged"
+
+
+def test_settings_are_written_to_the_kernel_whatever_the_image_calls_proc(
+    pyrun: Runtime, bundle: Bundle
+) -> None:
+    """CVE-2025-52881: the root has no procfs but files of its own below /proc."""
+    bundle.config["mounts"] = [m for m in bundle.config["mounts"] if m["destination"] != "/proc"]
+    bundle.linux["maskedPaths"] = bundle.linux["readonlyPaths"] = []
+    bundle.config["root"]["readonly"] = False
+    fake = bundle.rootfs / "proc/sys/net/ipv4/ip_forward"
+    fake.parent.mkdir(parents=True)
+    fake.write_text("untouched")
+    (bundle.rootfs / "proc/self").mkdir()
+    (bundle.rootfs / "proc/self/oom_score_adj").write_text("untouched")
+    bundle.linux["sysctl"] = {"net.ipv4.ip_forward": "1"}
+    bundle.process["oomScoreAdj"] = 77
+    bundle.shell("cat /proc/sys/net/ipv4/ip_forward /proc/self/oom_score_adj; sleep 1000")
+    name = pyrun.start(bundle)
+    pid = pyrun.state(name)["pid"]
+    assert Path(f"/proc/{pid}/oom_score_adj").read_text() == "77\n"
+    assert fake.read_text() == "untouched"
+    inside = ["nsenter", "-t", str(pid), "-n", "cat", "/proc/sys/net/ipv4/ip_forward"]
+    shown = subprocess.run(inside, check=True, capture_output=True, text=True).stdout
+    assert shown == "1\n"
