@@ -87,7 +87,7 @@ def _program(find: Any) -> dict[str, str]:
 
 def _memory() -> dict[str, int]:
     """/proc/meminfo in bytes (proc(5))."""
-    with open("/proc/meminfo", encoding="ascii") as file:
+    with open("/proc/meminfo", encoding="utf-8") as file:
         rows = [line.split() for line in file]
     return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows if len(row) == 3}
 

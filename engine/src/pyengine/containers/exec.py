@@ -167,7 +167,7 @@ class Session:
 
     def _monitor_pid(self) -> int:
         try:
-            with open(f"{self._directory}/conmon.pid", encoding="ascii") as file:
+            with open(f"{self._directory}/conmon.pid", encoding="utf-8") as file:
                 return int(file.read())
         except (FileNotFoundError, ValueError):
             return 0

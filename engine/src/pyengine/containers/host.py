@@ -56,7 +56,7 @@ class Host:
     def boot_id(self) -> str:
         """Changes with each start of the host's kernel."""
         if not self._boot_id:
-            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
                 self._boot_id = file.read().strip()
         return self._boot_id
 

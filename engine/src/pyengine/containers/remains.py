@@ -71,7 +71,7 @@ def _cgroups(id_: str) -> list[str]:
 
 def _members(directory: str) -> list[int]:
     try:
-        with open(f"{directory}/cgroup.procs", encoding="ascii") as file:
+        with open(f"{directory}/cgroup.procs", encoding="utf-8") as file:
             return [int(line) for line in file]
     except OSError:  # another process removed it meanwhile
         return []

@@ -44,7 +44,7 @@ def claim_cidfile(path: str, id_: str) -> None:
         ) from error
     except OSError as error:
         raise ConfigError(f"opening cidfile {path}: {error.strerror}") from error
-    with open(fd, "w", encoding="ascii") as file:
+    with open(fd, "w", encoding="utf-8") as file:
         file.write(id_)
 
 

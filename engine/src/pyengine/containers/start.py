@@ -233,7 +233,7 @@ def take_back(host: Host, container: record.Container, reason: str, intent: Inte
 def _read_pid(path: str) -> int:
     """The pid in a file, or 0 where there is none."""
     try:
-        with open(path, encoding="ascii") as file:
+        with open(path, encoding="utf-8") as file:
             return int(file.read())
     except (FileNotFoundError, ValueError):
         return 0

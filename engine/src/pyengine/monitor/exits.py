@@ -21,7 +21,7 @@ class Exit:
 def read(exit_path: str, bundle: str) -> Exit | None:
     """What the monitor recorded, or nothing where it has not (yet)."""
     try:
-        with open(exit_path, encoding="ascii") as file:
+        with open(exit_path, encoding="utf-8") as file:
             text, finished_at = file.read().strip(), os.fstat(file.fileno()).st_mtime
     except FileNotFoundError:
         return None

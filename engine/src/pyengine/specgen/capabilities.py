@@ -24,7 +24,7 @@ DEFAULT = _DEFAULT.split()
 
 def bounding_set() -> list[str]:
     """The capabilities this process may hand on, without their ``CAP_`` prefix."""
-    with open("/proc/self/status", encoding="ascii") as file:
+    with open("/proc/self/status", encoding="utf-8") as file:
         for line in file:
             if line.startswith("CapBnd:"):
                 bits = int(line.split()[1], 16)

@@ -135,7 +135,7 @@ def _resources(limits: Resources, *, privileged: bool) -> dict[str, Any]:
 def _default_pids_limit() -> int:
     """podman's, where the host can count; nobody asked for it, so elsewhere it is no error."""
     try:
-        with open(f"{CGROUP_ROOT}/cgroup.controllers", encoding="ascii") as file:
+        with open(f"{CGROUP_ROOT}/cgroup.controllers", encoding="utf-8") as file:
             return PIDS_LIMIT if "pids" in file.read().split() else 0
     except FileNotFoundError:
         return PIDS_LIMIT if os.path.isdir(f"{CGROUP_ROOT}/pids") else 0
