@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # signal imports enum (docs/adr/0008)
 import os
+import select
 
 from pyengine import jsontext, log
 from pyengine.containers.host import make_directory, start_time
 from pyengine.errors import ConflictError, PyengineError
 from pyengine.monitor import start as monitor
 from pyengine.monitor.attach import Attachment
-from pyengine.monitor.exits import Watch
+from pyengine.monitor.exits import Watch, open_pidfd
 from pyengine.specgen import process, users
 from pyengine.storage import trees
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pyengine.containers.record import Container
 
 UNKNOWN_EXIT_CODE = 255
+MONITOR_END_MS = 5000
 
 
 class ExecOptions:
@@ -173,10 +175,28 @@ class Session:
             return 0
 
     def _remove(self) -> None:
+        pid = self._monitor_pid()
+        monitor_fd = open_pidfd(pid) if pid else -1
         try:
-            trees.remove_tree(self._directory)
+            try:
+                trees.remove_tree(self._directory)
+            except (
+                OSError
+            ):  # the monitor, which is just ending, has made or removed a file meanwhile
+                _wait_for_end(monitor_fd)
+                trees.remove_tree(self._directory)
         except OSError as error:  # the container has ended too, and its clean-up removes it as well
             log.debug(f"remove {self._directory}: {error.strerror}")
+        finally:
+            if monitor_fd >= 0:
+                os.close(monitor_fd)
+
+
+def _wait_for_end(pidfd: int) -> None:
+    poller = select.poll()
+    if pidfd >= 0:
+        poller.register(pidfd, select.POLLIN)
+        poller.poll(MONITOR_END_MS)
 
 
 def _send(pid: int, number: int) -> None:
