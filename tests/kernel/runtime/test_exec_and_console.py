@@ -159,3 +159,21 @@ def test_exec_with_a_terminal(pyrun: Runtime, name: str) -> None:
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 6
+
+
+@pytest.mark.parametrize(
+    ("script", "end"), [("stty raw -echo; cat", b""), ("sleep 1; echo done", b"done")]
+)
+def test_input_that_the_terminal_has_no_room_for_stops_nothing(
+    pyrun: Runtime, bundle: Bundle, script: str, end: bytes
+) -> None:
+    """The container writes as much as it reads, or reads nothing at all and ends."""
+    bundle.process["terminal"] = True
+    bundle.shell(f"{script} & wait; exit 5" if end else f"{script} | head -c 100000; exit 5")
+    bundle.save()
+    done = subprocess.run(
+        pyrun.command("run", "-b", str(bundle.path), pyrun.new_id()),
+        check=False, input=b"abcdefghi\n" * 50_000, capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (5, b"")
+    assert end in done.stdout

@@ -58,25 +58,32 @@ def _set_raw() -> None:
 
 
 def _copy(master_fd: int, pid_fd: int) -> None:
-    poll = select.poll()
-    poll.register(0, select.POLLIN)
-    poll.register(master_fd, select.POLLIN)
-    poll.register(pid_fd, select.POLLIN)
+    """Copy both ways; never wait for the container to read, which may wait for us to read."""
+    posix.set_blocking(master_fd, False)
+    terminal_open = input_open = True
+    waiting = b""  # what the terminal had no room for
     while True:
+        poll = select.poll()
+        poll.register(pid_fd, select.POLLIN)
+        if terminal_open:
+            poll.register(master_fd, select.POLLIN | (select.POLLOUT if waiting else 0))
+        if terminal_open and input_open and not waiting:
+            poll.register(0, select.POLLIN)
         events = dict(poll.poll())
-        if master_fd in events:
+        found = events.get(master_fd, 0)
+        if found & ~select.POLLOUT:
             chunk = _read(master_fd)
-            if not chunk:
-                poll.unregister(master_fd)
+            terminal_open = bool(chunk)
             _write(1, chunk)
         elif pid_fd in events:  # and nothing is left to show
             return
+        if found & select.POLLOUT:
+            waiting = _write_some(master_fd, waiting)
         if 0 in events:
             chunk = _read(0)
-            if not chunk:
-                poll.unregister(0)
-                chunk = b"\x04"  # what the end of a file is on a terminal
-            _write(master_fd, chunk)
+            input_open = bool(chunk)
+            # what the end of a file is on a terminal
+            waiting = _write_some(master_fd, chunk or b"\x04")
 
 
 def _read(fd: int) -> bytes:
@@ -95,3 +102,15 @@ def _write(fd: int, data: bytes) -> None:
     except OSError as error:
         if error.errno not in (errno.EIO, errno.EPIPE):  # nobody there to read it
             raise
+
+
+def _write_some(fd: int, data: bytes) -> bytes:
+    """Write what there is room for; returns the rest."""
+    try:
+        return data[posix.write(fd, data) :]
+    except BlockingIOError:
+        return data
+    except OSError as error:
+        if error.errno != errno.EIO:  # nobody there to read it
+            raise
+        return b""
