@@ -264,10 +264,18 @@ def test_sysctl_of_the_host_is_refused(pyrun: Runtime, bundle: Bundle) -> None:
     assert "/linux/sysctl" in refused(pyrun, bundle)
 
 
-def test_a_working_directory_that_does_not_exist(pyrun: Runtime, bundle: Bundle) -> None:
-    bundle.process["cwd"] = "/none"
+def test_a_missing_working_directory_is_made(pyrun: Runtime, bundle: Bundle) -> None:
+    (bundle.rootfs / "link").symlink_to("/made/by/../through")
+    bundle.process["cwd"] = "/link/below"
+    bundle.shell("pwd -P")
+    assert pyrun.output(bundle) == "/made/through/below"
+    assert (bundle.rootfs / "made/through/below").is_dir()
+
+
+def test_a_working_directory_that_cannot_be_made(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.process["cwd"] = "/proc/none"
     message = refused(pyrun, bundle)
-    assert "change to the working directory /none: No such file or directory" in message
+    assert "change to the working directory /proc/none: No such file or directory" in message
 
 
 def test_a_profile_that_cannot_be_enforced_is_refused(pyrun: Runtime, bundle: Bundle) -> None:

@@ -304,6 +304,7 @@ def _change_root(task: Task) -> None:
         _protect(root_fd, settings, label)
         mounter.finish_late()
     if plan.new & syscalls.CLONE_NEWNS:
+        rootfs.make_working_directory(root_fd, task.identity.process["cwd"])
         if (config.get("root") or {}).get("readonly"):
             rootfs.make_read_only(root_fd)
         if task.use_pivot:

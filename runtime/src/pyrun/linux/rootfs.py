@@ -60,6 +60,17 @@ def prepare(rootfs: str, propagation: str, tree_fd: int = -1) -> int:
     return root_fd
 
 
+def make_working_directory(root_fd: int, cwd: str) -> None:
+    """Make ``process.cwd`` where the image does not have it, as runc and crun do.
+
+    Where it cannot be made, entering it tells why.
+    """
+    try:
+        posix.close(paths.make_inside(root_fd, cwd, directory=True))
+    except OSError:
+        return
+
+
 def make_read_only(root_fd: int) -> None:
     """Remount the root read-only; mounts below it stay as they are.
 
