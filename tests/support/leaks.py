@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 INTERPRETERS = "/run/pyrun-interpreter"
+PROGRAMS = ("pyrun", "pyconmon", "pyengine", "conmon", "runc", "crun", "podman", "registry")
 CGROUP_TOP = "/sys/fs/cgroup"
 STATE_FOLDERS = ("/run/pyrun", "/run/pyengine", "/run/pyconmon", "/var/lib/pyengine")
 
@@ -55,15 +56,23 @@ def _entries(folder: str) -> list[str]:
 
 
 def _orphans() -> frozenset[str]:
-    """Processes whose parent is process 1, by pid, start time and command line."""
+    """Programs and containers whose parent is process 1, by pid, start time and command line."""
     found = set()
+    own_namespace = os.readlink("/proc/self/ns/mnt")
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             fields = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
-            words = Path(f"/proc/{name}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            words = (
+                Path(f"/proc/{name}/cmdline")
+                .read_bytes()
+                .replace(b"\0", b" ")
+                .decode(errors="replace")
+            )
+            namespace = os.readlink(f"/proc/{name}/ns/mnt")
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if fields[1] == "1" and words:
+        ours = namespace != own_namespace or any(program in words for program in PROGRAMS)
+        if fields[1] == "1" and words and ours:
             found.add(f"{name} (started {fields[19]}): {words.strip()[:200]}")
     return frozenset(found)
 
