@@ -18,17 +18,6 @@ from support.monitors import wait_for
 pytestmark = pytest.mark.needs("root", "busybox")
 
 
-@pytest.fixture(scope="module")
-def module_root(
-    pyengine_path: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ContainerRoot]:
-    root = ContainerRoot(pyengine_path, tmp_path_factory.mktemp("bad"))
-    root.load_image()
-    yield root
-    root.remove_everything()
-    assert root.settled() == []
-
-
 @pytest.fixture
 def box(module_root: ContainerRoot) -> Iterator[ContainerRoot]:
     """A root that must hold nothing of any container after each test."""

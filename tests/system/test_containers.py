@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,25 +18,6 @@ from support.monitors import wait_for
 from support.registry import small_registry
 
 pytestmark = pytest.mark.needs("root", "busybox")
-
-
-@pytest.fixture(scope="module")
-def module_root(
-    pyengine_path: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ContainerRoot]:
-    root = ContainerRoot(pyengine_path, tmp_path_factory.mktemp("containers"))
-    root.load_image()
-    yield root
-    root.remove_everything()
-    assert root.settled() == []
-
-
-@pytest.fixture
-def box(module_root: ContainerRoot) -> Iterator[ContainerRoot]:
-    """One root for the module, without containers at the end of each test."""
-    yield module_root
-    module_root.remove_everything()
-    assert module_root.settled() == []
 
 
 def test_a_run_passes_on_both_streams_and_the_exit_code(box: ContainerRoot) -> None:

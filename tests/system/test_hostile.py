@@ -7,7 +7,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +18,6 @@ from support.containers import IMAGE, ContainerRoot
 from support.monitors import wait_for
 
 pytestmark = pytest.mark.needs("root", "busybox")
-
-
-@pytest.fixture(scope="module")
-def module_root(
-    pyengine_path: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ContainerRoot]:
-    root = ContainerRoot(pyengine_path, tmp_path_factory.mktemp("hostile"))
-    root.load_image()
-    yield root
-    root.remove_everything()
-    assert root.settled() == []
-
-
-@pytest.fixture
-def box(module_root: ContainerRoot) -> Iterator[ContainerRoot]:
-    yield module_root
-    module_root.remove_everything()
-    assert module_root.settled() == []
 
 
 def load(box: ContainerRoot, name: str, image: images.Image) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pexpect
@@ -12,24 +11,6 @@ from support.containers import IMAGE, ContainerRoot
 from support.monitors import wait_for
 
 pytestmark = pytest.mark.needs("root", "busybox")
-
-
-@pytest.fixture(scope="module")
-def module_root(
-    pyengine_path: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ContainerRoot]:
-    root = ContainerRoot(pyengine_path, tmp_path_factory.mktemp("tty"))
-    root.load_image()
-    yield root
-    root.remove_everything()
-    assert root.settled() == []
-
-
-@pytest.fixture
-def box(module_root: ContainerRoot) -> Iterator[ContainerRoot]:
-    yield module_root
-    module_root.remove_everything()
-    assert module_root.settled() == []
 
 
 def spawn(box: ContainerRoot, *arguments: str) -> Any:
