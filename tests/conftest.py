@@ -40,6 +40,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     leaks.unmount_interpreter(sys.executable)
     before = session.config.stash.get(BEFORE, None)
+    if before:
+        leaks.remove_shared_parents(before)
     left = leaks.left_since(before) if before else []
     session.config.stash[LEFT] = left
     if left and session.exitstatus == pytest.ExitCode.OK:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 INTERPRETERS = "/run/pyrun-interpreter"
 PROGRAMS = ("pyrun", "pyconmon", "pyengine", "conmon", "runc", "crun", "podman", "registry")
+PARENT = "libpod_parent"
 CGROUP_TOP = "/sys/fs/cgroup"
 STATE_FOLDERS = ("/run/pyrun", "/run/pyengine", "/run/pyconmon", "/var/lib/pyengine")
 
@@ -38,6 +39,16 @@ def unmount_interpreter(python: str) -> None:
     target = f"{INTERPRETERS}{python}"
     while os.path.ismount(target):
         subprocess.run(["umount", "--lazy", target], check=True)
+
+
+def remove_shared_parents(before: Snapshot) -> None:
+    """Remove the empty cgroups that podman and pyengine keep for all their containers."""
+    made = [path for path in _cgroups() - before.cgroups if PARENT in path.split("/")]
+    for path in sorted(made, reverse=True):
+        try:
+            os.rmdir(path)
+        except OSError:  # something is left in it: that is what the comparison shows
+            continue
 
 
 def _mounts() -> frozenset[str]:
