@@ -8,6 +8,7 @@ turns the skip of a need into a failure, so that CI cannot lose tests silently;
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -33,6 +34,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
+    # What a background job or nohup has us ignore, the programs under test would ignore too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
     if session.config.getoption("--check-leaks"):
         session.config.stash[BEFORE] = leaks.snapshot()
 
