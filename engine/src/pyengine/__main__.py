@@ -2,12 +2,13 @@
 
 # Before anything that takes time: ctrl-c then just ends the process.
 import _signal  # type: ignore[import-not-found]  # typeshed knows only signal
-import os
-import sys
 
 _interrupt = _signal.getsignal(_signal.SIGINT)
 if _interrupt is not _signal.SIG_IGN:
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+
+import os  # noqa: E402 - takes a while
+import sys  # noqa: E402
 
 # A caller may have closed a standard stream; the next file opened, such as the database, would
 # take its number, and what a container writes would go there.
