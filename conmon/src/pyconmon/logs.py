@@ -250,20 +250,24 @@ class KubernetesFile(LogFile):
         full, part = stamp + b"F ", stamp + b"P "
         pieces: list[bytes] = []
         for start in range(0, len(data), BLOCK_BYTES):
-            end = min(start + BLOCK_BYTES, len(data))
-            ends = data.count(b"\n", start, end)
-            partial = data[end - 1] != NEWLINE
-            cost = end - start + _PREFIX_BYTES * (ends + partial) + partial
+            block = data[start : start + BLOCK_BYTES]
+            # Searching is done by memchr; bytes.count would look at each byte by itself.
+            cut = block.rfind(b"\n")
+            marked, ends = b"", 0
+            if cut >= 0:
+                marked = block[:cut].replace(b"\n", b"\n" + full)
+                ends = (len(marked) - cut) // len(full) + 1
+            partial = cut < len(block) - 1
+            cost = len(block) + _PREFIX_BYTES * (ends + partial) + partial
             if self._would_exceed(cost):
                 self._append(b"".join(pieces))
                 pieces.clear()
-                self._write_by_line(full, part, data[start:end])
+                self._write_by_line(full, part, block)
                 continue
-            cut = data.rfind(b"\n", start, end) if ends else start - 1
             if ends:
-                pieces += (full, data[start:cut].replace(b"\n", b"\n" + full), b"\n")
+                pieces += (full, marked, b"\n")
             if partial:
-                pieces += (part, data[cut + 1 : end], b"\n")
+                pieces += (part, block[cut + 1 :] if ends else block, b"\n")
             self._size += cost
             self._total += cost
         self._append(b"".join(pieces))

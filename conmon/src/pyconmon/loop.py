@@ -17,6 +17,9 @@ PRIORITY = select.EPOLLPRI
 HANGUP = select.EPOLLHUP | select.EPOLLERR
 EDGE = select.EPOLLET
 
+# The default makes room for 1023 at each call.
+_EVENTS_AT_ONCE = 16
+
 
 class Loop:
     """Calls handlers until ``stop``.
@@ -83,7 +86,7 @@ class Loop:
         self._stopped = False
         self._handle_signals()
         while not self._stopped:
-            for fd, events in self._epoll.poll(self._delay_s()):
+            for fd, events in self._epoll.poll(self._delay_s(), _EVENTS_AT_ONCE):
                 handler = self._handlers.get(fd)  # an earlier handler may have forgotten it
                 if handler:
                     handler(events)
