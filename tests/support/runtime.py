@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from support.bundle import Bundle
+from support.machine import with_cgroup_layout
 
 Done = subprocess.CompletedProcess[str]
 
@@ -117,3 +118,15 @@ class Runtime:
         mounts = Path("/proc/self/mountinfo").read_text().splitlines()
         found += [line for line in mounts if str(self.root.parent) in line]
         return found
+
+
+class InLayout(Runtime):
+    """A runtime whose every command sees one cgroup layout, in a mount namespace of its own."""
+
+    def __init__(self, program: str, root: Path, layout: str) -> None:
+        super().__init__(program, root)
+        self.layout = layout
+
+    def command(self, *words: str) -> list[str]:
+        """The argv of one call, with the mount namespace around it."""
+        return with_cgroup_layout(self.layout, super().command(*words))

@@ -11,6 +11,7 @@ from pyrun.errors import (
     CommandNotExecutableError,
     CommandNotFoundError,
     KernelError,
+    NoSuchCommandError,
     PyrunError,
     UsageError,
 )
@@ -22,6 +23,8 @@ COMMANDS = {
     "exec": "run a process in a running container",
     "kill": "send a signal to a container",
     "list": "list the containers below --root",
+    "pause": "stop all processes of a container",
+    "resume": "let a paused container go on",
     "run": "create and start a container, and wait for it",
     "spec": "write a config.json to begin with",
     "start": "start the program of a created container",
@@ -29,11 +32,12 @@ COMMANDS = {
 }
 _OPTIONS = {
     "--root": "directory of the containers' states",
-    "--log": "file for messages, beside standard error",
+    "--log": "FILE, journald:NAME or syslog:NAME for messages, beside standard error",
     "--log-format": "text or json",
     "--log-level": "error, warning, info or debug",
     "--cgroup-manager": "cgroupfs or systemd",
     "--rootless": "true, false or auto: whether to go without privileges",
+    "--criu": "the criu to checkpoint and restore with, as older runc had it",
 }
 _SWITCHES = {
     "--debug": "write more into the log",
@@ -41,8 +45,12 @@ _SWITCHES = {
     "--help": "print this text",
     "--version": "print the version",
 }
-# 127 and 126 as a shell has them; 1 as runc for the rest
-_STATUS: dict[type[PyrunError], int] = {CommandNotFoundError: 127, CommandNotExecutableError: 126}
+# 127 and 126 as a shell has them; 3, and 1 for the rest, as runc
+_STATUS: dict[type[PyrunError], int] = {
+    CommandNotFoundError: 127,
+    CommandNotExecutableError: 126,
+    NoSuchCommandError: 3,
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -51,8 +59,11 @@ def main(arguments: list[str]) -> int:
     name = ""
     try:
         rest = _read_globals(arguments, settings)
-        if not rest:
+        if rest[:1] == ["help"]:
+            rest = [*rest[1:2], "--help"]
+        if not rest or rest[0] == "--help":
             sys.stdout.write(_help())
+            _flush()
             return 0
         name = rest[0]
         if name == "--version":
@@ -61,14 +72,16 @@ def main(arguments: list[str]) -> int:
             sys.stdout.write(f"pyrun version {VERSION}\nspec: 1.3.0\n")
             return 0
         if name not in COMMANDS:
-            raise UsageError(f"there is no command {name!r}: see pyrun --help")
+            raise NoSuchCommandError(f"there is no command {name!r}: see pyrun --help")
         from pyrun.commands.options import HelpShown
 
         module = __import__(f"pyrun.commands.{name}", fromlist=["main"])
         try:
-            return int(module.main(rest[1:], settings))
+            status = int(module.main(rest[1:], settings))
         except HelpShown:
-            return 0
+            status = 0
+        _flush()
+        return status
     except PyrunError as error:
         return _fail(settings, name, error)
     except OSError as error:
@@ -83,6 +96,18 @@ def main(arguments: list[str]) -> int:
             settings.write("debug", traceback.format_exc())
         problem = f"a fault of pyrun: {error!r} (--debug tells where)"
         return _fail(settings, name, PyrunError(problem))
+
+
+def _flush() -> None:
+    """Write what is buffered while an error can still be told.
+
+    Raises:
+        KernelError: standard output takes no more.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        raise KernelError("write standard output", error) from error
 
 
 def _fail(settings: Settings, name: str, error: PyrunError) -> int:
@@ -138,7 +163,9 @@ def _set(settings: Settings, name: str, value: str) -> None:
     if name == "--root":
         settings.root = value
     elif name == "--log":
-        settings.log = value
+        settings.log = value.removeprefix("file:")
+    elif name == "--criu":
+        settings.criu = value
     elif name == "--log-level":
         if value not in LEVELS:
             raise UsageError(f"--log-level is one of {', '.join(LEVELS)}, not {value!r}")

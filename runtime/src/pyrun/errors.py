@@ -42,6 +42,10 @@ class UsageError(PyrunError):
     """The command line has no meaning."""
 
 
+class NoSuchCommandError(UsageError):
+    """pyrun has no such command."""
+
+
 class CommandNotFoundError(ContainerError):
     """The program to run is not in the container."""
 

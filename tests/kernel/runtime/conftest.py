@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from support.bundle import Bundle
-from support.runtime import Runtime
+from support.runtime import InLayout, Runtime
 
 
 @pytest.fixture
@@ -19,3 +19,17 @@ def pyrun(pyrun_path: str, tmp_path: Path) -> Iterator[Runtime]:
 def bundle(tmp_path: Path) -> Bundle:
     (tmp_path / "bundle").mkdir()
     return Bundle(tmp_path / "bundle")
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("host"),
+        pytest.param("v1", marks=pytest.mark.needs("hybrid")),
+        pytest.param("v2", marks=pytest.mark.needs("hybrid", "v2_view")),
+    ]
+)
+def runtime(request: pytest.FixtureRequest, pyrun_path: str, tmp_path: Path) -> Iterator[InLayout]:
+    """pyrun in each cgroup layout that this machine can show."""
+    made = InLayout(pyrun_path, tmp_path / "state", request.param)
+    with made:
+        yield made

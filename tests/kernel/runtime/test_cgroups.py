@@ -3,44 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.bundle import Bundle
-from support.machine import with_cgroup_layout
-from support.runtime import Runtime
+from support.runtime import InLayout, Runtime
 
 pytestmark = pytest.mark.needs("root", "busybox")
 
 MIB = 1 << 20
 V1 = pytest.mark.needs("cgroup_memory", "cgroup_cpu", "cgroup_pids", "cgroup_devices")
-
-
-class InLayout(Runtime):
-    """A runtime whose every command sees one cgroup layout, in a mount namespace of its own."""
-
-    def __init__(self, program: str, root: Path, layout: str) -> None:
-        super().__init__(program, root)
-        self.layout = layout
-
-    def command(self, *words: str) -> list[str]:
-        return with_cgroup_layout(self.layout, super().command(*words))
-
-
-@pytest.fixture(
-    params=[
-        pytest.param("host"),
-        pytest.param("v1", marks=pytest.mark.needs("hybrid")),
-        pytest.param("v2", marks=pytest.mark.needs("hybrid", "v2_view")),
-    ]
-)
-def runtime(request: pytest.FixtureRequest, pyrun_path: str, tmp_path: Path) -> Iterator[InLayout]:
-    made = InLayout(pyrun_path, tmp_path / "state", request.param)
-    with made:
-        yield made
 
 
 def cgroups_of(pid: int) -> dict[str, str]:

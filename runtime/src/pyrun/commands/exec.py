@@ -24,7 +24,7 @@ SYNTAX = Syntax(
         "--process-label": (VALUE, "SELinux label"),
         "--apparmor": (VALUE, "AppArmor profile"),
         "--cgroup": (VALUE, "a cgroup below the container's"),
-        "--ignore-paused": (FLAG, "enter a paused container, too"),
+        "--ignore-paused": (FLAG, "enter a paused container, too, and wait until it is resumed"),
         "--console-socket": (VALUE, "socket that gets the terminal"),
         "--pid-file": (VALUE, "file for the process id"),
         "--preserve-fds": (VALUE, "how many descriptors from 3 on it gets"),
@@ -40,11 +40,11 @@ def main(words: list[str], settings: Settings) -> int:
     """``pyrun exec``: the exit status is the process's."""
     options = SYNTAX.parse(words)
     interpreter.protect()
-    entry = join.find_running(settings.root, options.arguments[0])
+    paused = options.flag("ignore-paused")
+    entry = join.find_running(settings.root, options.arguments[0], paused=paused)
     request = join.Request(settings.root, entry.id, _process(options, entry.config()))
     request.cgroup = options.text("cgroup").rpartition(":")[2]
     request.console_socket = options.text("console-socket")
-    request.ignore_paused = options.flag("ignore-paused")
     request.pid_file = options.text("pid-file")
     request.preserve_fds = options.number("preserve-fds")
     if options.flag("detach"):

@@ -4,7 +4,7 @@ import _signal  # type: ignore[import-not-found]  # typeshed has only signal
 
 from pyrun.commands.options import FLAG, Syntax, is_number
 from pyrun.container import lifecycle, store
-from pyrun.errors import UsageError
+from pyrun.errors import NoSuchContainerError, PyrunError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 SYNTAX = Syntax(
     "kill [options] CONTAINER-ID [SIGNAL]",
-    {"--all/-a": (FLAG, "send it to every process of the container")},
+    {
+        "--all/-a": (FLAG, "send it to every process of the container"),
+        "--regex/-r": (FLAG, "CONTAINER-ID is a regular expression: all that it is found in"),
+    },
     (1, 2),
 )
 
@@ -40,6 +43,25 @@ def main(words: list[str], settings: Settings) -> int:
     """``pyrun kill``."""
     options = SYNTAX.parse(words)
     number = signal_number([*options.arguments, "TERM"][1])
+    everyone = options.flag("all")
+    if options.flag("regex"):
+        return _kill_matching(settings, options.arguments[0], number, everyone=everyone)
     entry = store.find(settings.root, options.arguments[0], lock=False)
-    lifecycle.kill(entry, number, everyone=options.flag("all"))
+    lifecycle.kill(entry, number, everyone=everyone)
     return 0
+
+
+def _kill_matching(settings: Settings, expression: str, number: int, *, everyone: bool) -> int:
+    """Each that runs gets the signal; what cannot get it is told, and does not stop the others."""
+    status = 0
+    for name in store.matching(settings.root, expression):
+        try:
+            entry = store.find(settings.root, name, lock=False)
+            if lifecycle.status(entry) != "stopped":
+                lifecycle.kill(entry, number, everyone=everyone)
+        except NoSuchContainerError:  # deleted meanwhile, or left by a killed create
+            continue
+        except PyrunError as error:
+            settings.write("error", str(error))
+            status = 1
+    return status

@@ -24,14 +24,15 @@ class Settings:
 
     Attributes:
         root: directory of the containers' states.
-        log: a file, or an empty string.
+        log: a file, ``journald:NAME``, ``syslog:NAME``, or an empty string.
         log_format: ``text`` or ``json``.
         level: the least urgent of ``LEVELS`` that is written.
         cgroup_driver: ``cgroupfs`` or ``systemd``.
+        criu: the program to checkpoint and restore with.
         rootless: whether the caller lacks the privileges of the host's root.
     """
 
-    __slots__ = ("cgroup_driver", "level", "log", "log_format", "root", "rootless")
+    __slots__ = ("cgroup_driver", "criu", "level", "log", "log_format", "root", "rootless")
 
     def __init__(self) -> None:
         self.root = ""
@@ -39,6 +40,7 @@ class Settings:
         self.log_format = "text"
         self.level = "warning"
         self.cgroup_driver = "cgroupfs"
+        self.criu = "criu"
         self.rootless = not is_host_root()
 
     def write(self, level: str, message: str) -> None:
@@ -46,7 +48,15 @@ class Settings:
         if LEVELS.index(level) > LEVELS.index(self.level):
             return
         line = self._line(level, message)
-        if self.log:
+        if self.log.startswith(("journald:", "syslog:")):
+            from pyrun.commands import system_log
+
+            try:
+                system_log.write(self.log, level, message)
+            except OSError as error:
+                sys.stderr.write(f"pyrun: write the log {self.log}: {error.strerror}\n")
+            line = f"{message}\n"
+        elif self.log:
             try:
                 flags = posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_CLOEXEC
                 fd = posix.open(self.log, flags, 0o644)

@@ -15,6 +15,7 @@ SYNTAX = Syntax(
     "spec [options]",
     {
         "--bundle/-b": (VALUE, "directory for config.json (the current one)"),
+        "--file/-f": (VALUE, "another name for config.json, or a path"),
         "--rootless": (FLAG, "for a caller without privileges"),
     },
     (0, 0),
@@ -24,8 +25,8 @@ SYNTAX = Syntax(
 def main(words: list[str], settings: Settings) -> int:
     """``pyrun spec``: writes config.json, and replaces none."""
     options = SYNTAX.parse(words)
-    settings.write("debug", "writing config.json")
-    path = names.join(options.text("bundle", "."), "config.json")
+    path = names.join(options.text("bundle", "."), options.text("file", "config.json"))
+    settings.write("debug", f"writing {path}")
     config = template.config()
     if options.flag("rootless"):
         template.make_rootless(config, posix.geteuid(), posix.getegid())

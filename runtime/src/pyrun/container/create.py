@@ -254,12 +254,24 @@ def _state(task: Task, config: JsonObject, request: Request, manager: Manager) -
         "bundle": task.bundle,
         "rootfs": task.rootfs,
         "created": store.timestamp(),
-        "owner": "",
+        "owner": _user_name(posix.geteuid()),
         "annotations": config.get("annotations") or {},
         "cgroup": manager.record(),
         "own_pid_namespace": task.plan.has(syscalls.CLONE_NEWPID),
         "hooks": {kind: all_hooks.get(kind) or [] for kind in ("poststart", "poststop")},
     }
+
+
+def _user_name(uid: int) -> str:
+    """For ``list``; ``#1000`` for a user without a name, as runc has it."""
+    if uid == 0:
+        return "root"
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
 
 
 def _make(task: Task, entry: Entry, manager: Manager, request: Request) -> None:

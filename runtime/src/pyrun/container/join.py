@@ -26,7 +26,6 @@ class Request:
         console_fd: a connected console socket, or -1.
         console_socket: its path, or an empty string.
         container_id: of the container to enter.
-        ignore_paused: enters a paused container, too; the process waits for ``resume``.
         pid_file: gets the process id, or an empty string.
         preserve_fds: how many descriptors from 3 on the process inherits.
         process: as in config.json.
@@ -34,8 +33,8 @@ class Request:
     """
 
     __slots__ = (
-        "cgroup", "console_fd", "console_socket", "container_id", "ignore_paused", "pid_file",
-        "preserve_fds", "process", "root",
+        "cgroup", "console_fd", "console_socket", "container_id", "pid_file", "preserve_fds",
+        "process", "root",
     )  # fmt: skip
 
     def __init__(self, root: str, container_id: str, settings: JsonObject) -> None:
@@ -45,7 +44,6 @@ class Request:
         self.cgroup = ""
         self.console_fd = -1
         self.console_socket = ""
-        self.ignore_paused = False
         self.pid_file = ""
         self.preserve_fds = 0
 
@@ -70,15 +68,22 @@ class _Task:
     sub_cgroup: str
 
 
-def find_running(root: str, container_id: str) -> Entry:
+def find_running(root: str, container_id: str, *, paused: bool = False) -> Entry:
     """The container to enter.
 
+    Args:
+        root: of ``--root``.
+        container_id: of the container.
+        paused: takes a paused one, too.
+
     Raises:
-        ContainerError: there is none, or it has stopped.
+        ContainerError: there is none, it has stopped, or it is paused.
     """
     entry = store.find(root, container_id, lock=False)
     now = lifecycle.status(entry)
-    if now not in ("created", "running"):
+    if now == "paused" and not paused:
+        raise ContainerError(f"exec in container {entry.id}: it is paused (or use --ignore-paused)")
+    if now not in ("created", "running", "paused"):
         raise ContainerError(f"exec in container {container_id}: status is {now}, must be running")
     return entry
 
@@ -91,8 +96,6 @@ def execute(request: Request, entry: Entry) -> int:
     """
     config = entry.config()
     manager = select.from_record(entry.state["cgroup"] or {})
-    if not request.ignore_paused and manager.is_frozen():
-        raise ContainerError(f"exec in container {entry.id}: it is paused (or use --ignore-paused)")
     task = _prepare(request, config, entry)
     task.cgroup, task.sub_cgroup = manager, request.cgroup
     ours, task.channel = channel.pair()

@@ -43,7 +43,7 @@ def is_alive(entry: Entry) -> bool:
 
 
 def status(entry: Entry, *, held: bool = False) -> str:
-    """``creating``, ``created``, ``running`` or ``stopped``.
+    """``creating``, ``created``, ``running``, ``paused`` or ``stopped``.
 
     Args:
         entry: read.
@@ -53,7 +53,29 @@ def status(entry: Entry, *, held: bool = False) -> str:
         return "creating" if not held and store.is_locked(entry) else "stopped"
     if not is_alive(entry):
         return "stopped"
+    if is_paused(entry):
+        return "paused"
     return "created" if names.exists(entry.file(store.FIFO)) else "running"
+
+
+def is_paused(entry: Entry) -> bool:
+    """Whether the freezer holds the container; one small file, and no driver is loaded for it."""
+    paths = (entry.state.get("cgroup") or {}).get("paths") or {}
+    try:
+        if "freezer" in paths:
+            fd = posix.open(f"{paths['freezer']}/freezer.state", posix.O_RDONLY | posix.O_CLOEXEC)
+        elif "" in paths:
+            fd = posix.open(f"{paths['']}/cgroup.freeze", posix.O_RDONLY | posix.O_CLOEXEC)
+        else:
+            return False
+    except FileNotFoundError:
+        return False
+    try:
+        return posix.read(fd, 16).strip() not in (b"THAWED", b"0")
+    except OSError:  # ENODEV: the cgroup was removed meanwhile
+        return False
+    finally:
+        posix.close(fd)
 
 
 def state_of(entry: Entry, status_now: str) -> JsonObject:
@@ -145,7 +167,7 @@ def kill(entry: Entry, signal: int, *, everyone: bool = False) -> None:
             if signal == _signal.SIGKILL:
                 _thaw(entry)
             return
-    if now not in ("created", "running"):
+    if now not in ("created", "running", "paused"):
         raise ContainerError(f"kill container {entry.id}: container not running: status is {now}")
     try:
         pid_fd = posix.pidfd_open(entry.state["pid"])
@@ -165,9 +187,9 @@ def kill(entry: Entry, signal: int, *, everyone: bool = False) -> None:
 
 def _thaw(entry: Entry) -> None:
     """Let a paused container die: cgroup v1 keeps SIGKILL from frozen processes, v2 does not."""
-    if (entry.state.get("cgroup") or {}).get("layout") != "v2":
+    if (entry.state.get("cgroup") or {}).get("layout") != "v2" and is_paused(entry):
         manager = _manager(entry)
-        if manager and manager.is_frozen():
+        if manager:
             manager.thaw()
 
 

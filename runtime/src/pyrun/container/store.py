@@ -293,6 +293,21 @@ def identifiers(root: str) -> list[str]:
     return sorted(name for name in found if names.is_dir(f"{root}/{name}"))
 
 
+def matching(root: str, expression: str) -> list[str]:
+    """The ids of all containers in which a regular expression is found (crun's ``--regex``).
+
+    Raises:
+        ContainerError: it is no regular expression.
+    """
+    import re
+
+    try:
+        pattern = re.compile(expression)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ContainerError(f"{expression!r} is no regular expression: {error}") from error
+    return [name for name in identifiers(root) if pattern.search(name)]
+
+
 def timestamp() -> str:
     """Now, as RFC 3339 with nanoseconds in UTC."""
     seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)

@@ -114,14 +114,22 @@ class Manager(manager.Manager):
 
     def is_frozen(self) -> bool:
         """See ``manager.Manager.is_frozen``."""
-        directory = self.paths.get("freezer")
         try:
-            return bool(directory) and read_file(f"{directory}/freezer.state").strip() != "THAWED"
+            if "freezer" in self.paths:
+                return read_file(f"{self.paths['freezer']}/freezer.state").strip() != "THAWED"
+            if UNIFIED in self.paths:
+                return read_file(f"{self.paths[UNIFIED]}/cgroup.freeze").strip() == "1"
         except FileNotFoundError:
             return False
+        return False
 
     def _freezer(self, state: str) -> None:
         directory = self.paths.get("freezer")
+        if directory is None and UNIFIED in self.paths:  # every process is in cgroup2 as well
+            from pyrun.linux.cgroups import v2
+
+            v2.freeze(self.paths[UNIFIED], "1" if state == "FROZEN" else "0")
+            return
         if directory is None:
             raise KernelError("freeze the container", self._missing("freezer"))
         path = f"{directory}/freezer.state"

@@ -112,15 +112,25 @@ class Manager(manager.Manager):
     def _freezer(self, value: str) -> None:
         if not self.paths:
             raise KernelError("freeze the container", "it has no cgroup")
-        directory = self.paths[UNIFIED]
-        step = f"write {value} to {directory}/cgroup.freeze"
-        try:
-            write_file(f"{directory}/cgroup.freeze", value)
-            done = wait_for_event(directory, f"frozen {value}", FREEZE_TIMEOUT_S)
-        except OSError as error:
-            raise KernelError(step, error) from error
-        if not done:
-            raise KernelError(step, "it did not finish in time")
+        freeze(self.paths[UNIFIED], value)
+
+
+def freeze(directory: str, value: str) -> None:
+    """Write cgroup.freeze, and return when every process stands still, or goes on.
+
+    Raises:
+        KernelError: the kernel refused, or it did not finish in time.
+    """
+    step = f"write {value} to {directory}/cgroup.freeze"
+    try:
+        write_file(f"{directory}/cgroup.freeze", value)
+        done = wait_for_event(directory, f"frozen {value}", FREEZE_TIMEOUT_S)
+        if not done and value == "1":
+            write_file(f"{directory}/cgroup.freeze", "0")
+    except OSError as error:
+        raise KernelError(step, error) from error
+    if not done:
+        raise KernelError(step, "it did not finish in time")
 
 
 def wait_for_event(directory: str, line: str, timeout_s: float) -> bool:
