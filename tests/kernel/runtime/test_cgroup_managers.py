@@ -383,6 +383,29 @@ for _ in range(2):
     assert run("host", name, body, path=f"/{name}/a/b") == {"pids.max": "5"}
 
 
+@pytest.mark.needs("root", "cgroup2_limits")
+def test_a_cgroup_with_processes_never_becomes_a_threaded_domain(name: str) -> None:
+    """pids could be enabled above a process; the cgroups below would be of no use then."""
+    body = """
+above = os.path.dirname("/sys/fs/cgroup" + path)
+os.mkdir(above)
+process = subprocess.Popen(["sleep", "1000"])
+write_file(above + "/cgroup.procs", str(process.pid))
+error = refused({"pids": {"limit": 5}})
+kinds = [read_file(above + "/" + one).strip() for one in ("cgroup.type", "cgroup.subtree_control")]
+group.create({})
+group.delete()
+process.kill()
+process.wait()
+os.rmdir(above)
+report(error=error, kinds=kinds)
+"""
+    result = run("host", name, body, path=f"/{name}/inner")
+    assert result["error"][0] == "ConfigError"
+    assert "/linux/resources/pids/limit: needs the cgroup controller pids" in result["error"][1]
+    assert result["kinds"] == ["domain", ""]
+
+
 @pytest.mark.parametrize("layout", ALL_LAYOUTS)
 def test_a_user_without_delegation_goes_without_a_cgroup_but_gets_no_limit(
     layout: str, name: str

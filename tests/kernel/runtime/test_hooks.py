@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,7 +37,7 @@ def test_hooks_run_in_order_and_read_the_state(
     assert pyrun.call("delete", name).returncode == 0
     assert (tmp_path / "order").read_text().split() == ON_THE_HOST
     expected = {
-        "prestart": ("creating", pid), "createRuntime": ("creating", pid),
+        "prestart": ("created", pid), "createRuntime": ("creating", pid),
         "createContainer": ("creating", 1), "poststart": ("running", pid),
         "poststop": ("stopped", 0),
     }  # fmt: skip
@@ -117,3 +120,77 @@ def test_a_poststop_hook_that_fails_is_a_warning_and_the_next_one_runs(
     assert "hook poststop/0" in done.stderr
     assert (tmp_path / "ran").exists()
     assert pyrun.left(pyrun.ids[-1]) == []
+
+
+HANG = "echo >{path}; exec sleep 1000"  # opening the fifo is the news that the hook runs
+
+
+def hanging(
+    runtime: Runtime, bundle: Bundle, tmp_path: Path, kind: str
+) -> tuple[str, Callable[[], subprocess.Popen[str]]]:
+    """A container with a hook that never ends; the call runs the command up to the hook."""
+    fifo = (bundle.rootfs if kind == "startContainer" else tmp_path) / "runs"
+    os.mkfifo(fifo)
+    if kind == "startContainer":
+        (bundle.rootfs / "hook").write_text(f"#!/bin/sh\n{HANG.format(path='/runs')}\n")
+        (bundle.rootfs / "hook").chmod(0o755)
+        bundle.config["hooks"] = {kind: [{"path": "/hook"}]}
+    else:
+        bundle.hook(kind, tmp_path / "hook", HANG.format(path=fifo))
+    bundle.shell("sleep 1000")
+    in_start = kind in ("startContainer", "poststart")
+    name = runtime.create(bundle) if in_start else runtime.new_id()
+    bundle.save()
+    words = ["start", name] if in_start else ["create", "-b", str(bundle.path), name]
+
+    def reach() -> subprocess.Popen[str]:
+        quiet = subprocess.DEVNULL
+        process = subprocess.Popen(
+            runtime.command(*words), stdin=quiet, stdout=quiet, stderr=subprocess.PIPE, text=True
+        )
+        fifo.read_text()
+        return process
+
+    return name, reach
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("prestart", "creating"),
+        ("createRuntime", "creating"),
+        ("createContainer", "creating"),
+        ("startContainer", "running"),
+        ("poststart", "running"),
+    ],
+)
+def test_a_hook_that_hangs_holds_up_no_other_command(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path, kind: str, status: str
+) -> None:
+    name, reach = hanging(pyrun, bundle, tmp_path, kind)
+    process = reach()
+    try:
+        assert pyrun.state(name)["status"] == status
+        refused = pyrun.call("delete", name, timeout=20)
+        assert (refused.returncode, f"status is {status}" in refused.stderr) == (1, True)
+        assert pyrun.call("delete", "--force", name, timeout=20).returncode == 0
+        assert pyrun.left(name) == []
+    finally:
+        if kind == "poststart":  # the container may end before the hook does: that is no error
+            subprocess.run(["pkill", "-KILL", "-P", str(process.pid)], check=False)
+        said = process.communicate(timeout=20)[1]
+    if status == "creating":
+        assert process.returncode == 1
+        assert "killed" in said
+
+
+def test_kill_reaches_a_container_whose_start_hook_hangs(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    name, reach = hanging(pyrun, bundle, tmp_path, "startContainer")
+    process = reach()
+    try:
+        assert pyrun.call("kill", name, "KILL", timeout=20).returncode == 0
+    finally:
+        process.communicate(timeout=20)
+    assert pyrun.state(name)["status"] == "stopped"

@@ -148,3 +148,25 @@ def test_preserved_descriptors_and_no_others_reach_the_container(
         )  # fmt: skip
     # 4 is the directory that ls itself reads
     assert done.stdout.split() == ["given", "0", "1", "2", "3", "4"], done.stderr
+
+
+def test_a_container_without_a_process_can_be_created_and_not_started(
+    pyrun: Runtime, bundle: Bundle
+) -> None:
+    del bundle.config["process"]
+    name = pyrun.create(bundle)
+    assert pyrun.state(name)["status"] == "created"
+    assert pyrun.call("exec", name, "pwd").stdout == "/\n"
+    done = pyrun.call("start", name)
+    assert (done.returncode, "config.json has no process" in done.stderr) == (1, True)
+    pyrun.wait_until_stopped(name)
+    assert pyrun.state(name)["status"] == "stopped"
+    assert pyrun.call("delete", name).returncode == 0
+    assert pyrun.left(name) == []
+
+
+def test_run_without_a_process_leaves_nothing(pyrun: Runtime, bundle: Bundle) -> None:
+    del bundle.config["process"]
+    done = pyrun.run(bundle)
+    assert (done.returncode, "config.json has no process" in done.stderr) == (1, True)
+    assert pyrun.left(pyrun.ids[-1]) == []

@@ -120,6 +120,22 @@ def test_a_device_that_was_asked_for(pyrun: Runtime, bundle: Bundle) -> None:
     assert pyrun.output(bundle) == "character special file 640 3 4 1,5\nfifo"
 
 
+def test_a_bound_device_of_another_number_is_refused(pyrun: Runtime, bundle: Bundle) -> None:
+    """A user namespace cannot make nodes: the host's is mounted, and must be the one meant."""
+    bundle.linux["namespaces"].append({"type": "user"})
+    for kind in ("uidMappings", "gidMappings"):
+        bundle.linux[kind] = [{"containerID": 0, "hostID": 200000, "size": 2000}]
+    bundle.linux["devices"] = [{"path": "/dev/zero", "type": "c", "major": 1, "minor": 5}]
+    bundle.shell("stat -c %t,%T /dev/zero")
+    assert pyrun.output(bundle) == "1,5"
+    for wrong in ({"minor": 3}, {"type": "b"}):
+        device = {"path": "/dev/zero", "type": "c", "major": 1, "minor": 5, **wrong}
+        bundle.linux["devices"] = [device]
+        message = refused(pyrun, bundle)
+        assert "/linux/devices/0/path: /dev/zero of the host" in message
+        assert f"is not the device 1:{device['minor']}" in message
+
+
 def test_masked_paths_are_empty_and_read_only_paths_cannot_be_written(
     pyrun: Runtime, bundle: Bundle
 ) -> None:

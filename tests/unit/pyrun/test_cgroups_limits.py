@@ -9,6 +9,7 @@ import pytest
 
 from pyrun.errors import ConfigError
 from pyrun.linux.cgroups import limits_v1, limits_v2
+from pyrun.linux.cgroups.v2 import enable
 
 
 def v1(resources: dict[str, Any]) -> dict[str, str]:
@@ -191,3 +192,40 @@ def test_what_cgroup2_cannot_express_is_refused(resources: dict[str, Any], point
     with pytest.raises(ConfigError) as caught:
         v2(resources)
     assert caught.value.pointer == f"/linux/resources{pointer}"
+
+
+def cgroup2(path: Path, *, procs: str = "", kind: str = "domain") -> Path:
+    """Plain files in the place of a cgroup that could give cpu and pids to those below."""
+    path.mkdir()
+    files = {
+        "cgroup.controllers": "cpu pids",
+        "cgroup.subtree_control": "",
+        "cgroup.procs": procs,
+        "cgroup.type": kind,
+    }
+    for name, text in files.items():
+        (path / name).write_text(text)
+    return path
+
+
+def test_controllers_come_from_an_empty_cgroup(tmp_path: Path) -> None:
+    above = cgroup2(tmp_path / "above")
+    below = cgroup2(above / "below")
+    assert enable(str(below), ["pids"])
+    assert (above / "cgroup.subtree_control").read_text() == "+pids"
+
+
+def test_controllers_of_a_cgroup_with_processes_stay_as_they_are(tmp_path: Path) -> None:
+    """The kernel would take pids and make it a threaded domain."""
+    above = cgroup2(tmp_path / "above", procs="17\n")
+    below = cgroup2(above / "below")
+    (below / "cgroup.controllers").write_text("")
+    assert not enable(str(below), ["pids"])
+    assert (above / "cgroup.subtree_control").read_text() == ""
+
+
+def test_the_root_may_have_processes_and_controllers(tmp_path: Path) -> None:
+    above = cgroup2(tmp_path / "above", procs="1\n")
+    (above / "cgroup.type").unlink()  # the root has none
+    assert enable(str(cgroup2(above / "below")), ["pids"])
+    assert (above / "cgroup.subtree_control").read_text() == "+pids"

@@ -7,6 +7,7 @@ from pyrun.errors import DamagedStateError, NoSuchContainerError, PyrunError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrun.commands.settings import Settings
+    from pyrun.container.store import Entry
 
 SYNTAX = Syntax(
     "delete [options] CONTAINER-ID",
@@ -41,9 +42,12 @@ def _delete_matching(settings: Settings, expression: str, *, force: bool) -> int
 
 
 def _delete(settings: Settings, name: str, *, force: bool) -> None:
+    def interrupt(entry: Entry) -> None:
+        lifecycle.interrupt(entry, force=force)
+
     store.check_id(name)
     try:
-        entry = store.find(settings.root, name, lock=True)
+        entry = store.find(settings.root, name, lock=True, busy=interrupt)
     except NoSuchContainerError:
         if force:
             return

@@ -71,12 +71,12 @@ def _process(options: Options, config: JsonObject) -> JsonObject:
         return process
     if len(options.arguments) < 2:
         raise UsageError(f"wrong number of arguments: usage: pyrun {SYNTAX.usage}")
-    process = dict(config["process"])
+    process = dict(config.get("process") or {})
     process["args"] = options.arguments[1:]
     process["terminal"] = options.flag("tty")
     process["cwd"] = options.text("cwd", process.get("cwd") or "/")
     process["env"] = [*(process.get("env") or ()), *options.all("env")]
-    process["user"] = _user(options, process.get("user") or {})
+    process["user"] = _user(options, process.get("user") or {"uid": 0, "gid": 0})
     process["noNewPrivileges"] = options.flag("no-new-privs") or process.get("noNewPrivileges")
     for option, name in (("process-label", "selinuxLabel"), ("apparmor", "apparmorProfile")):
         if options.text(option):

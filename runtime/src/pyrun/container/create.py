@@ -129,9 +129,7 @@ def _check_terminal(config: JsonObject, request: Request) -> None:
 def _prepare(bundle: Bundle, request: Request) -> Task:
     """Everything that can be checked, opened and computed before anything is made."""
     config = bundle.config
-    settings = config.get("process")
-    if settings is None:
-        raise ConfigError("/process", "is missing: there is nothing to start")
+    settings = config.get("process") or {}  # start misses it, create does not
     linux = config.get("linux") or {}
     task = init.Task()
     task.bundle = bundle.path
@@ -292,9 +290,11 @@ def _make(task: Task, entry: Entry, manager: Manager, request: Request) -> None:
         _spawn(task, manager, ours, pids)
         task.channel.close()
         pid = pids[-1]
-        _wait_for_init(task, ours, pid)
         entry.state["pid"] = pid
         entry.state["pid_start"] = lifecycle.start_time(pid)
+        if task.config.get("hooks"):
+            entry.save()  # a hook may hang: delete --force must find init
+        _wait_for_init(task, ours, pid)
         entry.state["stage"] = "created"
         entry.state["cgroup"] = manager.record()  # what it really has
         entry.save()
@@ -381,14 +381,26 @@ def _wait_for_init(task: Task, ours: Channel, pid: int) -> None:
     """Answer what init asks until it stands ready."""
     if task.hooks("prestart") or task.hooks("createRuntime"):
         ours.receive("mounted")
-        state = {**task.state, "pid": pid}
-        hooks.run("prestart", task.hooks("prestart"), state)
-        hooks.run("createRuntime", task.hooks("createRuntime"), state)
+        _run_hooks(task, pid)
         ours.send("go")
     try:
         ours.receive("created")
     except channel.ChannelClosedError as error:
         raise ContainerError("create the container: its process was killed") from error
+
+
+def _run_hooks(task: Task, pid: int) -> None:
+    """Those that belong to the host, before the root changes."""
+    init_fd = posix.pidfd_open(pid)
+    try:
+        # prestart is older than the status creating (runtime.md, "Lifecycle"): its hooks come
+        # after the environment was created, and crun tells them so.
+        state = {**task.state, "pid": pid, "status": "created"}
+        hooks.run("prestart", task.hooks("prestart"), state, init_fd=init_fd)
+        state["status"] = "creating"
+        hooks.run("createRuntime", task.hooks("createRuntime"), state, init_fd=init_fd)
+    finally:
+        posix.close(init_fd)
 
 
 def end(pids: list[int]) -> None:

@@ -39,22 +39,13 @@ def run(request: Request, *, keep: bool) -> tuple[int, list[str]]:
         ours_fd, request.console_fd = _console_pair(bundle.config["process"])
     hold_signals()  # of what comes meanwhile, nothing is lost and nothing left behind
     entry = creation.create(request, bundle)
-    try:
-        lifecycle.start(entry)
-    except BaseException:
-        lifecycle.discard(entry)
-        raise
+    _start(entry, request)
     entry.unlock()  # state, kill and exec must work meanwhile
     status = _pass_through(entry.state["pid"], ours_fd, request.console_fd)
     if keep:
         return status, []
-    try:
-        found = store.find(request.root, request.container_id, lock=True)
-    except ContainerError:  # somebody was quicker
-        return status, []
-    if found.state.get("created") != entry.state["created"]:  # and made another one of that name
-        return status, []
-    return status, lifecycle.delete(found, force=True)
+    found = _again(entry, request)
+    return status, lifecycle.delete(found, force=True) if found else []
 
 
 def execute(request: join.Request, entry: Entry) -> int:
@@ -147,8 +138,24 @@ def detach(request: Request) -> None:
         PyrunError: nothing of the container is left then.
     """
     entry = creation.create(request)
+    _start(entry, request)
+
+
+def _start(entry: Entry, request: Request) -> None:
+    """Start what was just created, or leave nothing of it."""
     try:
         lifecycle.start(entry)
     except BaseException:
-        lifecycle.discard(entry)
+        found = entry if entry.lock_fd >= 0 else _again(entry, request)  # hooks hold no lock
+        if found:
+            lifecycle.discard(found)
         raise
+
+
+def _again(entry: Entry, request: Request) -> Entry | None:
+    """The container, locked again; None if somebody has deleted it, or made another one since."""
+    try:
+        found = store.find(request.root, request.container_id, lock=True)
+    except ContainerError:
+        return None
+    return found if found.state.get("created") == entry.state["created"] else None

@@ -27,7 +27,9 @@ def reset_signals() -> None:
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 
-def run(kind: str, hooks: list[JsonObject], state: JsonObject, *, first: int = 0) -> None:
+def run(
+    kind: str, hooks: list[JsonObject], state: JsonObject, *, first: int = 0, init_fd: int = -1
+) -> None:
     """Run hooks in their order.
 
     Args:
@@ -35,6 +37,7 @@ def run(kind: str, hooks: list[JsonObject], state: JsonObject, *, first: int = 0
         hooks: those of this kind.
         state: what they read.
         first: index of the first one to run, after one that failed.
+        init_fd: a pidfd; a hook whose container was killed meanwhile is killed as well.
 
     Raises:
         ContainerError: one failed, or took longer than its timeout.
@@ -42,7 +45,7 @@ def run(kind: str, hooks: list[JsonObject], state: JsonObject, *, first: int = 0
     text = jsontext.dumps(state).encode()
     for index, hook in enumerate(hooks):
         if index >= first:
-            _run_one(f"hook {kind}/{index} {hook['path']}", hook, text)
+            _run_one(f"hook {kind}/{index} {hook['path']}", hook, text, init_fd)
 
 
 def run_all(kind: str, hooks: list[JsonObject], state: JsonObject) -> list[str]:
@@ -56,7 +59,7 @@ def run_all(kind: str, hooks: list[JsonObject], state: JsonObject) -> list[str]:
     return problems
 
 
-def _run_one(name: str, hook: JsonObject, state: bytes) -> None:
+def _run_one(name: str, hook: JsonObject, state: bytes, init_fd: int) -> None:
     output_fd = posix.memfd_create("output")
     input_fd = posix.memfd_create("state")  # a hook that does not read it disturbs nobody
     try:
@@ -65,7 +68,12 @@ def _run_one(name: str, hook: JsonObject, state: bytes) -> None:
         pid = posix.fork()
         if pid == 0:
             _execute(hook, input_fd, output_fd)
-        _wait(name, pid, hook.get("timeout"), output_fd)
+        problem = _wait_until_ended(pid, hook.get("timeout"), init_fd)
+        if problem:
+            posix.kill(pid, _signal.SIGKILL)
+            posix.waitpid(pid, 0)
+            raise ContainerError(f"{name}: {problem}")
+        _check_status(name, pid, output_fd)
     finally:
         posix.close(input_fd)
         posix.close(output_fd)
@@ -86,17 +94,24 @@ def _execute(hook: JsonObject, input_fd: int, output_fd: int) -> None:
         posix._exit(127)
 
 
-def _wait(name: str, pid: int, timeout_s: int | None, output_fd: int) -> None:
-    if timeout_s is not None:
-        pid_fd = posix.pidfd_open(pid)
-        poll = select.poll()
-        poll.register(pid_fd, select.POLLIN)
-        ended = poll.poll(min(timeout_s * 1000, _POLL_LIMIT_MS))
-        posix.close(pid_fd)
-        if not ended:
-            posix.kill(pid, _signal.SIGKILL)
-            posix.waitpid(pid, 0)
-            raise ContainerError(f"{name}: took longer than its timeout of {timeout_s} s")
+def _wait_until_ended(pid: int, timeout_s: int | None, init_fd: int) -> str:
+    """Why the hook must not go on; nothing when it has ended by itself."""
+    if timeout_s is None and init_fd < 0:
+        return ""
+    pid_fd = posix.pidfd_open(pid)
+    poll = select.poll()
+    for fd in (pid_fd, init_fd):
+        if fd >= 0:
+            poll.register(fd, select.POLLIN)
+    limit_ms = None if timeout_s is None else min(timeout_s * 1000, _POLL_LIMIT_MS)
+    ended = dict(poll.poll(limit_ms))
+    posix.close(pid_fd)
+    if not ended:
+        return f"took longer than its timeout of {timeout_s} s"
+    return "" if pid_fd in ended else "the container was killed meanwhile"
+
+
+def _check_status(name: str, pid: int, output_fd: int) -> None:
     status = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
     if status:
         said = posix.pread(output_fd, _SHOWN_BYTES, 0).decode(errors="replace").strip()

@@ -11,7 +11,7 @@ import posix
 from pyrun import syscalls
 from pyrun.container import cgroup_mounts, channel, hooks, process
 from pyrun.container.channel import Channel, ChannelClosedError
-from pyrun.errors import KernelError
+from pyrun.errors import ContainerError, KernelError
 from pyrun.linux import devices, interfaces, keyring, mounts, namespaces, rootfs
 from pyrun.spec import jsontext
 
@@ -90,10 +90,13 @@ def main(task: Task) -> None:
     try:
         _set_up(task)
         process.hide_descriptors(task.first_free_fd)
-        path = process.settle(task.identity, start.proc_fd)
+        has_program = bool(task.config.get("process"))
+        path = process.settle(task.identity, start.proc_fd) if has_program else ""
         task.channel.send("created")
         task.channel.receive("go")
         start.wait()
+        if not has_program:
+            raise ContainerError("start the container: config.json has no process")
         if task.hooks("startContainer"):
             state = {**task.state, "status": "created", "pid": posix.getpid()}
             hooks.run("startContainer", task.hooks("startContainer"), state)
@@ -304,7 +307,7 @@ def _change_root(task: Task) -> None:
         _protect(root_fd, settings, label)
         mounter.finish_late()
     if plan.new & syscalls.CLONE_NEWNS:
-        rootfs.make_working_directory(root_fd, task.identity.process["cwd"])
+        rootfs.make_working_directory(root_fd, task.identity.process.get("cwd") or "/")
         if (config.get("root") or {}).get("readonly"):
             rootfs.make_read_only(root_fd)
         if task.use_pivot:

@@ -99,7 +99,9 @@ def _manager(entry: Entry) -> Manager | None:
 
 
 def start(entry: Entry) -> list[str]:
-    """Let init execute its program; the entry is locked. Returns warnings.
+    """Let init execute its program. Returns warnings.
+
+    The entry is locked; hooks that run afterwards hold no lock.
 
     Raises:
         ContainerError: the status does not allow it, or the program cannot be executed.
@@ -127,6 +129,7 @@ def start(entry: Entry) -> list[str]:
     if poststart:
         from pyrun.container import hooks
 
+        entry.unlock()
         try:
             hooks.run("poststart", poststart, state_of(entry, "running"))
         except ContainerError:
@@ -228,8 +231,7 @@ def delete(entry: Entry, *, force: bool = False) -> list[str]:
     """
     now = status(entry, held=True)
     if now != "stopped" and not force:
-        problem = f"status is {now}, must be stopped (or use --force)"
-        raise ContainerError(f"delete container {entry.id}: {problem}")
+        raise _not_stopped(entry, now)
     poststop = (entry.state.get("hooks") or {}).get("poststop")
     state = state_of(entry, "stopped")
     discard(entry)
@@ -238,6 +240,25 @@ def delete(entry: Entry, *, force: bool = False) -> list[str]:
     from pyrun.container import hooks
 
     return hooks.run_all("poststop", poststop, state)
+
+
+def interrupt(entry: Entry, *, force: bool) -> None:
+    """Before ``delete`` waits for a command that works on the container, and may wait for a hook.
+
+    Raises:
+        ContainerError: the container has not stopped, without ``force``.
+        KernelError: init cannot be killed.
+    """
+    now = status(entry)
+    if force:
+        end(entry)
+    elif now != "stopped":
+        raise _not_stopped(entry, now)
+
+
+def _not_stopped(entry: Entry, now: str) -> ContainerError:
+    problem = f"status is {now}, must be stopped (or use --force)"
+    return ContainerError(f"delete container {entry.id}: {problem}")
 
 
 def clear(entry: Entry) -> None:

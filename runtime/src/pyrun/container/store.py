@@ -24,6 +24,8 @@ from pyrun.spec.load import read_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyrun.spec.types import JsonObject, State
 
 STATE = "state.json"
@@ -210,7 +212,14 @@ def reserve(root: str, container_id: str) -> Entry:
     raise ContainerError(in_use)
 
 
-def find(root: str, container_id: str, *, lock: bool, damaged: bool = False) -> Entry:
+def find(
+    root: str,
+    container_id: str,
+    *,
+    lock: bool,
+    damaged: bool = False,
+    busy: Callable[[Entry], None] | None = None,
+) -> Entry:
     """The directory of an existing container; ``state`` is empty in what a killed create left.
 
     Args:
@@ -218,6 +227,7 @@ def find(root: str, container_id: str, *, lock: bool, damaged: bool = False) -> 
         container_id: of the container.
         lock: waits until no other command works on it, and keeps others from it.
         damaged: takes one without a readable state, too; ``state`` is empty then.
+        busy: called once, before waiting for another command, with what can be read meanwhile.
 
     Raises:
         NoSuchContainerError: there is no such container.
@@ -231,6 +241,13 @@ def find(root: str, container_id: str, *, lock: bool, damaged: bool = False) -> 
     if not lock:
         entry.read()
         return entry
+    if busy and names.is_dir(path) and is_locked(entry):
+        try:
+            entry.read()
+        except NoSuchContainerError:  # the other command makes or removes it right now
+            pass
+        else:
+            busy(entry)
     while names.is_dir(path):
         lock_fd = _lock(path, fcntl.LOCK_EX, missing)
         if lock_fd < 0:

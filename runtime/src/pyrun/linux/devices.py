@@ -76,7 +76,7 @@ def make(root_fd: int, device: JsonObject, pointer: str, *, bind: bool) -> None:
         raise KernelError(f"make the device {path}", error) from error
     try:
         if bind and kind != _stat.S_IFIFO:
-            _bind(path, name, parent_fd)
+            _bind(path, name, parent_fd, (kind, number), pointer)
             return
         mode = device.get("fileMode") or 0o666
         try:
@@ -88,7 +88,7 @@ def make(root_fd: int, device: JsonObject, pointer: str, *, bind: bool) -> None:
                 raise ConfigError(f"{pointer}/path", problem) from None
         except PermissionError:
             # not allowed to make nodes (a nested container): the host's own will do
-            _bind(path, name, parent_fd)
+            _bind(path, name, parent_fd, (kind, number), pointer)
             return
         owner = device.get("uid", 0), device.get("gid", 0)
         posix.chown(name, *owner, dir_fd=parent_fd, follow_symlinks=False)
@@ -98,8 +98,29 @@ def make(root_fd: int, device: JsonObject, pointer: str, *, bind: bool) -> None:
         posix.close(parent_fd)
 
 
-def _bind(path: str, name: str, parent_fd: int) -> None:
-    """Mount the host's node; the place is a file in the container's /dev."""
+def _bind(path: str, name: str, parent_fd: int, wanted: tuple[int, int], pointer: str) -> None:
+    """Mount the host's node; the place is a file in the container's /dev.
+
+    Args:
+        path: of the node, the same on the host and in the container.
+        name: of the place.
+        parent_fd: the place's directory.
+        wanted: the node's type and number.
+        pointer: its place in config.json.
+    """
+    source_fd = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
+    try:
+        found = posix.fstat(source_fd)
+        if (_stat.S_IFMT(found.st_mode), found.st_rdev) != wanted:
+            numbers = f"{posix.major(wanted[1])}:{posix.minor(wanted[1])}"
+            problem = f"{path} of the host, which is to be mounted, is not the device {numbers}"
+            raise ConfigError(f"{pointer}/path", problem)
+        _mount_node(source_fd, name, parent_fd)
+    finally:
+        posix.close(source_fd)
+
+
+def _mount_node(source_fd: int, name: str, parent_fd: int) -> None:
     try:
         flags = posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_WRONLY
         posix.close(posix.open(name, flags, 0o666, dir_fd=parent_fd))
@@ -109,7 +130,8 @@ def _bind(path: str, name: str, parent_fd: int) -> None:
         name, posix.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=parent_fd
     )
     try:
-        syscalls.mount(path, paths.proc_path(target_fd), None, syscalls.MS_BIND, None)
+        source = paths.proc_path(source_fd)
+        syscalls.mount(source, paths.proc_path(target_fd), None, syscalls.MS_BIND, None)
     finally:
         posix.close(target_fd)
 

@@ -168,12 +168,28 @@ def enable(directory: str, controllers: list[str] | None) -> bool:
     if controllers is not None:
         wanted &= set(controllers)
     missing = wanted - _words(f"{above}/cgroup.subtree_control")
+    if missing and _is_populated(above):
+        missing = set()  # cpu, pids and others would be taken, and make it a threaded domain
     for name in sorted(missing):
         try:
             write_file(f"{above}/cgroup.subtree_control", f"+{name}")
         except OSError:  # busy with processes of its own, not ours to change, or threaded
             continue
+        if _is_populated(above):  # a process came in between
+            write_file(f"{above}/cgroup.subtree_control", f"-{name}")
     return controllers is None or set(controllers) <= _words(f"{directory}/cgroup.controllers")
+
+
+def _is_populated(directory: str) -> bool:
+    """Whether a cgroup has processes of its own, and is not the root, which may have both."""
+    if not names.exists(f"{directory}/cgroup.type"):
+        return False
+    try:
+        return bool(read_file(f"{directory}/cgroup.procs").strip())
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:  # threaded already: it has them in its domain
+            raise
+        return True
 
 
 def _words(path: str) -> set[str]:
