@@ -80,7 +80,13 @@ def encode(value: object) -> bytes:
 class Image:
     """Uncompressed layers and a config; ``blobs`` is what a registry would serve."""
 
-    def __init__(self, layers: list[bytes], compression: str = "gzip", **config: Any) -> None:
+    def __init__(
+        self,
+        layers: list[bytes],
+        compression: str = "gzip",
+        history: list[dict[str, Any]] | None = None,
+        **config: Any,
+    ) -> None:
         self.layers = layers
         self.packed = [_compress(layer, compression) for layer in layers]
         self.config = encode(
@@ -90,6 +96,7 @@ class Image:
                 "created": "2024-05-06T07:08:09.123456789Z",
                 "config": {"Cmd": ["sh"], "Env": ["PATH=/bin"], **config},
                 "rootfs": {"type": "layers", "diff_ids": [digest(layer) for layer in layers]},
+                **({"history": history} if history else {}),
             }
         )
         layer_type = "application/vnd.oci.image.layer.v1.tar"

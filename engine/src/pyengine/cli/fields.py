@@ -1,96 +1,85 @@
-"""The part of Go's templates that scripts use with ``--format``: values by path, and literal text.
-
-``{{.Name}}``, ``{{.State.Pid}}``, ``{{json .Config.Labels}}``, ``{{index .Config.Labels "key"}}``.
-"""
+"""``--format`` with Go templates: lines for rows, columns under headings, objects of inspect."""
 
 from __future__ import annotations
 
-import json
-import re
-from typing import Any
-
-from pyengine.cli.report import table
-from pyengine.errors import ConfigError
+from pyengine.cli.report import is_json, table
+from pyengine.templates.engine import Template
+from pyengine.templates.values import Heading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
-_ACTION = re.compile(r"""{{-?\s*(?:(json)\s+|(index)\s+)?(\.[\w.]*)\s*((?:"[^"]*"|\d+)?)\s*-?}}""")
 _ESCAPES = {"\\n": "\n", "\\t": "\t"}
 _TABLE = "table "
+_OVER_LIST = ("{{range.}}", "{{range.-}}", "{{-range.}}", "{{-range.-}}")
+# What an image's config leaves out when it is empty; Go's type has the fields all the same.
+_CONFIG = {"User": "", "ExposedPorts": None, "Env": [], "Entrypoint": [], "Cmd": [],
+           "Volumes": None, "WorkingDir": "", "Labels": None, "StopSignal": ""}  # fmt: skip
 
 
-def render(form: str, fields: Mapping[str, Any]) -> str:
-    """``form`` with each action replaced by the value it names, written as Go would.
+def render(form: str, fields: Mapping[str, Any], name: str = "inspect") -> str:
+    """``form`` filled with the fields of one object; ``name`` is the command's, for messages.
 
     Raises:
-        ConfigError: a field is unknown, or the template does more than naming fields.
+        TemplateError: as Go would.
     """
-
-    def value(match: re.Match[str]) -> str:
-        as_json, index, path, key = match.groups()
-        if bool(index) != bool(key):
-            raise ConfigError(f"--format {form}: index takes a path and a key")
-        found = _look_up(form, fields, path)
-        if index:
-            found = _element(form, found, json.loads(key))
-        return json.dumps(found, separators=(",", ":")) if as_json else text(found)
-
-    for escape, character in _ESCAPES.items():
-        form = form.replace(escape, character)
-    if "{{" in _ACTION.sub("", form):
-        raise ConfigError(
-            f"--format {form}: only fields such as {{{{.Id}}}}, {{{{json .Field}}}} and"
-            ' {{index .Field "key"}} are known here'
-        )
-    return _ACTION.sub(value, form)
+    return Template(name, _unescaped(form)).render(fields, name)
 
 
 def lines(
-    form: str, rows: Sequence[Mapping[str, Any]], headings: Mapping[str, str], *, heading: bool
+    form: str,
+    rows: Sequence[Mapping[str, Any]],
+    headings: Mapping[str, str],
+    *,
+    heading: bool,
+    name: str = "inspect",
 ) -> list[str]:
-    """A line for each row; with ``table`` before the template, columns under ``headings``."""
+    """A line for each row; with ``table`` before the template, columns under ``headings``.
+
+    A template that begins with ``{{range .}}`` is applied once, to the list.
+    """
     if not form.startswith(_TABLE):
-        return [render(form, row) for row in rows]
-    form = form.removeprefix(_TABLE)
-    titles = {name: headings.get(name, name.upper()) for row in rows[:1] for name in row}
-    cells = [render(form, row).split("\t") for row in rows]
-    return table(render(form, titles or headings).split("\t") if heading else None, cells)
+        template = Template(name, _unescaped(form))
+        if "".join(form.split()).startswith(_OVER_LIST):
+            return template.render(list(rows), name).splitlines()
+        return [template.render(row, name) for row in rows]
+    template = Template(name, _unescaped(_spaces_to_tabs(form.removeprefix(_TABLE).strip())))
+    titles = {key: Heading(headings.get(key, key.upper())) for row in rows[:1] for key in row}
+    titles.update((key, Heading(title)) for key, title in headings.items())
+    cells = [template.render(row, name).split("\t") for row in rows]
+    return table(template.render(titles, name).split("\t") if heading else None, cells)
 
 
-def _look_up(form: str, fields: Mapping[str, Any], path: str) -> Any:
-    found: Any = fields
-    for name in path.strip(".").split("."):
-        if not name:  # the whole of it
-            continue
-        if isinstance(found, dict) and name not in found and name == "ID":
-            name = "Id"  # podman answers to both
-        if not isinstance(found, dict) or name not in found:
-            there = f"; there are {', '.join(sorted(found))}" if isinstance(found, dict) else ""
-            raise ConfigError(f"--format {form}: no field {name} in {path}{there}")
-        found = found[name]
-    return found
+def _spaces_to_tabs(form: str) -> str:
+    """In a table, podman takes a space outside of the actions for the end of a column."""
+    return "".join(
+        piece if piece.startswith("{{") else piece.replace(" ", "\t") for piece in _pieces(form)
+    )
 
 
-def _element(form: str, found: Any, key: str | int) -> Any:
-    """Go's index: nothing where a map has no such key."""
-    if isinstance(found, dict) or found is None:
-        return (found or {}).get(key, "")
-    if isinstance(found, list) and isinstance(key, int) and key < len(found):
-        return found[key]
-    raise ConfigError(f"--format {form}: nothing has index {key}")
+def _unescaped(form: str) -> str:
+    """A backslash with n or t outside of actions is what a shell's user means by it."""
+    result = ""
+    for piece in _pieces(form):
+        shown = piece
+        for escape, character in _ESCAPES.items():
+            if not piece.startswith("{{"):
+                shown = shown.replace(escape, character)
+        result += shown
+    return result
 
 
-def text(value: Any) -> str:
-    """As Go's templates print it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list):
-        return f"[{' '.join(map(text, value))}]"
-    if isinstance(value, dict):
-        return f"map[{' '.join(f'{key}:{text(value[key])}' for key in sorted(value))}]"
-    return "<nil>" if value is None else str(value)
+def _pieces(form: str) -> list[str]:
+    """Text and actions by turns."""
+    pieces, place = [], 0
+    while (start := form.find("{{", place)) >= 0:
+        end = form.find("}}", start)
+        end = len(form) if end < 0 else end + 2
+        pieces += [form[place:start], form[start:end]]
+        place = end
+    return [*pieces, form[place:]]
 
 
 def option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -98,15 +87,18 @@ def option(function: Callable[..., Any]) -> Callable[..., Any]:
     import click
 
     return click.option("-f", "--format", "form", default="", metavar="TEMPLATE",
-                        help="json, or text with {{.Field}}s.")(function)  # fmt: skip
+                        help="json, or a Go template.")(function)  # fmt: skip
 
 
 def print_objects(form: str, found: list[dict[str, Any]]) -> None:
     """The objects as one JSON list, or each by its template."""
+    import json
+
     import click
 
-    if form in ("", "json"):
+    if not form or is_json(form):
         click.echo(json.dumps(found, indent=5) if found else "[]")
         return
-    for one in found:
-        click.echo(render(form, one))
+    rows = [{**one, "Config": {**_CONFIG, **(one.get("Config") or {})}} for one in found]
+    for line in lines(form, rows, {}, heading=False):
+        click.echo(line)

@@ -11,7 +11,7 @@ import time
 import click
 
 from pyengine.cli import durations, fields, sizes
-from pyengine.cli.report import progress, table
+from pyengine.cli.report import is_json, progress, table
 from pyengine.errors import NotFoundError, StorageError
 
 TYPE_CHECKING = False
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pyengine.images.describing import Step
 
 CREATED_BY_WIDTH = 45
+COLUMNS = ["ID", "Created", "CreatedBy", "Size", "Comment"]
 HEADING = ["ID", "CREATED", "CREATED BY", "SIZE", "COMMENT"]
 
 
@@ -45,20 +46,32 @@ def inspect(engine: Engine, /, names: tuple[str, ...], form: str) -> None:
 @click.command()
 @click.option("--no-trunc", is_flag=True, help="Print whole ids and commands.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only ids.")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
+@click.option("--format", "form", default="table", metavar="FORMAT",
+              help="table, json, or a Go template.")  # fmt: skip
+@click.option("-H", "--human/--no-human", default=True, help="Print sizes and dates to read.")
 @click.argument("image")
 @click.pass_obj
-def history(engine: Engine, /, image: str, no_trunc: bool, quiet: bool, form: str) -> None:
+def history(
+    engine: Engine, /, image: str, no_trunc: bool, quiet: bool, form: str, human: bool
+) -> None:
     """Print the steps that made IMAGE, the last one first."""
     from pyengine.images import describing
 
     found = engine.images.resolve(image)
     steps = describing.history(found, engine.images.layer_sizes(found))
-    if form == "json":
+    if is_json(form):
         click.echo(json.dumps([_as_json(step) for step in steps], indent=4))
         return
-    rows = [_row(step, no_trunc=no_trunc) for step in steps]
-    for line in [row[0] for row in rows] if quiet else table(HEADING, rows):
+    rows = [_row(step, no_trunc=no_trunc, human=human) for step in steps]
+    if quiet:
+        shown = [row[0] for row in rows]
+    elif form == "table":
+        shown = table(HEADING, rows)
+    else:
+        named = [_fields(step, row) for step, row in zip(steps, rows, strict=True)]
+        headings = dict(zip(COLUMNS, HEADING, strict=True))
+        shown = fields.lines(form, named, headings, heading=True, name="history")
+    for line in shown:
         click.echo(line)
 
 
@@ -72,12 +85,21 @@ def _as_json(step: Step) -> dict[str, object]:
     }
 
 
-def _row(step: Step, *, no_trunc: bool) -> list[str]:
+def _fields(step: Step, row: list[str]) -> dict[str, object]:
+    """The columns as they are shown, and podman's other fields."""
+    at = durations.rfc3339(step.created_at)
+    return {**dict(zip(COLUMNS, row, strict=True)), "CreatedAt": at, "CreatedSince": row[1]}
+
+
+def _row(step: Step, *, no_trunc: bool, human: bool) -> list[str]:
     id_, command = step.image_id or "<missing>", step.created_by
     if not no_trunc:
         id_ = step.image_id[:12] or id_
         if len(command) > CREATED_BY_WIDTH:
             command = f"{command[: CREATED_BY_WIDTH - 3]}..."
+    if not human:
+        at = durations.rfc3339(step.created_at)
+        return [id_, at, command, str(step.size), step.comment]
     since = f"{durations.human(time.time() - step.created_at)} ago"
     return [id_, since, command, sizes.human(step.size), step.comment]
 

@@ -11,11 +11,13 @@ import click
 from pyengine.cli import durations, fields, sizes
 from pyengine.cli.goflags import GoFlagsCommand
 from pyengine.cli.many import for_each
-from pyengine.cli.report import progress, table
+from pyengine.cli.report import is_json, progress, table
 from pyengine.errors import ArchiveError, NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyengine.engine import Engine
     from pyengine.images.model import Image
 
@@ -111,7 +113,7 @@ def prune(engine: Engine, /, everything: bool, force: bool) -> None:
 @click.option("--no-trunc", is_flag=True, help="Print whole ids.")
 @click.option("-n", "--noheading", is_flag=True, help="Print no column names.")
 @click.option("--digests", is_flag=True, help="Print manifest digests.")
-@click.option("--format", "form", metavar="FORMAT", help="json, or text with {{.Field}}s.")
+@click.option("--format", "form", metavar="FORMAT", help="json, or a Go template.")
 @click.argument("name", required=False)
 @click.pass_obj
 def images(
@@ -127,7 +129,7 @@ def images(
 ) -> None:
     """List images, those called NAME if given."""
     rows = _rows(engine.images.list_images(), name)
-    if form == "json":
+    if is_json(form):
         found = {image.id: image for image, _, _ in rows}
         click.echo(json.dumps([_as_json(image) for image in found.values()], indent=4))
         return
@@ -137,7 +139,7 @@ def images(
         return
     lines = [_fields(*row, no_trunc=no_trunc) for row in rows]
     if form is not None:
-        for text in fields.lines(form, lines, HEADING, heading=not noheading):
+        for text in fields.lines(form, lines, HEADING, heading=not noheading, name="images"):
             click.echo(text)
         return
     columns = [column for column in HEADING if digests or column != "Digest"]
@@ -151,17 +153,23 @@ def _shown_id(image: Image, no_trunc: bool) -> str:
     return f"sha256:{image.id}" if no_trunc else image.id[:12]
 
 
-def _fields(image: Image, repository: str, tag: str, *, no_trunc: bool) -> dict[str, str]:
+def _fields(image: Image, repository: str, tag: str, *, no_trunc: bool) -> dict[str, Any]:
+    """Podman's fields; a row of the list is one name of an image."""
     since = f"{durations.human(time.time() - image.created_at)} ago"
+    at = durations.rfc3339(int(image.created_at)).replace("T", " ")
+    at = f"{at.partition('.')[0].removesuffix('Z')} +0000 UTC"
     return {
+        **_as_json(image),
         "Repository": repository,
         "Tag": tag,
-        "Digest": image.manifest_digest,
         "ID": _shown_id(image, no_trunc),
-        "Id": image.id,
         "Created": since,
         "CreatedSince": since,
-        "CreatedAt": durations.rfc3339(image.created_at),
+        "CreatedAt": at,
+        "CreatedTime": at,
+        "Dangling": not image.names,
+        "History": ", ".join(image.names),
+        "ReadOnly": False,
         "Size": sizes.human(image.size),
     }
 
@@ -185,7 +193,7 @@ def _matches(repository: str, tag: str, wanted: str) -> bool:
     return fits and wanted_tag in ("", tag)
 
 
-def _as_json(image: Image) -> dict[str, object]:
+def _as_json(image: Image) -> dict[str, Any]:
     config = image.config.get("config") or {}
     return {
         "Id": image.id,

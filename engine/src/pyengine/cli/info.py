@@ -8,6 +8,8 @@ import platform
 
 import click
 
+from pyengine.cli import fields
+from pyengine.cli.report import is_json
 from pyengine.errors import ConfigError
 from pyengine.ocirun.call import Runtime
 from pyengine.version import VERSION
@@ -20,16 +22,27 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("-f", "--format", "form", type=click.Choice(["yaml", "json"]), default="yaml",
-              help="YAML or JSON.")  # fmt: skip
+@click.option("-f", "--format", "form", default="yaml", metavar="FORMAT",
+              help="yaml, json, or a Go template.")  # fmt: skip
 @click.pass_obj
 def info(engine: Engine, /, form: str) -> None:
     """Display pyengine system information."""
     found = collect(engine)
-    if form == "json":
+    if is_json(form):
         click.echo(json.dumps(found, indent=2))
+    elif form != "yaml":
+        click.echo(fields.render(form, _capitals(found), "info"))
     else:
         click.echo("\n".join(yaml_lines(found, 0)))
+
+
+def _capitals(found: dict[str, Any]) -> dict[str, Any]:
+    """Templates name Go's fields, which begin with a capital; the keys as printed serve too."""
+    both: dict[str, Any] = {}
+    for key, value in found.items():
+        shown = _capitals(value) if isinstance(value, dict) else value
+        both[key] = both[key[0].upper() + key[1:]] = shown
+    return both
 
 
 def collect(engine: Engine) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import time
 
 from pyengine.cli.declare import command, option
 from pyengine.cli.durations import human, rfc3339
-from pyengine.cli.report import table
+from pyengine.cli.report import is_json, table
 from pyengine.errors import ConfigError
 
 TYPE_CHECKING = False
@@ -39,7 +39,7 @@ STATUSES = ("created", "running", "paused", "exited", "removing")
         "form",
         default="table",
         metavar="FORMAT",
-        help="table, json, or text with {{.Field}}s.",
+        help="table, json, or a Go template.",
     ),
     option("-l", "--latest", is_flag=True, help="The container that was created last."),
     option("--no-trunc", is_flag=True, help="Print whole ids and commands."),
@@ -68,7 +68,7 @@ def ps(
     if quiet:
         for container in found:
             print(container.id if no_trunc else container.id[:12])
-    elif form == "json":
+    elif is_json(form):
         import json
 
         print(json.dumps([as_json(container) for container in found], indent=2))
@@ -77,7 +77,7 @@ def ps(
 
         shown = [_fields(container, no_trunc=no_trunc) for container in found]
         headings = dict(zip(COLUMNS, HEADER, strict=True))
-        for line in fields.lines(form, shown, headings, heading=not noheading):
+        for line in fields.lines(form, shown, headings, heading=not noheading, name="ps"):
             print(line)
     else:
         rows = [_row(container, no_trunc=no_trunc) for container in found]

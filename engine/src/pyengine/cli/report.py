@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 MIN_WIDTH = 12
 PADDING = 2
+_JSON = ("json", "{{json}}", "{{json.}}")
 
 
 def table(header: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> list[str]:
@@ -33,3 +34,8 @@ def progress(quiet: bool) -> Callable[[str], None]:
             print(line, file=sys.stderr, flush=True)
 
     return report
+
+
+def is_json(form: str | None) -> bool:
+    """Whether the list as JSON is wanted; podman takes ``{{json .}}`` for the same."""
+    return "".join((form or "").split()) in _JSON
