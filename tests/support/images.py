@@ -89,14 +89,15 @@ class Image:
     ) -> None:
         self.layers = layers
         self.packed = [_compress(layer, compression) for layer in layers]
+        steps: dict[str, Any] = {"history": history} if history else {}
         self.config = encode(
             {
+                **steps,
                 "architecture": ARCHITECTURE,
                 "os": "linux",
                 "created": "2024-05-06T07:08:09.123456789Z",
                 "config": {"Cmd": ["sh"], "Env": ["PATH=/bin"], **config},
                 "rootfs": {"type": "layers", "diff_ids": [digest(layer) for layer in layers]},
-                **({"history": history} if history else {}),
             }
         )
         layer_type = "application/vnd.oci.image.layer.v1.tar"

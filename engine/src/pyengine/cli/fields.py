@@ -15,7 +15,7 @@ _ESCAPES = {"\\n": "\n", "\\t": "\t"}
 _TABLE = "table "
 _OVER_LIST = ("{{range.}}", "{{range.-}}", "{{-range.}}", "{{-range.-}}")
 # What an image's config leaves out when it is empty; Go's type has the fields all the same.
-_CONFIG = {"User": "", "ExposedPorts": None, "Env": [], "Entrypoint": [], "Cmd": [],
+_CONFIG: dict[str, Any] = {"User": "", "ExposedPorts": None, "Env": [], "Entrypoint": [], "Cmd": [],
            "Volumes": None, "WorkingDir": "", "Labels": None, "StopSignal": ""}  # fmt: skip
 
 
