@@ -54,6 +54,17 @@ def refused(pyrun: Runtime, bundle: Bundle) -> bool:
     return "Operation not permitted" in pyrun.output(bundle)
 
 
+@pytest.mark.parametrize("no_new_privileges", [True, False])
+def test_a_profile_may_refuse_what_pyrun_itself_calls(
+    pyrun: Runtime, bundle: Bundle, no_new_privileges: bool
+) -> None:
+    bundle.process["noNewPrivileges"] = no_new_privileges
+    bundle.process["capabilities"]["bounding"] = ["CAP_KILL"]
+    bundle.linux["seccomp"] = profile(refuse("getcwd"), refuse("chdir"), refuse("close_range"))
+    bundle.shell("readlink /proc/self/cwd; cd /tmp 2>/dev/null || echo refused")
+    assert pyrun.output(bundle).split() == ["/", "refused"]
+
+
 def test_a_refused_call_fails_inside_and_others_work(pyrun: Runtime, bundle: Bundle) -> None:
     bundle.linux["seccomp"] = profile(refuse("mkdir"))
     assert refused(pyrun, bundle)

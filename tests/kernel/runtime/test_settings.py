@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pyrun.linux import capabilities
 from support.bundle import Bundle
 from support.runtime import Runtime
 
@@ -47,6 +48,26 @@ def test_namespaces_are_joined_by_path(pyrun: Runtime, bundle: Bundle) -> None:
 def test_a_path_of_another_kind_of_namespace_is_refused(pyrun: Runtime, bundle: Bundle) -> None:
     bundle.linux["namespaces"][1]["path"] = "/proc/self/ns/uts"
     assert "/linux/namespaces/1/path" in refused(pyrun, bundle)
+
+
+@pytest.mark.parametrize("wanted", [["CAP_KILL"], ["CAP_KILL", "CAP_SYS_RESOURCE"]])
+def test_a_user_namespace_gives_the_capabilities_asked_for_and_no_other(
+    pyrun: Runtime, bundle: Bundle, wanted: list[str]
+) -> None:
+    """A new user namespace has those, too, that the caller lacks (CAP_SYS_RESOURCE in many)."""
+    bundle.linux["namespaces"].append({"type": "user"})
+    for kind in ("uidMappings", "gidMappings"):
+        bundle.linux[kind] = [{"containerID": 0, "hostID": 200000, "size": 2000}]
+    bundle.process["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), wanted)
+    bits = f"{sum(1 << capabilities.NAMES.index(name) for name in wanted):016x}"
+    bundle.shell("grep -E '^Cap(Prm|Eff|Bnd)' /proc/self/status | cut -f2; test $1 || sleep 1000")
+    bundle.process["args"] += ["sh", "once"]
+    done = pyrun.run(bundle)
+    assert (done.stdout.split(), done.stderr) == ([bits] * 3, "")
+    bundle.process["args"].pop()
+    name = pyrun.start(bundle)
+    inside = pyrun.call("exec", name, "sh", "-c", "grep ^Cap /proc/self/status | cut -f2").stdout
+    assert inside.split()[1:4] == [bits] * 3
 
 
 def test_user_namespace_with_mappings(pyrun: Runtime, bundle: Bundle) -> None:

@@ -153,7 +153,9 @@ def _prepare(bundle: Bundle, request: Request) -> Task:
         from pyrun.linux import seccomp
 
         compiled = seccomp.prepare(profile, seccomp.cache_directories(request.root))
-    task.identity = process.Identity(settings, linux, compiled)
+    task.identity = process.Identity(
+        settings, linux, compiled, user_namespace=task.plan.has(syscalls.CLONE_NEWUSER)
+    )
     task.first_free_fd = 3 + inherited(request.preserve_fds, task.identity.env)
     task.console_fd = request.console_fd
     if settings.get("terminal"):

@@ -152,6 +152,7 @@ def _enter_user_namespace(task: Task) -> None:
         task.channel.send("user")
         task.channel.receive("go")
     become_root()
+    task.identity.enter_user_namespace()
 
 
 def become_root() -> None:

@@ -218,6 +218,7 @@ def _helper(task: _Task) -> None:
         namespaces.join(task.plan, syscalls.CLONE_NEWUSER)
         if task.plan.has(syscalls.CLONE_NEWUSER):
             init.become_root()
+            task.identity.enter_user_namespace()
         namespaces.join(task.plan, namespaces.OF_CHILDREN)
         pid = posix.fork()
         if pid == 0:

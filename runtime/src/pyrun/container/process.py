@@ -38,7 +38,7 @@ class Identity:
         personality: ``linux.personality``.
         process: ``process`` of config.json.
         sets: its capabilities; None leaves them as they are.
-        known: the bounding set of the caller.
+        known: the bounding set of the caller; of the user namespace, once it has been entered.
         filter: the compiled seccomp profile, or None.
         limits: ``rlimits`` that the process still has to set for itself.
         env: of the process, one string per variable.
@@ -48,7 +48,12 @@ class Identity:
     __slots__ = ("env", "filter", "known", "limits", "personality", "process", "sets", "warnings")
 
     def __init__(
-        self, process: JsonObject, linux: JsonObject, compiled: Filter | None = None
+        self,
+        process: JsonObject,
+        linux: JsonObject,
+        compiled: Filter | None = None,
+        *,
+        user_namespace: bool = False,
     ) -> None:
         self.process = process
         self.personality: JsonObject = linux.get("personality") or {}
@@ -57,13 +62,19 @@ class Identity:
         self.sets = capabilities.Sets(sets or {})
         self.known = capabilities.own_bounding_set()
         self.limits: list[JsonObject] = process.get("rlimits") or []
-        self.warnings = self.sets.unknown + self.sets.beyond(self.known)
+        self.warnings = list(self.sets.unknown)
+        if not user_namespace:
+            self.warnings += self.sets.beyond(self.known)
         self.env = list(process.get("env") or ())
         for module, settings in _RARE.items():
             if any(process.get(name) for name in settings):
                 __import__(module)
         if self.personality:
             __import__("pyrun.linux.scheduler")
+
+    def enter_user_namespace(self) -> None:
+        """Whoever enters one has every capability in it, whatever the caller lacks."""
+        self.known = capabilities.own_bounding_set()
 
 
 def open_proc_self() -> int:
@@ -99,13 +110,15 @@ def settle(identity: Identity, proc_fd: int) -> str:
         from pyrun.linux import lsm
 
         lsm.apply(profile, label, proc_fd)
+    cwd = process.get("cwd") or "/"
+    _schedule(identity)
+    entered = _enter(cwd)
+    if entered:
+        _check_cwd(cwd)  # before the filter, which may refuse getcwd(2)
     if process.get("noNewPrivileges"):
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     else:
         load_filter(identity)  # needs the privileges that are given up next
-    cwd = process.get("cwd") or "/"
-    _schedule(identity)
-    entered = _enter(cwd)
     stdio.give(uid)
     rlimits.apply(0, identity.limits)
     capabilities.drop_bounding(identity.sets, identity.known)
@@ -117,9 +130,10 @@ def settle(identity: Identity, proc_fd: int) -> str:
     if user.get("umask") is not None:
         posix.umask(user["umask"] & 0o777)  # as the kernel does with the rest
     capabilities.apply(identity.sets, identity.known)
-    if not entered and not _enter(cwd):  # a directory that only the user may enter
-        raise KernelError(f"change to the working directory {cwd}", "Permission denied")
-    _check_cwd(cwd)
+    if not entered:
+        if not _enter(cwd):  # a directory that only the user may enter
+            raise KernelError(f"change to the working directory {cwd}", "Permission denied")
+        _check_cwd(cwd)
     _set_home(identity.env, uid)
     # a change of credentials resets this; set again, nobody in the container can look inside
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
@@ -217,6 +231,10 @@ def _check_cwd(cwd: str) -> None:
         real = posix.getcwd()
     except FileNotFoundError:
         real = "(unreachable)"
+    except OSError as error:  # a seccomp profile may refuse it, in a directory of the user's own
+        raise KernelError(
+            f"check that the working directory {cwd} is in the root", error
+        ) from error
     if not real.startswith("/"):
         raise KernelError(f"change to the working directory {cwd}", "it is outside of the root")
 
