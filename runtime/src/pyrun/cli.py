@@ -29,6 +29,7 @@ COMMANDS = {
     "spec": "write a config.json to begin with",
     "start": "start the program of a created container",
     "state": "print the state of a container",
+    "update": "change the limits of a container",
 }
 _OPTIONS = {
     "--root": "directory of the containers' states",

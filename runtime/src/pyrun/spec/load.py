@@ -48,19 +48,20 @@ def read_bundle(path: str, config_name: str = "config.json") -> Bundle:
     return Bundle(bundle, config, text)
 
 
-def read_object(path: str, what: str) -> tuple[JsonObject, bytes]:
+def read_object(path: str, what: str, *, standard_input: bool = False) -> tuple[JsonObject, bytes]:
     """Read a file that holds one JSON object.
 
     Args:
         path: of the file.
         what: the object's name in messages.
+        standard_input: reads that, and ``path`` is its name in messages.
 
     Raises:
         ContainerError: the file cannot be read.
         ConfigError: it is not a JSON object.
     """
     try:
-        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+        fd = posix.dup(0) if standard_input else posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError as error:
         raise ContainerError(f"read {what}: {path}: {error.strerror}") from error
     try:
