@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,12 @@ def test_what_is_no_number_is_refused(word: str) -> None:
 
 def test_limits_are_merged_member_by_member() -> None:
     before = {"memory": {"limit": 1, "swap": 2}, "pids": {"limit": 3}, "devices": [{"a": 1}]}
-    changes = {"memory": {"limit": 5}, "cpu": {"shares": 7}, "devices": [], "pids": None}
+    changes: dict[str, Any] = {
+        "memory": {"limit": 5},
+        "cpu": {"shares": 7},
+        "devices": [],
+        "pids": None,
+    }
     assert updating.merged(before, changes) == {
         "memory": {"limit": 5, "swap": 2}, "pids": {"limit": 3}, "devices": [],
         "cpu": {"shares": 7},
@@ -64,12 +70,13 @@ def test_an_entry_for_the_same_device_is_replaced() -> None:
 
 def test_the_other_half_of_a_pair_stays_as_it_was() -> None:
     before = {"cpu": {"quota": 1000, "period": 5000}, "memory": {"limit": 10, "swap": 20}}
-    for changes, expected in (
+    cases: list[tuple[dict[str, Any], dict[str, Any]]] = [
         ({"cpu": {"period": 7000}}, {"cpu": {"period": 7000, "quota": 1000}}),
         ({"memory": {"limit": 15}}, {"memory": {"limit": 15, "swap": 20}}),
         ({"memory": {"limit": -1}}, {"memory": {"limit": -1}}),
         ({"pids": {"limit": 1}}, {"pids": {"limit": 1}}),
-    ):
+    ]
+    for changes, expected in cases:
         assert updating._with_pairs(changes, before) == expected
 
 
