@@ -62,3 +62,31 @@ def switches(pid: int) -> int:
     """How often the process has gone to sleep so far, and so how often it has woken up."""
     text = Path(f"/proc/{pid}/status").read_text()
     return int(re.findall(r"^voluntary_ctxt_switches:\s*(\d+)", text, re.M)[0])
+
+
+@pytest.mark.needs("root", "runc", "busybox")
+def test_an_idle_monitor_holds_little_more_than_a_bare_interpreter(
+    tmp_path: Path, pyconmon_path: str
+) -> None:
+    """What no other process shares: code, heap, and what the interpreter itself writes to."""
+    python = Path(pyconmon_path).parent / "python3"
+    with (
+        container(pyconmon_path, "runc", tmp_path / "c", ["sleep", "1000"]) as made,
+        subprocess.Popen(
+            [python, "-I", "-S", "-c", "print(flush=True); import time; time.sleep(1000)"],
+            stdout=subprocess.PIPE,
+        ) as bare,
+    ):
+        try:
+            assert bare.stdout
+            bare.stdout.readline()
+            made.create()
+            made.start()
+            assert anonymous_kib(made.monitor_pid) - anonymous_kib(bare.pid) < 720
+        finally:
+            bare.kill()
+
+
+def anonymous_kib(pid: int) -> int:
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(re.findall(r"^Anonymous:\s*(\d+)", text, re.M)[0])

@@ -1,4 +1,7 @@
-"""The command line: options to one monitor's life, errors to conmon's lines and exit codes."""
+"""The command line: checked options, errors to conmon's lines and exit codes.
+
+It is forgotten before the monitor starts, as each container would pay for it as long as it lives.
+"""
 
 from __future__ import annotations
 
@@ -13,33 +16,35 @@ from pyconmon.version import VERSION
 CONMON_VERSION = "2.1.12"
 
 _FAILURE = 1
-_UMASK = 0o022
 
 
-def main(arguments: list[str]) -> int:
-    """Monitor one container; ``arguments`` is argv without the program's name."""
-    inherited = _inherited_fds()
+def read(arguments: list[str]) -> tuple[int, options.Options | None]:
+    """What to monitor, from argv without the program's name.
+
+    Returns:
+        the exit status and ``None`` when there is nothing to monitor.
+    """
     try:
         given = options.parse(arguments)
         if given.help:
             sys.stdout.write(options.usage())
-            return 0
+            return 0, None
         if given.version:
             sys.stdout.write(f"conmon version {CONMON_VERSION} (pyconmon {VERSION})\n")
-            return 0
+            return 0, None
         check_usage(given)
     except UsageError as error:
         sys.stderr.write(f"conmon: {error}\n")
-        return _FAILURE
+        return _FAILURE, None
     try:
         check(given)
-        return monitor(given, inherited)
     except MonitorError as error:
         diagnostics.error(str(error))
-        return _FAILURE
-    except OSError as error:  # a fork, or a working directory that is gone
+        return _FAILURE, None
+    except OSError as error:  # a working directory that is gone
         diagnostics.error(f"Failed to start the monitor: {error.strerror}")
-        return _FAILURE
+        return _FAILURE, None
+    return 0, given
 
 
 def check_usage(given: options.Options) -> None:
@@ -106,33 +111,3 @@ def _check_runtime(path: str) -> None:
         raise MonitorError(f"Runtime path {path} is not valid", error) from error
     if not posix.access(path, posix.X_OK):
         raise MonitorError(f"Runtime path {path} is not valid: it is not executable")
-
-
-def monitor(given: options.Options, inherited: set[int]) -> int:
-    """Open the logs while the caller can see what is wrong with them, and monitor."""
-    # Only now: --version and --help need none of it.
-    from pyconmon import logs, oom
-    from pyconmon.monitor import Monitor
-
-    posix.umask(_UMASK)
-    the_logs = logs.open_drivers(given)
-    oom.protect_monitor()
-    return Monitor(given, the_logs, inherited).run()
-
-
-def _inherited_fds() -> set[int]:
-    """The descriptors beyond standard error that the caller left open for us."""
-    directory_fd = posix.open("/proc/self/fd", posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        found = {int(name) for name in posix.listdir(directory_fd)}
-    finally:
-        posix.close(directory_fd)
-    # One is listdir's own; what it was is closed by now.
-    return {fd for fd in found if fd > 2 and fd != directory_fd and _is_inheritable(fd)}
-
-
-def _is_inheritable(fd: int) -> bool:
-    try:
-        return posix.get_inheritable(fd)
-    except OSError:
-        return False

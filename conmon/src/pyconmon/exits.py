@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 import time
 
-from pyconmon import diagnostics, files, oom, runtime_call, syscalls
+from pyconmon import children, diagnostics, files, oom, syscalls
 from pyconmon.errors import MonitorError
 
 TYPE_CHECKING = False
@@ -63,21 +63,16 @@ def start_command(options: Options, environment: dict[bytes, bytes]) -> int:
     belongs to init.
     """
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 0)
-    pid = posix.fork()
-    if pid:
-        return pid
-    try:
-        runtime_call.reset_signals()
+    command = options.exit_command or ""
+
+    def become() -> None:
         posix.closerange(3, 1 << 20)
         if options.exit_delay_s:
             time.sleep(options.exit_delay_s)
         oom.restore_score()
-        command = options.exit_command or ""
         posix.execve(command, [command, *options.exit_command_args], environment)
-    except OSError as error:
-        diagnostics.error(f"exit command {options.exit_command}: {error.strerror}")
-    finally:
-        posix._exit(1)
+
+    return children.start(f"exit command {command}", become)
 
 
 def wait_for_command(pid: int) -> int:

@@ -9,6 +9,7 @@ import time
 from pyconmon import (
     attach,
     caller,
+    children,
     control,
     diagnostics,
     exits,
@@ -17,7 +18,6 @@ from pyconmon import (
     loop,
     oom,
     record,
-    runtime_call,
     stdio,
     syscalls,
 )
@@ -28,9 +28,29 @@ if TYPE_CHECKING:
     from pyconmon.console import ConsoleSocket
     from pyconmon.options import Options
 
+_UMASK = 0o022
 _TIMED_OUT = "command timed out"
 # A client that takes nothing for this long after the container's end is given up.
 _LAST_CLIENT_S = 10
+
+
+def main(options: Options) -> int:
+    """Open the logs while the caller can see what is wrong with them, and monitor.
+
+    Returns:
+        the exit status of the process.
+    """
+    posix.umask(_UMASK)
+    inherited = children.inherited_fds()
+    try:
+        the_logs = logs.open_drivers(options)
+        oom.protect_monitor()
+        return Monitor(options, the_logs, inherited).run()
+    except MonitorError as error:
+        diagnostics.error(str(error))
+    except OSError as error:  # a fork
+        diagnostics.error(f"Failed to start the monitor: {error.strerror}")
+    return 1
 
 
 class Monitor:
@@ -39,7 +59,7 @@ class Monitor:
     __slots__ = (
         "_attach", "_code", "_command_code", "_command_pid", "_console",
         "_container_pid", "_control", "_environment", "_inherited",
-        "_input", "_life", "_logs", "_loop", "_oom", "_options", "_problem", "_runtime_pid",
+        "_input", "_life", "_logs", "_loop", "_oom", "_options", "_pid", "_problem", "_runtime_pid",
         "_start_fd", "_started", "_statuses", "_stderr", "_stdout", "_sync",
         "_terminal_fd", "_window",
     )  # fmt: skip
@@ -48,7 +68,7 @@ class Monitor:
         self._options = options
         self._logs = the_logs
         self._inherited = inherited
-        self._environment = runtime_call.clean_environment()
+        self._environment = children.environment()
         self._start_fd = -1
         self._runtime_pid = self._container_pid = -1
         self._command_pid = self._command_code = -1
@@ -90,6 +110,7 @@ class Monitor:
         if not self._logs.passthrough:
             _disconnect_standard_streams()
         _leave_session()
+        self._pid = posix.getpid()
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         self._loop = loop.Loop()
         try:
@@ -130,7 +151,7 @@ class Monitor:
     def _start(self, attach_pipe: caller.ResultPipe | None) -> None:
         options = self._options
         self._loop.on_signal(_signal.SIGCHLD, self._reap)
-        for number in runtime_call.FORWARDED_SIGNALS:
+        for number in children.FORWARDED_SIGNALS:
             self._loop.on_signal(number, self._forward)
         for number in (_signal.SIGHUP, _signal.SIGUSR1):
             self._loop.on_signal(number, self._reap)  # nothing that should end a monitor
@@ -146,14 +167,8 @@ class Monitor:
         if options.exec:
             # A pid file left by an earlier session must not be taken for this one's.
             files.remove(options.container_pidfile or "")
-        self._runtime_pid = runtime_call.spawn(
-            runtime_call.Child(
-                runtime_call.command_line(options, self._console.path if self._console else None),
-                self._environment,
-                None if self._logs.passthrough else pipes.child_fds,
-                self._start_fd,
-                options.replace_listen_pid,
-            )
+        self._runtime_pid = children.start(
+            options.runtime or "", lambda: self._become_runtime(pipes.child_fds)
         )
         self._started = True
         pipes.close_child_side()
@@ -163,6 +178,19 @@ class Monitor:
             _disconnect_standard_streams()
         if self._start_fd >= 0:
             posix.close(self._start_fd)
+
+    def _become_runtime(self, stdio_fds: tuple[int, int, int]) -> None:
+        """In the child, whose memory is its own: what calls a runtime is loaded here only."""
+        from pyconmon import runtime_call
+
+        runtime_call.become(
+            self._options,
+            self._environment,
+            self._console.path if self._console else None,
+            None if self._logs.passthrough else stdio_fds,
+            self._start_fd,
+            self._pid,
+        )
 
     def _open_streams(self) -> stdio.Pipes:
         options = self._options
