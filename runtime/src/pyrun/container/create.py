@@ -18,7 +18,7 @@ from pyrun.spec import load, validate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from pyrun.container.channel import Channel
     from pyrun.container.init import Task
@@ -206,7 +206,6 @@ def _check_namespaces(config: JsonObject, plan: namespaces.Plan) -> None:
         sysctl.check(linux["sysctl"], own)
     if not own & syscalls.CLONE_NEWNS:
         for name, value in (
-            ("/mounts", config.get("mounts")),
             ("/linux/maskedPaths", linux.get("maskedPaths")),
             ("/linux/readonlyPaths", linux.get("readonlyPaths")),
             ("/root/readonly", config["root"].get("readonly")),
@@ -225,9 +224,6 @@ def _check_supported(config: JsonObject) -> None:
         asked.append("/process/execCPUAffinity")
     if (linux.get("seccomp") or {}).get("listenerPath"):
         asked.append("/linux/seccomp/listenerPath")
-    for index, entry in enumerate(config.get("mounts") or ()):
-        if entry.get("uidMappings") or entry.get("gidMappings"):
-            asked.append(f"/mounts/{index}/uidMappings")
     if asked:
         raise ConfigError(asked[0], "is not supported by this version of pyrun")
 
@@ -259,7 +255,15 @@ def _state(task: Task, config: JsonObject, request: Request, manager: Manager) -
         "cgroup": manager.record(),
         "own_pid_namespace": task.plan.has(syscalls.CLONE_NEWPID),
         "hooks": {kind: all_hooks.get(kind) or [] for kind in ("poststart", "poststop")},
+        "host_mounts": None if task.plan.has(syscalls.CLONE_NEWNS) else _host_mounts(task.rootfs),
     }
+
+
+def _host_mounts(rootfs: str) -> list[str]:
+    """What is mounted there already, so that delete takes away only what this container mounts."""
+    from pyrun.linux import host_mounts
+
+    return list(host_mounts.below(rootfs))
 
 
 def _user_name(uid: int) -> str:
@@ -287,8 +291,11 @@ def _make(task: Task, entry: Entry, manager: Manager, request: Request) -> None:
     task.parents_fds = [ours.fd, entry.lock_fd]
     pids: list[int] = []
     try:
-        if task.plan.new & syscalls.CLONE_NEWUSER and posix.geteuid() == 0:
-            task.trees = _trees(task)
+        outside = task.plan.new & syscalls.CLONE_NEWUSER and posix.geteuid() == 0
+        if outside or _has_idmap(task.config.get("mounts") or ()):
+            from pyrun.container import mount_trees
+
+            task.trees = mount_trees.make(task)
         _spawn(task, manager, ours, pids)
         task.channel.close()
         pid = pids[-1]
@@ -312,15 +319,11 @@ def _make(task: Task, entry: Entry, manager: Manager, request: Request) -> None:
         posix.close(task.fifo_fd)
 
 
-def _trees(task: Task) -> dict[int, int]:
-    """Detached mounts of what the root of a user namespace may not reach by its path."""
-    trees = {-1: mounts.detached_tree(task.rootfs, recursive=True)}
-    for index, entry in enumerate(task.config.get("mounts") or ()):
-        if mounts.is_bind(entry):
-            source = names.join(task.bundle, entry["source"])
-            recursive = "rbind" in (entry.get("options") or ())
-            trees[index] = mounts.detached_tree(source, recursive=recursive)
-    return trees
+def _has_idmap(entries: Iterable[JsonObject]) -> bool:
+    return any(
+        entry.get("uidMappings") or any(map(mounts.is_idmap, entry.get("options") or ()))
+        for entry in entries
+    )
 
 
 def _spawn(task: Task, manager: Manager, ours: Channel, pids: list[int]) -> None:

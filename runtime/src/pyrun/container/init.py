@@ -278,19 +278,15 @@ def _change_root(task: Task) -> None:
         root_fd = posix.open(task.rootfs, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
     label = settings.get("mountLabel") or ""
     mounter = mounts.Mounter(root_fd, task.bundle, label, task.trees, _copy_tree)
-    if plan.has(syscalls.CLONE_NEWNS):
-        for index, entry in enumerate(config.get("mounts") or ()):
-            if entry.get("type") in ("cgroup", "cgroup2"):
-                _enter_cgroup(task)
-                own = plan.has(syscalls.CLONE_NEWCGROUP)
-                cgroup_mounts.mount(
-                    mounter, entry, index, task.cgroup.hierarchies, own_namespace=own
-                )
-            else:
-                mounter.mount(entry, index)
-        bind = plan.has(syscalls.CLONE_NEWUSER)
-        devices.make_all(root_fd, settings.get("devices") or [], bind=bind)
-        devices.make_links(root_fd)
+    for index, entry in enumerate(config.get("mounts") or ()):
+        if entry.get("type") in ("cgroup", "cgroup2"):
+            _enter_cgroup(task)
+            own = plan.has(syscalls.CLONE_NEWCGROUP)
+            cgroup_mounts.mount(mounter, entry, index, task.cgroup.hierarchies, own_namespace=own)
+        else:
+            mounter.mount(entry, index)
+    devices.make_all(root_fd, settings.get("devices") or [], bind=plan.has(syscalls.CLONE_NEWUSER))
+    devices.make_links(root_fd)
     _enter_cgroup(task)
     if task.hooks("prestart") or task.hooks("createRuntime"):
         task.channel.send("mounted")
@@ -304,9 +300,8 @@ def _change_root(task: Task) -> None:
         from pyrun.linux import sysctl  # the parent has imported it already
 
         sysctl.apply(settings["sysctl"])
-    if plan.has(syscalls.CLONE_NEWNS):
-        _protect(root_fd, settings, label)
-        mounter.finish_late()
+    _protect(root_fd, settings, label)
+    mounter.finish_late()
     if plan.new & syscalls.CLONE_NEWNS:
         rootfs.make_working_directory(root_fd, task.identity.process.get("cwd") or "/")
         if (config.get("root") or {}).get("readonly"):
@@ -317,7 +312,7 @@ def _change_root(task: Task) -> None:
             rootfs.move(root_fd, task.rootfs)
         rootfs.set_propagation(propagation)
     else:
-        rootfs.chroot(task.rootfs)
+        rootfs.chroot(root_fd)
     posix.close(root_fd)
 
 

@@ -271,6 +271,10 @@ def clear(entry: Entry) -> None:
     manager = _manager(entry)
     if manager:
         manager.delete()
+    if entry.state.get("host_mounts") is not None:
+        from pyrun.linux import host_mounts
+
+        host_mounts.detach(entry.state["rootfs"], entry.state["host_mounts"])
 
 
 def discard(entry: Entry) -> None:

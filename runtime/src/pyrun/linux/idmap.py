@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posix
 
+from pyrun import syscalls
 from pyrun.errors import KernelError
 
 TYPE_CHECKING = False
@@ -31,6 +32,44 @@ def write(pid: int, uids: Mappings, gids: Mappings) -> None:
         return
     _run("newuidmap", pid, uids)
     _run("newgidmap", pid, gids)
+
+
+def make_namespace(uids: Mappings, gids: Mappings) -> int:
+    """A user namespace without processes, for an idmapped mount; returns its descriptor.
+
+    Raises:
+        KernelError: the kernel refused.
+    """
+    wait_fd, release_fd = posix.pipe()
+    result_fd, answer_fd = posix.pipe()
+    child = posix.fork()
+    if child == 0:
+        posix.close(release_fd)
+        _hold_namespace(answer_fd, wait_fd)
+    posix.close(answer_fd)
+    posix.close(wait_fd)
+    try:
+        number = int(posix.read(result_fd, 4))
+        if number:
+            raise KernelError("make a user namespace", OSError(number, posix.strerror(number)))
+        write(child, uids, gids)
+        return posix.open(f"/proc/{child}/ns/user", posix.O_RDONLY | posix.O_CLOEXEC)
+    finally:
+        posix.close(release_fd)
+        posix.close(result_fd)
+        posix.waitpid(child, 0)
+
+
+def _hold_namespace(answer_fd: int, wait_fd: int) -> None:
+    """The child: answers with an errno, lives until the other end closes, and never returns."""
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWUSER)
+        posix.write(answer_fd, b"0")
+        posix.read(wait_fd, 1)
+    except OSError as error:
+        posix.write(answer_fd, str(error.errno).encode())
+    finally:
+        posix._exit(0)
 
 
 def _is_own(mappings: Mappings, own: int) -> bool:

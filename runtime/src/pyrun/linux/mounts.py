@@ -51,6 +51,12 @@ _FLAGS: dict[str, tuple[int, int]] = {
     "suid": (0, syscalls.MS_NOSUID),
     "symfollow": (0, syscalls.MS_NOSYMFOLLOW),
     "sync": (syscalls.MS_SYNCHRONOUS, 0),
+    # crun's words; these belong to the file system, so they are never only of one mount
+    "rasync": (0, syscalls.MS_SYNCHRONOUS),
+    "rdirsync": (syscalls.MS_DIRSYNC, 0),
+    "rmand": (syscalls.MS_MANDLOCK, 0),
+    "rnomand": (0, syscalls.MS_MANDLOCK),
+    "rsync": (syscalls.MS_SYNCHRONOUS, 0),
 }
 PROPAGATION = {
     "private": syscalls.MS_PRIVATE,
@@ -85,6 +91,8 @@ _TREE: dict[str, tuple[int, int]] = {
     "rsymfollow": (0, syscalls.MOUNT_ATTR_NOSYMFOLLOW),
 }
 COPY_UP = frozenset({"tmpcopyup", "copyup"})
+# crun's words for bind mounts whose source or destination is a symbolic link
+COPY_SYMLINK, SOURCE_LINK, DESTINATION_LINK = "copy-symlink", "src-nofollow", "dest-nofollow"
 # What a bind mount takes over from where it comes from unless it is asked to differ.
 _INHERITED = (
     syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
@@ -110,9 +118,15 @@ class Options:
         tree_clear: MOUNT_ATTR_ bits to take from the whole tree.
         data: what the file system itself reads, joined by commas.
         copy_up: a tmpfs starts with what the directory below it holds.
+        idmap: the words of an idmapped mount, which the parent prepares.
+        links: the words for links, ``COPY_SYMLINK`` and the others.
+        last: O_NOFOLLOW where the end of the destination is taken as it is.
     """
 
-    __slots__ = ("cleared", "copy_up", "data", "flags", "propagation", "tree_clear", "tree_set")
+    __slots__ = (
+        "cleared", "copy_up", "data", "flags", "idmap", "last", "links", "propagation",
+        "tree_clear", "tree_set",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.flags = 0
@@ -122,6 +136,9 @@ class Options:
         self.tree_clear = 0
         self.data = ""
         self.copy_up = False
+        self.idmap = ""
+        self.links: set[str] = set()
+        self.last = 0
 
 
 def parse_options(options: list[str], pointer: str) -> Options:
@@ -132,7 +149,7 @@ def parse_options(options: list[str], pointer: str) -> Options:
     """
     parsed = Options()
     data = []
-    for index, option in enumerate(options):
+    for option in options:
         if option in _FLAGS:
             on, off = _FLAGS[option]
             parsed.flags = parsed.flags & ~off | on
@@ -145,12 +162,24 @@ def parse_options(options: list[str], pointer: str) -> Options:
             parsed.tree_clear = parsed.tree_clear & ~on | off
         elif option in COPY_UP:
             parsed.copy_up = True
-        elif option in ("idmap", "ridmap"):
-            raise ConfigError(f"{pointer}/{index}", f"{option}: idmapped mounts are not supported")
+        elif is_idmap(option):
+            parsed.idmap = option
+        elif option in (COPY_SYMLINK, SOURCE_LINK, DESTINATION_LINK):
+            parsed.links.add(option)
         else:
             data.append(option)
     parsed.data = ",".join(data)
+    if parsed.links and not parsed.flags & syscalls.MS_BIND:
+        problem = f"{', '.join(sorted(parsed.links))}: is for bind mounts"
+        raise ConfigError(pointer, problem)
+    if parsed.links & {SOURCE_LINK, DESTINATION_LINK}:
+        parsed.last = posix.O_NOFOLLOW
     return parsed
+
+
+def is_idmap(option: str) -> bool:
+    """``idmap`` or ``ridmap``, or one of them with crun's mappings behind it."""
+    return option.partition("=")[0] in ("idmap", "ridmap")
 
 
 class Mounter:
@@ -198,14 +227,15 @@ class Mounter:
             ConfigError: an option or the destination has no meaning.
             KernelError: the kernel refused.
         """
-        pointer = f"/mounts/{index}"
-        options = parse_options(entry.get("options") or [], f"{pointer}/options")
         fstype = entry.get("type") or ""
+        words = entry.get("options") or []
+        if fstype == "bind":
+            words = ["bind", *words]
+        options = parse_options(words, f"/mounts/{index}/options")
         destination = entry["destination"]
         if not destination.startswith("/"):
             destination = f"/{destination}"  # runc takes it so; the specification did until 1.0
-        if fstype == "bind" or options.flags & syscalls.MS_BIND:
-            options.flags |= syscalls.MS_BIND
+        if options.flags & syscalls.MS_BIND:
             self._bind(entry, index, destination, options)
         else:
             self._mount_new(fstype, entry.get("source") or fstype, destination, options)
@@ -261,12 +291,24 @@ class Mounter:
         step = f"mount {source} on {destination}"
         tree_fd = self._trees.get(index, -1)
         path = names.join(self._bundle, source)
+        if COPY_SYMLINK in options.links:
+            text = _link_text("", tree_fd) if tree_fd >= 0 else _link_text(path)
+            if text:
+                self._copy_symlink(text, destination, step)
+                return
         try:
+            if tree_fd < 0 and SOURCE_LINK in options.links:
+                recursive = bool(options.flags & syscalls.MS_REC)
+                tree_fd = detached_tree(path, recursive=recursive, follow=False)
             mode = posix.fstat(tree_fd).st_mode if tree_fd >= 0 else posix.stat(path).st_mode
         except OSError as error:
             raise KernelError(step, error) from error
         try:
-            target_fd = self._target(destination, directory=_stat.S_ISDIR(mode))
+            target_fd = self._target(
+                destination,
+                directory=_stat.S_ISDIR(mode),
+                follow=DESTINATION_LINK not in options.links,
+            )
             try:
                 self._check_target(target_fd, "bind", destination, path)
                 if tree_fd >= 0:
@@ -281,13 +323,29 @@ class Mounter:
         except OSError as error:
             raise KernelError(step, error) from error
 
+    def _copy_symlink(self, text: str, destination: str, step: str) -> None:
+        """Make the link that the source is, instead of a mount of what it points at."""
+        parent, _, name = destination.rstrip("/").rpartition("/")
+        try:
+            parent_fd = paths.make_inside(self.root_fd, parent or "/", directory=True)
+            try:
+                posix.symlink(text, name, dir_fd=parent_fd)
+            except FileExistsError:
+                if _link_text(name, parent_fd) != text:
+                    problem = f"{destination} is there and is no link to {text} ({COPY_SYMLINK})"
+                    raise ConfigError("/mounts", problem) from None
+            finally:
+                posix.close(parent_fd)
+        except OSError as error:
+            raise KernelError(step, error) from error
+
     def _remount_bind(self, destination: str, options: Options) -> None:
         """A bind mount takes its flags in a second call; what is not named stays as it was."""
         plain = syscalls.MS_BIND | syscalls.MS_REC
         wanted = options.flags & ~plain
         if not wanted and not options.cleared:
             return
-        fd = paths.open_inside(self.root_fd, destination)
+        fd = paths.open_inside(self.root_fd, destination, posix.O_PATH | options.last)
         try:
             kept = posix.statvfs(paths.proc_path(fd)).f_flag
             had = _from_statvfs(kept) & ~options.cleared
@@ -308,7 +366,7 @@ class Mounter:
         """Propagation and the attributes of the whole tree, on the mount just made."""
         if not (options.propagation or options.tree_set or options.tree_clear):
             return
-        fd = paths.open_inside(self.root_fd, destination)
+        fd = paths.open_inside(self.root_fd, destination, posix.O_PATH | options.last)
         try:
             for flags in options.propagation:
                 syscalls.mount(None, paths.proc_path(fd), None, flags, None)
@@ -318,7 +376,13 @@ class Mounter:
         finally:
             posix.close(fd)
 
-    def _target(self, destination: str, *, directory: bool) -> int:
+    def _target(self, destination: str, *, directory: bool, follow: bool = True) -> int:
+        if not follow:
+            try:
+                last = posix.O_PATH | posix.O_NOFOLLOW
+                return paths.open_inside(self.root_fd, destination, last)
+            except FileNotFoundError:
+                pass  # there is no link then
         return paths.make_inside(self.root_fd, destination, directory=directory)
 
     def _check_target(self, target_fd: int, fstype: str, destination: str, source: str) -> None:
@@ -374,13 +438,30 @@ def _from_statvfs(word: int) -> int:
     return flags & _INHERITED
 
 
-def detached_tree(source: str, *, recursive: bool) -> int:
+def is_link(path: str) -> bool:
+    """Whether it is a symbolic link."""
+    try:
+        return _stat.S_ISLNK(posix.lstat(path).st_mode)
+    except OSError:
+        return False  # whoever opens it says why
+
+
+def _link_text(name: str, directory_fd: int | None = None) -> str:
+    """What a link says, an empty name being ``directory_fd`` itself; empty for other files."""
+    try:
+        return posix.readlink(name, dir_fd=directory_fd)
+    except OSError:  # another kind of file, or whoever opens it says why
+        return ""
+
+
+def detached_tree(source: str, *, recursive: bool, follow: bool = True) -> int:
     """A copy of a mount that a new user namespace may attach; made while its path is reachable.
 
     Raises:
         KernelError: the kernel refused.
     """
     flags = syscalls.OPEN_TREE_CLONE | (syscalls.AT_RECURSIVE if recursive else 0)
+    flags |= 0 if follow else syscalls.AT_SYMLINK_NOFOLLOW
     try:
         return syscalls.open_tree(-100, source, flags)
     except OSError as error:

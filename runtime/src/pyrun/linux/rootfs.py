@@ -224,17 +224,17 @@ def _host_kernel_mounts(rootfs: str) -> list[str]:
     return found[::-1]
 
 
-def chroot(rootfs: str) -> None:
+def chroot(root_fd: int) -> None:
     """For a container without a mount namespace of its own.
 
     Raises:
         KernelError: the kernel refused.
     """
     try:
-        posix.chroot(rootfs)
-        posix.chdir("/")
+        posix.fchdir(root_fd)
+        posix.chroot(".")
     except OSError as error:
-        raise KernelError(f"change the root to {rootfs}", error) from error
+        raise KernelError("change the root (chroot)", error) from error
 
 
 def set_propagation(propagation: str) -> None:

@@ -27,3 +27,4 @@ class State(TypedDict, total=False):
     cgroup: JsonObject | None  # cgroups.Manager.record()
     own_pid_namespace: bool
     hooks: JsonObject  # poststart and poststop, for start and delete
+    host_mounts: list[str] | None  # without a mount namespace: what was below the root before

@@ -1,0 +1,81 @@
+"""Detached mounts that the parent makes for init: of what init may not reach, and idmapped ones."""
+
+from __future__ import annotations
+
+import posix
+
+from pyrun import names, syscalls
+from pyrun.errors import ConfigError
+from pyrun.linux import idmap, mount_idmap, mounts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrun.container.init import Task
+    from pyrun.spec.types import JsonObject
+
+
+def make(task: Task) -> dict[int, int]:
+    """Descriptors by index in ``mounts``; -1 is the root.
+
+    The root of a new user namespace may not reach the sources by their paths, and an idmapped mount
+    needs the privileges of the user namespace that its file system belongs to.
+
+    Raises:
+        ConfigError: a mapping has no meaning.
+        KernelError: the kernel refused.
+    """
+    outside = bool(task.plan.new & syscalls.CLONE_NEWUSER) and posix.geteuid() == 0
+    trees: dict[int, int] = {}
+    try:
+        if outside:
+            trees[-1] = mounts.detached_tree(task.rootfs, recursive=True)
+        for index, entry in enumerate(task.config.get("mounts") or ()):
+            word = idmap_word(entry)
+            if word and not mounts.is_bind(entry):
+                raise ConfigError(f"/mounts/{index}/options", f"{word}: is for bind mounts")
+            if word or (outside and mounts.is_bind(entry)):
+                _one(task, entry, index, word, trees)
+    except BaseException:
+        for fd in trees.values():
+            posix.close(fd)
+        raise
+    return trees
+
+
+def idmap_word(entry: JsonObject) -> str:
+    """The option that asks for an idmapped mount; mappings alone ask for one, too."""
+    for option in reversed(entry.get("options") or []):
+        if mounts.is_idmap(option):
+            return str(option)
+    return "idmap" if entry.get("uidMappings") or entry.get("gidMappings") else ""
+
+
+def _one(task: Task, entry: JsonObject, index: int, word: str, trees: dict[int, int]) -> None:
+    source = names.join(task.bundle, entry.get("source") or "")
+    options = entry.get("options") or []
+    if mounts.COPY_SYMLINK in options and mounts.is_link(source):
+        flags = posix.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC
+        trees[index] = posix.open(source, flags)
+        return
+    trees[index] = tree_fd = mounts.detached_tree(
+        source, recursive="rbind" in options, follow=mounts.SOURCE_LINK not in options
+    )
+    if not word:
+        return
+    mappings = mount_idmap.wanted(entry, word, task.config.get("linux") or {}, f"/mounts/{index}")
+    namespace_fd = _user_namespace(task, mappings)
+    try:
+        mount_idmap.apply(tree_fd, namespace_fd, source, recursive=word.startswith("ridmap"))
+    finally:
+        posix.close(namespace_fd)
+
+
+def _user_namespace(task: Task, mappings: tuple[list[JsonObject], list[JsonObject]] | None) -> int:
+    """The container's own is not there yet, so one that maps alike stands in for it."""
+    joined = task.plan.joined.get(syscalls.CLONE_NEWUSER)
+    if mappings is None and joined is not None:
+        return posix.dup(joined)
+    if mappings is None:
+        linux = task.config.get("linux") or {}
+        mappings = linux.get("uidMappings") or [], linux.get("gidMappings") or []
+    return idmap.make_namespace(*mappings)
