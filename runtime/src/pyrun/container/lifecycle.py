@@ -271,10 +271,11 @@ def clear(entry: Entry) -> None:
     manager = _manager(entry)
     if manager:
         manager.delete()
-    if entry.state.get("host_mounts") is not None:
+    kept = entry.state.get("host_mounts")
+    if kept is not None:
         from pyrun.linux import host_mounts
 
-        host_mounts.detach(entry.state["rootfs"], entry.state["host_mounts"])
+        host_mounts.detach(entry.state["rootfs"], kept)
 
 
 def discard(entry: Entry) -> None:
