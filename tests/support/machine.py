@@ -72,6 +72,10 @@ def _cgroup2_limits() -> str:
     return f"cgroup2 lacks {', '.join(sorted(missing_here))}" if missing_here else ""
 
 
+def _memory_limits() -> str:
+    return _cgroup_v1("memory")() and _cgroup2_limits()
+
+
 def _systemd() -> str:
     """Whether systemd is process 1 and its manager, or the user's own one, answers."""
     if not os.path.isdir("/run/systemd/system"):
@@ -106,6 +110,7 @@ _PROBES: dict[str, Callable[[], str]] = {
     "userns": _userns,
     "time_namespace": _namespace("time"),
     "cgroup2_limits": _cgroup2_limits,
+    "memory_limits": _memory_limits,
     "systemd": _systemd,
     "vm": _vm,
     **{

@@ -20,10 +20,12 @@ from pyrun.errors import (
 COMMANDS = {
     "create": "create a container from a bundle",
     "delete": "delete a container and what belongs to it",
+    "events": "print what a container uses, and when its memory runs out",
     "exec": "run a process in a running container",
     "kill": "send a signal to a container",
     "list": "list the containers below --root",
     "pause": "stop all processes of a container",
+    "ps": "print the processes of a container",
     "resume": "let a paused container go on",
     "run": "create and start a container, and wait for it",
     "spec": "write a config.json to begin with",
