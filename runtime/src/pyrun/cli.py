@@ -22,6 +22,7 @@ COMMANDS = {
     "delete": "delete a container and what belongs to it",
     "events": "print what a container uses, and when its memory runs out",
     "exec": "run a process in a running container",
+    "features": "print what pyrun knows of the specification",
     "kill": "send a signal to a container",
     "list": "list the containers below --root",
     "pause": "stop all processes of a container",

@@ -359,9 +359,14 @@ def bpf(command: int, attributes: bytearray) -> int:
     return _call(number, command, address_of(attributes), len(attributes))
 
 
-def seccomp(operation: int, flags: int, program: bytearray) -> int:
-    """Load a classic BPF program as a filter; a listener's descriptor with NEW_LISTENER."""
+def seccomp(operation: int, flags: int, program: bytearray | None) -> int:
+    """Load a classic BPF program as a filter; a listener's descriptor with NEW_LISTENER.
+
+    Without a program it fails with EFAULT, or with EINVAL if the kernel does not know the flags.
+    """
     number = _NUMBERS.get(posix.uname().machine, _GENERIC)[1]
+    if program is None:
+        return _call(number, operation, flags, 0)
     count, rest = divmod(len(program), 8)
     if rest:
         raise OSError(22, posix.strerror(22), "seccomp program")

@@ -177,6 +177,12 @@ def parse_options(options: list[str], pointer: str) -> Options:
     return parsed
 
 
+def known_options() -> list[str]:
+    """Every word that is not left to the file system (``features``)."""
+    links = {COPY_SYMLINK, SOURCE_LINK, DESTINATION_LINK}
+    return sorted({*_FLAGS, *PROPAGATION, *_TREE, *COPY_UP, *links, "idmap", "ridmap"})
+
+
 def is_idmap(option: str) -> bool:
     """``idmap`` or ``ridmap``, or one of them with crun's mappings behind it."""
     return option.partition("=")[0] in ("idmap", "ridmap")

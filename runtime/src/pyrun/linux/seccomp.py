@@ -338,6 +338,12 @@ def _key(profile: dict[str, Any]) -> str:
     return key
 
 
+def library_version() -> str:
+    """``2.5.4``; empty without libseccomp."""
+    name = _library(posix.uname().machine).partition(" ")[0]
+    return name.rpartition(".so.")[2] if name != "unknown" else ""
+
+
 def _library(machine: str) -> str:
     """Which libseccomp is installed, without loading it: its file's name, size and time."""
     for directory in (f"/usr/lib/{machine}-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/lib"):
