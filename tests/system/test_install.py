@@ -57,6 +57,17 @@ def test_pip_installs_one_program_into_a_fresh_environment(
         call(python, "-c", probe)
 
 
+def test_code_that_was_compiled_before_a_change_is_not_executed(
+    wheels: Path, tmp_path: Path
+) -> None:
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-index"]
+    call(*pip, "--find-links", wheels, "--target", tmp_path, "pyrun")
+    program, main = tmp_path / "bin" / "pyrun", tmp_path / "pyrun" / "__main__.py"
+    assert call(program, "--version").startswith("pyrun version")
+    main.write_text('print("changed")\n')
+    assert call(program, "--version") == "changed\n"
+
+
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_a_program_works_from_a_target_folder_and_through_a_symlink(
     name: str, wheels: Path, tmp_path: Path

@@ -6,10 +6,11 @@ import sys
 from _frozen_importlib_external import SourceFileLoader
 
 gc.disable()  # searching for garbage while modules are made takes 2 ms of run, and finds none
-directory = __file__.rpartition("/")[0]
+# The launcher executes the compiled file where there is one, which saves 0.4 ms.
+directory = __file__.rpartition("/")[0].removesuffix("/__pycache__")
 # The launcher starts Python with -I -S, so nothing but the standard library is on the path.
 sys.path.append(directory.rpartition("/")[0])
-# Without a search of the path; a file that is executed, as this one is, is compiled every time.
+# Without a search of the path.
 loader = type(sys)("pyrun.loader")
 loader.__file__ = f"{directory}/loader.py"
 code = SourceFileLoader(loader.__name__, loader.__file__).get_code(loader.__name__)

@@ -310,15 +310,28 @@ report(error=error, code=process.returncode)
 
 
 @pytest.mark.needs("root", "v2_view")
-def test_a_process_is_cloned_into_cgroup2_by_descriptor(name: str) -> None:
+def test_a_process_is_born_in_cgroup2(name: str) -> None:
     body = """
+from pyrun.container import fork
+
 group.create({})
-clone_fd = group.clone_fd()
-same = os.path.samestat(os.fstat(clone_fd), os.stat(group.paths[""]))
-os.close(clone_fd)
-report(same=same)
+reading, writing = os.pipe()
+
+
+def child():
+    with open("/proc/self/cgroup") as own:
+        os.write(writing, own.read().encode())
+    os._exit(0)
+
+
+pid, cloned = fork.fork(group.clone_fd(), child)
+os.waitpid(pid, 0)
+report(cloned=cloned, own=os.read(reading, 4096).decode(), path=group.paths[""])
 """
-    assert run("v2", name, body) == {"same": True}
+    result = run("v2", name, body)
+    assert result["cloned"]
+    unified = [line for line in result["own"].splitlines() if line.startswith("0::")]
+    assert unified == [f"0::{result['path'].removeprefix('/sys/fs/cgroup')}"]
 
 
 @pytest.mark.needs("root", "v2_view")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import posix
-from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socketpair
 
-from pyrun import errors
+from pyrun import errors, syscalls
 from pyrun.spec import jsontext
 
 TYPE_CHECKING = False
@@ -75,8 +74,8 @@ class Channel:
 
 def pair() -> tuple[Channel, Channel]:
     """Two connected ends, close-on-exec."""
-    ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)
-    return Channel(ours.detach()), Channel(theirs.detach())
+    ours_fd, theirs_fd = syscalls.socketpair(syscalls.SOCK_SEQPACKET)
+    return Channel(ours_fd), Channel(theirs_fd)
 
 
 def describe(error: BaseException) -> JsonObject:

@@ -10,15 +10,15 @@ import _signal  # type: ignore[import-not-found]  # typeshed has only signal
 import posix
 
 from pyrun import names, syscalls
-from pyrun.container import channel, hooks, init, lifecycle, process, store
-from pyrun.errors import ConfigError, ContainerError, KernelError
+from pyrun.container import channel, fork, hooks, init, lifecycle, process, store
+from pyrun.errors import ConfigError, ContainerError
 from pyrun.linux import mounts, namespaces, rlimits
 from pyrun.linux.cgroups import select
 from pyrun.spec import load, validate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from pyrun.container.channel import Channel
     from pyrun.container.init import Task
@@ -329,19 +329,20 @@ def _has_idmap(entries: Iterable[JsonObject]) -> bool:
 def _spawn(task: Task, manager: Manager, ours: Channel, pids: list[int]) -> None:
     """Fork init, or the helper that forks it; fills ``pids``, init's last."""
     if not init.needs_helper(task.plan):
-        pids.append(fork_in_pid_namespace(task.plan, lambda: init.main(task)))
-        manager.join(pids[-1], entered=True)
+        pid, cloned = fork.fork_in_pid_namespace(
+            task.plan, manager.clone_fd(), lambda: init.main(task)
+        )
+        pids.append(pid)
+        manager.join(pid, entered=True, cloned=cloned)
         ours.send("go")
         return
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)  # init outlives the helper, its parent
     limits, task.identity.limits = task.identity.limits, []
-    helper = posix.fork()
-    if helper == 0:
-        init.helper(task)
+    helper, cloned = fork.fork(manager.clone_fd(), lambda: init.helper(task))
     pids.append(helper)
     task.channel.close()
     rlimits.apply(helper, limits)  # inherited; in the user namespace none could be raised
-    manager.join(helper, entered=True)
+    manager.join(helper, entered=True, cloned=cloned)
     ours.send("go")
     if task.plan.new & syscalls.CLONE_NEWUSER:
         from pyrun.linux import idmap
@@ -354,32 +355,6 @@ def _spawn(task: Task, manager: Manager, ours: Channel, pids: list[int]) -> None
     posix.waitpid(helper, 0)
     pids.remove(helper)
     ours.send("go")
-
-
-def fork_in_pid_namespace(plan: namespaces.Plan, body: Callable[[], None]) -> int:
-    """Fork a child in the pid namespace of ``plan``; ``body`` never returns.
-
-    Entering one changes only the children to come, so this process goes back to its own
-    afterwards: its hooks belong to the host.
-    """
-    flag = syscalls.CLONE_NEWPID
-    if not plan.has(flag):
-        pid = posix.fork()
-        if pid == 0:
-            body()
-        return pid
-    own_fd = posix.open("/proc/self/ns/pid", posix.O_RDONLY | posix.O_CLOEXEC)
-    namespaces.join(plan, flag)
-    namespaces.unshare(plan.new & flag)
-    try:
-        pid = posix.fork()
-    except OSError as error:
-        raise KernelError("fork the container process", error) from error
-    if pid == 0:
-        body()
-    syscalls.setns(own_fd, flag)
-    posix.close(own_fd)
-    return pid
 
 
 def _wait_for_init(task: Task, ours: Channel, pid: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # typeshed has only signal
 import posix
 
+from pyrun import syscalls
 from pyrun.container import create as creation
 from pyrun.container import lifecycle, store
 from pyrun.errors import ContainerError
@@ -71,10 +72,7 @@ def _console_pair(settings: JsonObject) -> tuple[int, int]:
     if posix.isatty(0):
         columns, lines = posix.get_terminal_size(0)
         settings["consoleSize"] = {"height": lines, "width": columns}
-    from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socketpair
-
-    ours, theirs = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)
-    return ours.detach(), theirs.detach()
+    return syscalls.socketpair(syscalls.SOCK_STREAM)
 
 
 def _pass_through(pid: int, console_fd: int, their_fd: int) -> int:

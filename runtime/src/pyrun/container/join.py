@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from pyrun import names, syscalls
-from pyrun.container import channel, create, init, lifecycle, process, store
+from pyrun.container import channel, create, fork, init, lifecycle, process, store
 from pyrun.errors import ContainerError, KernelError
 from pyrun.linux import keyring, namespaces, rlimits
 from pyrun.linux.cgroups import select
@@ -187,18 +187,17 @@ def _spawn(task: _Task, entry: Entry, ours: Channel, pids: list[int]) -> None:
     """Fork the process, or the helper that forks it; fills ``pids``, the process last."""
     helper = init.needs_helper(task.plan)
     limits: list[JsonObject] = []
+    cgroup_fd = task.cgroup.clone_fd(task.sub_cgroup)
     if helper:
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         limits, task.identity.limits = task.identity.limits, []
-        pid = posix.fork()
-        if pid == 0:
-            _helper(task)
+        pid, cloned = fork.fork(cgroup_fd, lambda: _helper(task))
     else:
-        pid = create.fork_in_pid_namespace(task.plan, lambda: _child(task))
+        pid, cloned = fork.fork_in_pid_namespace(task.plan, cgroup_fd, lambda: _child(task))
     pids.append(pid)
     task.channel.close()
     rlimits.apply(pid, limits)
-    task.cgroup.join(pid, task.sub_cgroup, beside=entry.state["pid"], entered=True)
+    task.cgroup.join(pid, task.sub_cgroup, beside=entry.state["pid"], entered=True, cloned=cloned)
     ours.send("go")
     if helper:
         pids.append(ours.receive("forked")["pid"])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import posix
 import sys
-from _socket import AF_INET, SOCK_CLOEXEC, SOCK_DGRAM, socket
 
+from pyrun import syscalls
 from pyrun.errors import KernelError
 
 _SIOCGIFFLAGS = 0x8913
@@ -22,13 +23,13 @@ def set_loopback_up() -> None:
         KernelError: the kernel refused.
     """
     try:
-        made = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)
+        fd = syscalls.socket(syscalls.AF_INET, syscalls.SOCK_DGRAM)
         try:
             request = bytearray(b"lo".ljust(_IFREQ_BYTES, b"\0"))
-            fcntl.ioctl(made.fileno(), _SIOCGIFFLAGS, request)
+            fcntl.ioctl(fd, _SIOCGIFFLAGS, request)
             request[_LOW_BYTE] |= _IFF_UP
-            fcntl.ioctl(made.fileno(), _SIOCSIFFLAGS, request)
+            fcntl.ioctl(fd, _SIOCSIFFLAGS, request)
         finally:
-            made.close()
+            posix.close(fd)
     except OSError as error:
         raise KernelError("bring the loopback interface up", error) from error

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import resource
-
+from pyrun import syscalls
 from pyrun.errors import ConfigError, KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+# getrlimit(2); the numbers of every architecture but Alpha, MIPS and SPARC
+_NUMBERS = {
+    "RLIMIT_CPU": 0, "RLIMIT_FSIZE": 1, "RLIMIT_DATA": 2, "RLIMIT_STACK": 3, "RLIMIT_CORE": 4,
+    "RLIMIT_RSS": 5, "RLIMIT_NPROC": 6, "RLIMIT_NOFILE": 7, "RLIMIT_MEMLOCK": 8, "RLIMIT_AS": 9,
+    "RLIMIT_LOCKS": 10, "RLIMIT_SIGPENDING": 11, "RLIMIT_MSGQUEUE": 12, "RLIMIT_NICE": 13,
+    "RLIMIT_RTPRIO": 14, "RLIMIT_RTTIME": 15,
+}  # fmt: skip
+_INFINITY = (1 << 64) - 1
 
 
 def apply(pid: int, limits: list[dict[str, Any]]) -> None:
@@ -19,22 +27,13 @@ def apply(pid: int, limits: list[dict[str, Any]]) -> None:
         KernelError: the kernel refused; raising a hard limit needs CAP_SYS_RESOURCE.
     """
     for index, limit in enumerate(limits):
-        name = limit["type"]
-        number = getattr(resource, name, None) if name.startswith("RLIMIT_") else None
+        name, soft, hard = limit["type"], limit["soft"], limit["hard"]
+        number = _NUMBERS.get(name)
         if number is None:
             raise ConfigError(f"/process/rlimits/{index}/type", f"unknown limit {name!r}")
-        soft, hard = _word(limit["soft"]), _word(limit["hard"])
         try:
-            resource.prlimit(pid, number, (soft, hard))
-        except ValueError as error:  # CPython's word for EINVAL, and for EPERM of a hard limit
-            before = resource.prlimit(pid, number)[1]
-            problem = "Operation not permitted" if hard > before >= 0 else str(error)
-            raise KernelError(f"set {name} to {soft}:{hard} (it is {before})", problem) from error
+            syscalls.prlimit(pid, number, soft, hard)
         except OSError as error:
-            before = resource.prlimit(pid, number)[1]
-            raise KernelError(f"set {name} to {soft}:{hard} (it is {before})", error) from error
-
-
-def _word(value: int) -> int:
-    """Python takes the kernel's unsigned word as a signed one, RLIM_INFINITY as -1."""
-    return value - (1 << 64) if value >= 1 << 63 else value
+            before = syscalls.getrlimit(pid, number)[1]
+            known = "unlimited" if before == _INFINITY else before
+            raise KernelError(f"set {name} to {soft}:{hard} (it is {known})", error) from error

@@ -156,7 +156,15 @@ class Manager(abc.ABC):
             except OSError as error:
                 raise KernelError(f"enter cgroup {target}", error) from error
 
-    def join(self, pid: int, sub_path: str = "", beside: int = 0, *, entered: bool = False) -> None:
+    def join(
+        self,
+        pid: int,
+        sub_path: str = "",
+        beside: int = 0,
+        *,
+        entered: bool = False,
+        cloned: bool = False,
+    ) -> None:
         """Move a process in: the container's first one, or one of ``exec``.
 
         Args:
@@ -165,11 +173,14 @@ class Manager(abc.ABC):
             beside: a process of the container; its cgroup is taken where the container's own has
                 become an inner node of cgroup2, which can hold no process (systemd inside).
             entered: the process calls ``enter``, so only the rest is to be done.
+            cloned: the process was born in the cgroup2 (``clone_fd``).
 
         Raises:
             KernelError: the kernel refused to move it.
         """
         done = self.entered() if entered else []
+        if cloned:
+            done.append(self.paths[UNIFIED])
         if ".." in sub_path.split("/"):
             raise KernelError(f"join the cgroup {sub_path}", "it is not below the container's")
         for directory in self.directories():
@@ -185,9 +196,20 @@ class Manager(abc.ABC):
                     raise KernelError(f"move process {pid} to cgroup {target}", error) from error
                 write_file(f"{place}/cgroup.procs", str(pid))
 
-    def clone_fd(self) -> int:
-        """A descriptor for CLONE_INTO_CGROUP, or -1 where only ``join`` works; close it."""
-        return -1
+    def clone_fd(self, sub_path: str = "") -> int:
+        """The cgroup2 directory for CLONE_INTO_CGROUP, or -1 where only ``join`` works; close it.
+
+        Args:
+            sub_path: as for ``join``.
+        """
+        directory = self.paths.get(UNIFIED)
+        if not directory or ".." in sub_path.split("/"):
+            return -1
+        try:
+            flags = posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC
+            return posix.open(_below(directory, sub_path), flags)
+        except OSError:
+            return -1  # ``join`` says why
 
     def directories(self) -> list[str]:
         """Every directory of the container once, whichever controllers share it."""

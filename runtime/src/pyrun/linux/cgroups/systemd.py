@@ -75,7 +75,15 @@ class Scope(Manager):
         """The scope is not there before ``join``."""
         return []
 
-    def join(self, pid: int, sub_path: str = "", beside: int = 0, *, entered: bool = False) -> None:
+    def join(
+        self,
+        pid: int,
+        sub_path: str = "",
+        beside: int = 0,
+        *,
+        entered: bool = False,
+        cloned: bool = False,
+    ) -> None:
         """See ``manager.Manager.join``; the first process starts the scope and its limits.
 
         Raises:
@@ -87,7 +95,7 @@ class Scope(Manager):
         if pending:
             self._start(pid, pending[2])
         try:
-            super().join(pid, sub_path, beside, entered=entered)
+            super().join(pid, sub_path, beside, entered=entered, cloned=cloned)
         except KernelError as error:
             # A user may not move processes between a login session and the user's own systemd.
             if self.unit is None or error.errno not in v2.REFUSED:
@@ -202,9 +210,9 @@ class Scope(Manager):
             resources, pointer, creating=creating
         )
 
-    def clone_fd(self) -> int:
-        """The scope is not there before its first process."""
-        return -1
+    def clone_fd(self, sub_path: str = "") -> int:
+        """See ``manager.Manager.clone_fd``; the scope is not there before its first process."""
+        return -1 if self.pending else super().clone_fd(sub_path)
 
     def delete(self) -> None:
         """Kill what is left, remove the directories, and have systemd forget the unit.

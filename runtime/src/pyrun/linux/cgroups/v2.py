@@ -86,12 +86,6 @@ class Manager(manager.Manager):
             step = f"{pointer}/devices: load the device filter of cgroup {directory}"
             raise KernelError(step, error) from error
 
-    def clone_fd(self) -> int:
-        """See ``manager.Manager.clone_fd``."""
-        if not self.paths:
-            return -1
-        return posix.open(self.paths[UNIFIED], posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
-
     def freeze(self) -> None:
         """See ``manager.Manager.freeze``."""
         self._freezer("1")
