@@ -13,9 +13,11 @@ OPTIONS = {
     "--config/-f": (VALUE, "another name for config.json"),
     "--console-socket": (VALUE, "socket that gets the terminal"),
     "--pid-file": (VALUE, "file for the process id of init"),
+    "--pidfd-socket": (VALUE, "socket that gets a pidfd of init"),
     "--preserve-fds": (VALUE, "how many descriptors from 3 on the container gets"),
     "--no-pivot": (FLAG, "use MS_MOVE and chroot, for a host whose root is a ramfs"),
     "--no-new-keyring": (FLAG, "keep the session keyring of the caller"),
+    "--no-subreaper": (FLAG, "adopt no orphans of the container; create never does"),
 }
 SYNTAX = Syntax("create [options] CONTAINER-ID", OPTIONS, (1, 1))
 
@@ -27,6 +29,7 @@ def request(options: Options, settings: Settings) -> creation.Request:
     made.config_name = options.text("config", "config.json")
     made.console_socket = options.text("console-socket")
     made.pid_file = options.text("pid-file")
+    made.pidfd_socket = options.text("pidfd-socket")
     made.preserve_fds = options.number("preserve-fds")
     made.no_pivot = options.flag("no-pivot")
     made.no_new_keyring = options.flag("no-new-keyring")

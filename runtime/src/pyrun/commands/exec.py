@@ -23,10 +23,11 @@ SYNTAX = Syntax(
         "--no-new-privs": (FLAG, "forbid it to gain privileges"),
         "--process-label": (VALUE, "SELinux label"),
         "--apparmor": (VALUE, "AppArmor profile"),
-        "--cgroup": (VALUE, "a cgroup below the container's"),
+        "--cgroup": (LIST, "[CONTROLLER,...:]PATH, a cgroup below the container's"),
         "--ignore-paused": (FLAG, "enter a paused container, too, and wait until it is resumed"),
         "--console-socket": (VALUE, "socket that gets the terminal"),
         "--pid-file": (VALUE, "file for the process id"),
+        "--pidfd-socket": (VALUE, "socket that gets a pidfd of it"),
         "--preserve-fds": (VALUE, "how many descriptors from 3 on it gets"),
         "--detach/-d": (FLAG, "do not wait for it"),
     },
@@ -43,14 +44,34 @@ def main(words: list[str], settings: Settings) -> int:
     paused = options.flag("ignore-paused")
     entry = join.find_running(settings.root, options.arguments[0], paused=paused)
     request = join.Request(settings.root, entry.id, _process(options, entry.config()))
-    request.cgroup = options.text("cgroup").rpartition(":")[2]
+    _set_cgroups(request, options.all("cgroup"))
     request.console_socket = options.text("console-socket")
     request.pid_file = options.text("pid-file")
+    request.pidfd_socket = options.text("pidfd-socket")
     request.preserve_fds = options.number("preserve-fds")
     if options.flag("detach"):
         join.execute(request, entry)
         return 0
     return foreground.execute(request, entry)
+
+
+def _set_cgroups(request: join.Request, words: list[str]) -> None:
+    """``PATH`` is for every hierarchy, ``CONTROLLER,...:PATH`` for some of v1's.
+
+    Raises:
+        UsageError: two of them are for the same one.
+    """
+    for word in words:
+        controllers, colon, path = word.rpartition(":")
+        if not colon and len(words) > 1:
+            raise UsageError("--cgroup without a controller cannot stand beside another --cgroup")
+        if not colon:
+            request.cgroup = path
+            continue
+        for controller in controllers.split(","):
+            if controller in request.cgroups:
+                raise UsageError(f"--cgroup is there twice for the controller {controller}")
+            request.cgroups[controller] = path
 
 
 def _process(options: Options, config: JsonObject) -> JsonObject:

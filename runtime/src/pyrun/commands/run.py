@@ -28,7 +28,8 @@ def main(words: list[str], settings: Settings) -> int:
         foreground.detach(request)
         create.report(request, settings)
         return 0
-    status, warnings = foreground.run(request, keep=options.flag("keep"))
+    adopt = not options.flag("no-subreaper")
+    status, warnings = foreground.run(request, keep=options.flag("keep"), adopt=adopt)
     create.report(request, settings)
     for warning in warnings:
         settings.write("warning", warning)

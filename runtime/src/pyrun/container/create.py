@@ -42,6 +42,7 @@ class Request:
         notes: for the debug log, of a profile that was compiled.
         no_pivot: uses MS_MOVE and chroot(2).
         pid_file: gets init's process id, or an empty string.
+        pidfd_socket: gets init's pidfd, or an empty string.
         preserve_fds: how many descriptors from 3 on the container inherits.
         root: of ``--root``.
         rootless: the caller has no privileges.
@@ -50,8 +51,8 @@ class Request:
 
     __slots__ = (
         "bundle", "cgroup_driver", "config_name", "console_fd", "console_socket", "container_id",
-        "no_new_keyring", "no_pivot", "notes", "pid_file", "preserve_fds", "root", "rootless",
-        "warnings",
+        "no_new_keyring", "no_pivot", "notes", "pid_file", "pidfd_socket", "preserve_fds",
+        "root", "rootless", "warnings",
     )  # fmt: skip
 
     def __init__(self, root: str, container_id: str) -> None:
@@ -66,6 +67,7 @@ class Request:
         self.no_pivot = False
         self.notes: list[str] = []
         self.pid_file = ""
+        self.pidfd_socket = ""
         self.preserve_fds = 0
         self.rootless = False
         self.warnings: list[str] = []
@@ -310,6 +312,10 @@ def _make(task: Task, entry: Entry, manager: Manager, request: Request) -> None:
         if request.pid_file:
             path = names.absolute(request.pid_file)
             store.replace(path, str(pid).encode(), f"write the pid file {path}", 0o644)
+        if request.pidfd_socket:
+            from pyrun.linux import pidfd
+
+            pidfd.send(request.pidfd_socket, pid, "standard")
         ours.send("go")
     except BaseException:
         end(pids)
@@ -354,6 +360,7 @@ def _spawn(task: Task, manager: Manager, ours: Channel, pids: list[int]) -> None
     pids.append(ours.receive("forked")["pid"])
     posix.waitpid(helper, 0)
     pids.remove(helper)
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 0)
     ours.send("go")
 
 

@@ -27,8 +27,13 @@ _OWN = frozenset({
 })  # fmt: skip
 
 
-def run(request: Request, *, keep: bool) -> tuple[int, list[str]]:
+def run(request: Request, *, keep: bool, adopt: bool) -> tuple[int, list[str]]:
     """Create, start, wait and delete; returns the exit status and warnings.
+
+    Args:
+        request: what is asked for.
+        keep: does not delete it.
+        adopt: waits for the orphans of a container without a pid namespace, too.
 
     Raises:
         PyrunError: nothing of the container is left then.
@@ -40,6 +45,8 @@ def run(request: Request, *, keep: bool) -> tuple[int, list[str]]:
         ours_fd, request.console_fd = _console_pair(bundle.config["process"])
     hold_signals()  # of what comes meanwhile, nothing is lost and nothing left behind
     entry = creation.create(request, bundle)
+    if adopt:
+        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     _start(entry, request)
     entry.unlock()  # state, kill and exec must work meanwhile
     status = _pass_through(entry.state["pid"], ours_fd, request.console_fd)
@@ -107,12 +114,24 @@ def wait(pid: int) -> int:
     """
     signals = forwarded() | {_signal.SIGCHLD}
     while True:
-        ended, word = posix.waitpid(pid, posix.WNOHANG)
-        if ended:
+        ended, word = posix.waitpid(-1, posix.WNOHANG)
+        if ended == pid:
             return status_of(word)
+        if ended:  # an orphan
+            continue
         number = _signal.sigwait(signals)
         if number != _signal.SIGCHLD:
             send(pid, number)
+
+
+def reap_orphans(pid: int) -> None:
+    """Wait for every child that has ended but ``pid``, whose end is for somebody else."""
+    flags = posix.WEXITED | posix.WNOHANG | posix.WNOWAIT
+    try:
+        while (found := posix.waitid(posix.P_ALL, 0, flags)) and found.si_pid != pid:
+            posix.waitpid(found.si_pid, 0)
+    except ChildProcessError:
+        return
 
 
 def send(pid: int, number: int) -> None:

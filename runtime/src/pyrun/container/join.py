@@ -23,18 +23,20 @@ class Request:
 
     Attributes:
         cgroup: a cgroup below the container's, or an empty string.
+        cgroups: the same for single controllers of v1, by their names.
         console_fd: a connected console socket, or -1.
         console_socket: its path, or an empty string.
         container_id: of the container to enter.
         pid_file: gets the process id, or an empty string.
+        pidfd_socket: gets the pidfd, or an empty string.
         preserve_fds: how many descriptors from 3 on the process inherits.
         process: as in config.json.
         root: of ``--root``.
     """
 
     __slots__ = (
-        "cgroup", "console_fd", "console_socket", "container_id", "pid_file", "preserve_fds",
-        "process", "root",
+        "cgroup", "cgroups", "console_fd", "console_socket", "container_id", "pid_file",
+        "pidfd_socket", "preserve_fds", "process", "root",
     )  # fmt: skip
 
     def __init__(self, root: str, container_id: str, settings: JsonObject) -> None:
@@ -42,9 +44,11 @@ class Request:
         self.container_id = container_id
         self.process = settings
         self.cgroup = ""
+        self.cgroups: dict[str, str] = {}
         self.console_fd = -1
         self.console_socket = ""
         self.pid_file = ""
+        self.pidfd_socket = ""
         self.preserve_fds = 0
 
 
@@ -97,6 +101,7 @@ def execute(request: Request, entry: Entry) -> int:
     config = entry.config()
     manager = select.from_record(entry.state["cgroup"] or {})
     task = _prepare(request, config, entry)
+    manager.descend(request.cgroups)
     task.cgroup, task.sub_cgroup = manager, request.cgroup
     ours, task.channel = channel.pair()
     task.parents_fds = [ours.fd]
@@ -109,6 +114,10 @@ def execute(request: Request, entry: Entry) -> int:
         if request.pid_file:
             path = names.absolute(request.pid_file)
             store.replace(path, str(pid).encode(), f"write the pid file {path}", 0o644)
+        if request.pidfd_socket:
+            from pyrun.linux import pidfd
+
+            pidfd.send(request.pidfd_socket, pid, "setns")
         ours.send("go")
         _wait_for_execve(ours)
     except channel.ChannelClosedError as error:

@@ -27,6 +27,7 @@ def relay(pid: int, master_fd: int) -> int:
     try:
         for number in foreground.forwarded():
             _signal.signal(number, lambda caught, _frame: foreground.send(pid, caught))
+        _signal.signal(_signal.SIGCHLD, lambda *_: foreground.reap_orphans(pid))
         if own_tty:
             _copy_size(master_fd)
             _signal.signal(_signal.SIGWINCH, lambda *_: _copy_size(master_fd))

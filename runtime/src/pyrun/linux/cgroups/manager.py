@@ -156,6 +156,26 @@ class Manager(abc.ABC):
             except OSError as error:
                 raise KernelError(f"enter cgroup {target}", error) from error
 
+    def descend(self, sub_paths: dict[str, str]) -> None:
+        """Continue with cgroups below the container's in some hierarchies of v1.
+
+        Args:
+            sub_paths: by controller (``exec --cgroup CONTROLLER:PATH``).
+
+        Raises:
+            KernelError: there is no such controller, or a path leads out of the container's.
+        """
+        for controller, sub_path in sub_paths.items():
+            step = f"join the cgroup {controller}:{sub_path}"
+            directory = self.paths.get(controller)
+            if directory is None or self.layout == "v2":
+                raise KernelError(step, "the container has no v1 cgroup of this controller")
+            if ".." in sub_path.split("/"):
+                raise KernelError(step, "it is not below the container's")
+            for name, path in self.paths.items():  # those that share its hierarchy
+                if path == directory:
+                    self.paths[name] = _below(directory, sub_path)
+
     def join(
         self,
         pid: int,
