@@ -337,3 +337,10 @@ def test_spec_writes_a_config_that_runs(pyrun: Runtime, bundle: Bundle) -> None:
         words, check=False, input="exit 3\n", capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 3, done.stderr
+
+
+def test_a_mount_label_that_nobody_would_enforce_is_refused(pyrun: Runtime, bundle: Bundle) -> None:
+    if os.path.exists("/sys/fs/selinux/enforce"):
+        pytest.skip("this kernel has SELinux")
+    bundle.linux["mountLabel"] = "system_u:object_r:container_file_t:s0:c1,c2"
+    assert "/linux/mountLabel: label 'system_u" in refused(pyrun, bundle)

@@ -149,7 +149,7 @@ def _prepare(bundle: Bundle, request: Request) -> Task:
     ):
         __import__("pyrun.linux.mount_copy")  # init may not reach our modules any more
     _check_namespaces(config, task.plan)
-    process.check_labels(settings)
+    process.check_labels(settings, linux.get("mountLabel") or "")
     profile, compiled = linux.get("seccomp"), None
     if profile:
         from pyrun.linux import seccomp

@@ -8,8 +8,13 @@ from pyrun import names, syscalls
 from pyrun.errors import ConfigError, KernelError
 
 
-def check(profile: str, label: str) -> None:
+def check(profile: str, label: str, mount_label: str = "") -> None:
     """Refuse what this kernel cannot enforce; a label is never silently dropped.
+
+    Args:
+        profile: ``process.apparmorProfile``, or an empty string.
+        label: ``process.selinuxLabel``, or an empty string.
+        mount_label: ``linux.mountLabel``, or an empty string.
 
     Raises:
         ConfigError: the security module is not there.
@@ -17,9 +22,10 @@ def check(profile: str, label: str) -> None:
     if profile and profile != "unconfined" and not _apparmor():
         problem = f"profile {profile!r}: this kernel has no AppArmor; leave it out"
         raise ConfigError("/process/apparmorProfile", problem)
-    if label and not names.exists("/sys/fs/selinux/enforce"):
-        problem = f"label {label!r}: this kernel has no SELinux; leave it out"
-        raise ConfigError("/process/selinuxLabel", problem)
+    for pointer, value in (("/process/selinuxLabel", label), ("/linux/mountLabel", mount_label)):
+        if value and not names.exists("/sys/fs/selinux/enforce"):
+            problem = f"label {value!r}: this kernel has no SELinux; leave it out"
+            raise ConfigError(pointer, problem)
 
 
 def _apparmor() -> bool:
