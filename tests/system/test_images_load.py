@@ -227,7 +227,7 @@ def test_a_truncated_archive_is_refused_and_leaves_nothing(
 
 def test_what_is_no_archive_is_named(engine_root: EngineRoot, tmp_path: Path) -> None:
     assert "No such file" in engine_root.fails("load", "-i", tmp_path / "missing.tar")
-    assert "it is a directory" in engine_root.fails("load", "-i", tmp_path)
+    assert "payload does not match any" in engine_root.fails("load", "-i", tmp_path)
     (tmp_path / "text").write_text("hello\n" * 1000)
     assert "not a tar archive" in engine_root.fails("load", "-i", tmp_path / "text")
 
@@ -316,7 +316,7 @@ def test_images_prints_what_is_asked_for(engine_root: EngineRoot, tmp_path: Path
     assert engine_root.ok("images", "--format", "{{.Repository}}:{{.Tag}}") == "localhost/x:1\n"
     assert engine_root.ok("images", "x") == engine_root.ok("images")
     assert engine_root.ok("images", "-q", "other") == ""
-    assert "no field Nope" in engine_root.fails("images", "--format", "{{.Nope}}")
+    assert "can't evaluate field Nope" in engine_root.fails("images", "--format", "{{.Nope}}")
 
 
 def test_a_saved_archive_is_the_same_every_time_and_loads_again(

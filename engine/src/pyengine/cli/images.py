@@ -8,14 +8,15 @@ import time
 
 import click
 
-from pyengine.cli import durations, fields, sizes
+from pyengine.cli import access, durations, fields, sizes
 from pyengine.cli.goflags import GoFlagsCommand
 from pyengine.cli.many import for_each
 from pyengine.cli.report import is_json, progress, table
-from pyengine.errors import ArchiveError, NotFoundError
+from pyengine.errors import NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from pyengine.engine import Engine
@@ -37,58 +38,74 @@ HEADING = {
 def load(engine: Engine, /, path: str | None, quiet: bool) -> None:
     """Load images from a docker-archive or oci-archive, compressed or not."""
     from pyengine.images import archives
+    from pyengine.images.transports import tarfiles
 
     if path is None and os.isatty(0):
         raise click.UsageError("cannot read from terminal, use command-line redirection or -i")
-    label = path or "standard input"
-    storage = engine.storage
+    if path is not None and os.path.isdir(path):
+        _say_loaded(archives.load_directory(engine.images, path, progress(quiet)))
+        return
+    label = f"load {path or 'standard input'}"
     source_fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if path else os.dup(0)
     try:
-        archive_fd = archives.open_archive(source_fd, label, f"{storage.root}/staging")
-    except IsADirectoryError as error:
-        raise ArchiveError(f"load {label}: it is a directory, not an archive") from error
+        archive_fd = tarfiles.open_archive(source_fd, label, f"{engine.storage.root}/staging")
     finally:
         os.close(source_fd)
     try:
-        archive = archives.Archive(archive_fd, label)
-        for names, image_id in archives.load(engine.images, archive, progress(quiet)):
-            for name in names or [f"sha256:{image_id}"]:
-                click.echo(f"Loaded image: {name}")
+        archive = tarfiles.Archive(archive_fd, label)
+        _say_loaded(archives.load(engine.images, archive, progress(quiet)))
     finally:
         os.close(archive_fd)
 
 
+def _say_loaded(loaded: Iterator[tuple[list[str], str]]) -> None:
+    for names, image_id in loaded:
+        for name in names or [f"sha256:{image_id}"]:
+            click.echo(f"Loaded image: {name}")
+
+
 @click.command(cls=GoFlagsCommand)
+@access.options
+@access.retry_options
+@click.option("-a", "--all-tags", is_flag=True, help="Every tag of the repository.")
 @click.option("-q", "--quiet", is_flag=True, help="Print no progress.")
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Instead of this machine's.")
 @click.option("--arch", metavar="ARCH", help="Architecture instead of this machine's.")
-@click.option("--tls-verify", type=bool, help="Require HTTPS and a valid certificate.")
-@click.option("--creds", metavar="USER[:PASSWORD]", help="Credentials for the registry.")
-@click.option("--authfile", metavar="FILE", help="Where to look for credentials.")
+@click.option("--os", "system", metavar="OS", help="Operating system instead of linux.")
+@click.option("--variant", metavar="VARIANT", help="Of the architecture, such as v7.")
+@click.option("--policy", type=click.Choice(["always", "missing", "never", "newer"]),
+              default="always", help="Whether an image that is here is pulled.")  # fmt: skip
 @click.argument("names", metavar="IMAGE...", nargs=-1, required=True)
 @click.pass_obj
 def pull(
     engine: Engine,
     /,
     names: tuple[str, ...],
+    all_tags: bool,
     quiet: bool,
     platform: str | None,
     arch: str | None,
-    tls_verify: bool | None,
-    creds: str | None,
-    authfile: str | None,
+    system: str | None,
+    variant: str | None,
+    policy: str,
+    retry: int,
+    retry_delay: str | None,
+    **given: object,
 ) -> None:
-    """Pull images from registries and print their ids."""
-    from pyengine.images import pulling
-    from pyengine.registry import credentials
+    """Pull images from registries, archives or directories and print their ids."""
+    from pyengine.images import manifests, pulling
 
-    if platform and arch:
-        raise click.UsageError("--platform option can not be specified with --arch")
+    if platform and (arch or system):
+        raise click.UsageError("--platform option can not be specified with --arch or --os")
+    if arch or system or variant:
+        platform = manifests.platform_of(system, arch, variant)
     options = pulling.PullOptions(
-        platform=platform or (f"linux/{arch}" if arch else None),
-        tls_verify=tls_verify,
-        credentials=credentials.parse(creds) if creds else None,
-        auth_file=authfile,
+        platform=platform,
+        access=access.make(**given),  # type: ignore[arg-type]  # click made the types
+        policy=policy,
+        all_tags=all_tags,
+        retry=retry,
+        retry_delay_s=access.seconds(retry_delay),
     )
     for_each(names, lambda name: pulling.pull(engine.images, name, options, progress(quiet)))
 

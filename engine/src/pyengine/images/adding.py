@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import hashlib
 import time
 
 from pyengine.errors import ArchiveError, RegistryError
@@ -63,11 +62,6 @@ class NewImage:
         return self.manifest.config.digest.removeprefix("sha256:")
 
 
-def sha256(data: bytes) -> str:
-    """``sha256:...`` of a small blob."""
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
-
-
 def add_image(images: Images, new: NewImage, fetch: Fetch, report: Callable[[str], None]) -> str:
     """Put an image into the store, its layers in parallel; all of it becomes visible at once.
 
@@ -86,8 +80,8 @@ def add_image(images: Images, new: NewImage, fetch: Fetch, report: Callable[[str
         RegistryError: from ``fetch``.
     """
     where = f"image {new.id[:12]}: config"
-    if sha256(new.config) != new.manifest.config.digest:
-        raise ArchiveError(f"{where}: its digest is {sha256(new.config)}")
+    if manifests.digest_of(new.config) != new.manifest.config.digest:
+        raise ArchiveError(f"{where}: its digest is {manifests.digest_of(new.config)}")
     config = manifests.check_config(new.config, where)
     diff_ids = config["rootfs"].get("diff_ids") or []
     if len(diff_ids) != len(new.manifest.layers):
@@ -108,7 +102,7 @@ def add_image(images: Images, new: NewImage, fetch: Fetch, report: Callable[[str
         addition = Addition(images.storage, intent)
         small = {
             new.manifest.config.digest: (new.config, new.manifest.config.media_type),
-            sha256(new.manifest.data): (new.manifest.data, new.manifest.media_type),
+            manifests.digest_of(new.manifest.data): (new.manifest.data, new.manifest.media_type),
         }
         missing = addition.plan(layers, small)
         _add_layers(addition, layers, missing, fetch, report)
@@ -179,7 +173,7 @@ def _write_rows(
     for layer in layers:
         query = "SELECT size FROM layers WHERE diff_id = ?"
         size += connection.execute(query, (layer.diff_id,)).fetchone()[0]
-    manifest_digest = sha256(new.manifest.data)
+    manifest_digest = manifests.digest_of(new.manifest.data)
     exists = connection.execute("SELECT 1 FROM images WHERE id = ?", (new.id,)).fetchone()
     if exists is None:
         connection.execute(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import platform
 import re
@@ -11,11 +12,13 @@ from pyengine.errors import ArchiveError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
@@ -24,6 +27,7 @@ DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
 MAX_BYTES = 4 << 20
 MAX_LAYERS = 500
+MAX_DEPTH = 8  # of indexes within indexes
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
 
@@ -82,6 +86,29 @@ class Manifest:
         ]
 
 
+def digest_of(data: bytes) -> str:
+    """``sha256:...`` of a small blob."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def digest_of_chunks(chunks: Iterator[bytes]) -> str:
+    """``sha256:...`` of a large one."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def encode_in_order(value: object) -> bytes:
+    """JSON with the keys as they are, in which manifests are usually written."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def encode(value: object) -> bytes:
+    """JSON that is the same for the same value."""
+    return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
+
+
 def parse(data: bytes, where: str) -> Any:
     """JSON of untrusted origin.
 
@@ -136,6 +163,13 @@ def host_platform() -> str:
     """This machine's platform, such as ``linux/amd64``."""
     machine = platform.machine()
     return f"linux/{_ARCHITECTURES.get(machine, machine)}"
+
+
+def platform_of(system: str | None, arch: str | None, variant: str | None) -> str:
+    """A platform of which only a part was said; the rest is this machine's."""
+    host_system, host_arch = host_platform().split("/")
+    words = [system or host_system, arch or host_arch, variant]
+    return "/".join(word for word in words if word)
 
 
 def check_config(data: bytes, where: str) -> dict[str, Any]:

@@ -1,11 +1,14 @@
-"""Pulling an image from a registry."""
+"""Pulling images into the store, from registries and from every other transport."""
 
 from __future__ import annotations
 
-from pyengine.errors import RegistryError
-from pyengine.images import manifests, references
-from pyengine.images.adding import NewImage, add_image, sha256
-from pyengine.images.manifests import Manifest
+import time
+
+from pyengine.errors import ConfigError, NotFoundError, RegistryError
+from pyengine.images import choosing, references
+from pyengine.images.adding import NewImage, add_image
+from pyengine.images.transports import names, opening
+from pyengine.registry.settings import Access
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,92 +16,183 @@ if TYPE_CHECKING:
 
     from pyengine.images.references import Reference
     from pyengine.images.store import Images
-    from pyengine.registry.client import Registry
-    from pyengine.storage.addition import LayerSource
+    from pyengine.images.transports.base import Source
+    from pyengine.registry.registries_conf import Registries
+
+    Report = Callable[[str], None]
+
+POLICIES = ("always", "missing", "never", "newer")
+_FIRST_DELAY_S = 1.0
 
 
 class PullOptions:
-    """How to pull; what is None is decided from the machine and the configuration.
+    """How to pull.
 
     Attributes:
-        platform: ``os/architecture[/variant]``.
-        tls_verify: whether the registry must prove who it is.
-        credentials: user and password.
-        auth_file: where to look for credentials instead of the usual places.
+        platform: ``os/architecture[/variant]``; None for this machine's.
+        access: to registries.
+        policy: one of ``POLICIES``: whether an image that is there is pulled again.
+        all_tags: every tag of the repository.
+        retry: how often what may succeed later is tried again.
+        retry_delay_s: before that; None doubles it from one second.
     """
 
-    __slots__ = ("auth_file", "credentials", "platform", "tls_verify")
+    __slots__ = ("access", "all_tags", "platform", "policy", "retry", "retry_delay_s")
 
     def __init__(
         self,
         *,
         platform: str | None = None,
-        tls_verify: bool | None = None,
-        credentials: tuple[str, str] | None = None,
-        auth_file: str | None = None,
+        access: Access | None = None,
+        policy: str = "always",
+        all_tags: bool = False,
+        retry: int = 0,
+        retry_delay_s: float | None = None,
     ) -> None:
         self.platform = platform
-        self.tls_verify = tls_verify
-        self.credentials = credentials
-        self.auth_file = auth_file
+        self.access = access or Access()
+        self.policy = policy
+        self.all_tags = all_tags
+        self.retry = retry
+        self.retry_delay_s = retry_delay_s
 
 
-def pull(images: Images, text: str, options: PullOptions, report: Callable[[str], None]) -> str:
+def pull(images: Images, text: str, options: PullOptions, report: Report) -> str:
     """Pull an image and give it its full name; layers that are here already are not fetched.
 
     Args:
         images: the store.
-        text: a name; a short one is looked for on Docker Hub.
+        text: a name, or a transport and what it takes.
         options: how.
         report: takes podman's progress lines.
 
     Returns:
-        The image's id.
+        The image's id; with ``all_tags`` a line for each.
 
     Raises:
         ConfigError: ``text`` is no name.
+        NotFoundError: the policy is never and it is not there.
         RegistryError: the registry does not answer, or refuses.
         ArchiveError: what came is broken.
         StorageError: it cannot be written.
     """
-    from pyengine.registry import client, credentials
+    if names.is_place(text) and not text.startswith("docker://"):
+        return _pull_place(images, text, options, report)
+    if options.policy in ("missing", "never"):
+        try:
+            return images.resolve(text.removeprefix("docker://")).id
+        except NotFoundError:
+            if options.policy == "never":
+                raise
+    return retrying(options, lambda: _pull_name(images, text, options, report), report)
 
-    reference = references.pull_name(text)
-    found = options.credentials or credentials.find(reference.repository, options.auth_file)
-    registry = client.Registry(reference.registry, tls_verify=options.tls_verify, credentials=found)
-    report(f"Trying to pull {reference}...")
+
+def retrying(options: PullOptions, act: Callable[[], str], report: Report) -> str:
+    """Repeat what failed for a reason that may pass."""
+    for attempt in range(options.retry + 1):
+        try:
+            return act()
+        except RegistryError as error:
+            if not error.transient or attempt == options.retry:
+                raise
+            delay_s = options.retry_delay_s
+            delay_s = _FIRST_DELAY_S * 2**attempt if delay_s is None else delay_s
+            report(f"Failed, retrying in {delay_s:g}s ... ({attempt + 1}/{options.retry}): {error}")
+            time.sleep(delay_s)
+    raise AssertionError("a retry is at least tried once")
+
+
+def _pull_place(images: Images, text: str, options: PullOptions, report: Report) -> str:
+    place = names.parse(text)
+    if options.all_tags:
+        raise ConfigError(f"pull {text}: --all-tags is for registries")
+    source = opening.open_source(place, opening.Settings(images=images))
     try:
-        new = _read(registry, reference, options.platform or manifests.host_platform())
-    except RegistryError as error:
-        raise RegistryError(
-            f"initializing source docker://{reference}: {error}", transient=error.transient
-        ) from error
-    report("Getting image source signatures")
-
-    def fetch(layer: LayerSource) -> Iterator[bytes]:
-        return registry.blob(reference.path, layer.digest, layer.size)
-
-    return add_image(images, new, fetch, report)
+        listed = getattr(source, "names", [])[:1]
+        full_names = [references.local_name(name).name for name in listed]
+        return _add(images, source, full_names, options, report)
+    finally:
+        source.close()
 
 
-def _read(registry: Registry, reference: Reference, platform: str) -> NewImage:
-    wanted = reference.digest or reference.tag or "latest"
-    where = f"manifest {wanted} of {reference.repository}"
-    data, media_type = registry.manifest(reference.path, wanted)
-    digests = [sha256(data)]
-    if manifests.is_index(data, media_type, where):
-        entries = manifests.index_entries(data, where)
-        chosen = manifests.choose_platform(entries, platform, where)
-        data, media_type = registry.manifest(reference.path, chosen.digest)
-        digests.append(chosen.digest)
-        where = f"manifest {chosen.digest} of {reference.repository}"
-    manifest = Manifest(data, media_type, where)
-    config = registry.small_blob(reference.path, manifest.config.digest)
-    return NewImage(
-        manifest,
-        config,
-        [] if reference.digest else [reference.name],
-        repository=reference.repository,
-        repo_digests=tuple(digests),
-        resumable=True,
+def _pull_name(images: Images, text: str, options: PullOptions, report: Report) -> str:
+    from pyengine.images.transports import remote
+    from pyengine.registry import registries_conf
+
+    registries = registries_conf.load()
+    problems: list[RegistryError] = []
+    for reference in remote.candidates(text, registries):
+        try:
+            if options.all_tags:
+                return "\n".join(_pull_tags(images, reference, options, report, registries))
+            return _pull_reference(images, reference, options, report, registries)
+        except RegistryError as error:
+            problems.append(error)
+    raise RegistryError(
+        "; ".join(map(str, problems)), transient=any(one.transient for one in problems)
     )
+
+
+def _pull_tags(
+    images: Images,
+    reference: Reference,
+    options: PullOptions,
+    report: Report,
+    registries: Registries,
+) -> Iterator[str]:
+    from pyengine.images.transports import remote
+
+    if reference.tag or reference.digest:
+        raise ConfigError(f"pull {reference}: tag can't be used with --all-tags/-a")
+    endpoint = registries.endpoints(reference.repository, by_digest=False)[-1]
+    registry = remote.connect(endpoint, options.access)
+    for tag in registry.tags(endpoint.path):
+        tagged = references.Reference(reference.registry, reference.path, tag)
+        yield _pull_reference(images, tagged, options, report, registries)
+
+
+def _pull_reference(
+    images: Images,
+    reference: Reference,
+    options: PullOptions,
+    report: Report,
+    registries: Registries,
+) -> str:
+    from pyengine.images.transports import remote
+
+    report(f"Trying to pull {reference}...")
+    source = remote.RemoteSource(reference, options.access, registries)
+    named = [] if reference.digest else [reference.name]
+    return _add(images, source, named, options, report, reference.repository)
+
+
+def _add(
+    images: Images,
+    source: Source,
+    full_names: list[str],
+    options: PullOptions,
+    report: Report,
+    repository: str = "",
+) -> str:
+    manifest, digests = choosing.choose(source, options.platform)
+    image_id = manifest.config.digest.removeprefix("sha256:")
+    if options.policy == "newer" and _is_named(images, image_id, full_names):
+        return image_id
+    report("Getting image source signatures")
+    new = NewImage(
+        manifest,
+        source.small_blob(manifest.config),
+        full_names,
+        repository=repository,
+        repo_digests=tuple(digests) if repository else (),
+        resumable=bool(repository),
+    )
+    return add_image(images, new, source.blob, report)
+
+
+def _is_named(images: Images, image_id: str, full_names: list[str]) -> bool:
+    """Whether these names stand for this image already."""
+    try:
+        return all(images.resolve(name).id == image_id for name in full_names)
+    except NotFoundError:
+        return False

@@ -8,7 +8,6 @@ import tarfile
 
 from pyengine.errors import ArchiveError, ConfigError, NotFoundError, StorageError
 from pyengine.images import manifests
-from pyengine.images.adding import sha256
 from pyengine.images.manifests import Manifest
 from pyengine.storage.unpack import LayerStream
 
@@ -87,13 +86,15 @@ class _Writer:
         if manifest.media_type == manifests.DOCKER_MANIFEST:
             data = _in_oci_words(data)
         entry: dict[str, Any] = {
-            "mediaType": manifests.OCI_MANIFEST, "digest": sha256(data), "size": len(data),
+            "mediaType": manifests.OCI_MANIFEST,
+            "digest": manifests.digest_of(data),
+            "size": len(data),
         }  # fmt: skip
         named = [{"annotations": {"org.opencontainers.image.ref.name": name}} for name in names]
         index = {"schemaVersion": 2, "manifests": [{**entry, **extra} for extra in named or [{}]]}
-        self._add("oci-layout", _encode({"imageLayoutVersion": "1.0.0"}))
-        self._add("index.json", _encode(index))
-        self._add(_oci_name(sha256(data)), data)
+        self._add("oci-layout", manifests.encode({"imageLayoutVersion": "1.0.0"}))
+        self._add("index.json", manifests.encode(index))
+        self._add(_oci_name(manifests.digest_of(data)), data)
         for blob in (*manifest.layers, manifest.config):
             kind = "config" if blob is manifest.config else "blob"
             self._report(f"Copying {kind} {blob.digest[:19]}")
@@ -111,7 +112,7 @@ class _Writer:
                 self._add(f"{image.id}.json", file.read())
             layers = [_docker_name(diff_id) for diff_id in image.diff_ids]
             entries.append({"Config": f"{image.id}.json", "RepoTags": names, "Layers": layers})
-        self._add("manifest.json", _encode(entries))
+        self._add("manifest.json", manifests.encode(entries))
 
     def _manifest(self, image: Image) -> Manifest:
         where = f"manifest {image.manifest_digest}"
@@ -167,17 +168,13 @@ def _in_oci_words(data: bytes) -> bytes:
     fields["mediaType"] = manifests.OCI_MANIFEST
     for blob in (fields["config"], *fields["layers"]):
         blob["mediaType"] = _OCI_TYPES.get(blob["mediaType"], blob["mediaType"])
-    return _encode(fields)
+    return manifests.encode(fields)
 
 
 def _member(name: str, size: int) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.size, info.mode = size, 0o644
     return info
-
-
-def _encode(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
 
 
 def _oci_name(digest: str) -> str:

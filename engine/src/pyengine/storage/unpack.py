@@ -51,10 +51,7 @@ class LayerStream:
         self._position = 0
         self._hash = hashlib.sha256()
         self.size = 0
-        first = b""
-        while len(first) < 4 and (data := os.read(fd, _CHUNK_BYTES)):
-            first += data
-        self._blocks = self._uncompressed(first)
+        self._blocks = uncompressed(_blocks_of(fd))
 
     def read(self, size: int) -> bytes:
         """Up to ``size`` bytes; for headers, so a huge one is a trick."""
@@ -95,19 +92,38 @@ class LayerStream:
             pass
         return f"sha256:{self._hash.hexdigest()}"
 
-    def _compressed(self, first: bytes) -> Iterator[bytes]:
+
+def _blocks_of(fd: int) -> Iterator[bytes]:
+    while data := os.read(fd, _CHUNK_BYTES):
+        yield data
+
+
+def uncompressed(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """A layer's tar, whatever it is compressed with, in pieces of bounded size.
+
+    The first block is read at once, and what takes the compression apart is imported. No piece is
+    empty: a few bytes of a slow transfer may not yield any yet.
+
+    Raises:
+        UnpackError: or the compressing library's error, later: it is damaged.
+    """
+    first = b""
+    while len(first) < 4 and (block := next(blocks, b"")):
+        first += block
+    whole = _chained(first, blocks)
+    if first.startswith(b"\x1f\x8b"):
+        return filter(None, _gunzip(whole))
+    if first.startswith(b"\x28\xb5\x2f\xfd"):
+        import zstandard  # now: later its files are out of reach
+
+        return filter(None, _unzstd(zstandard.ZstdDecompressor(), whole))
+    return filter(None, whole)
+
+
+def _chained(first: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    if first:
         yield first
-        while data := os.read(self._fd, _CHUNK_BYTES):
-            yield data
-
-    def _uncompressed(self, first: bytes) -> Iterator[bytes]:
-        if first.startswith(b"\x1f\x8b"):
-            return _gunzip(self._compressed(first))
-        if first.startswith(b"\x28\xb5\x2f\xfd"):
-            import zstandard  # now: later its files are out of reach
-
-            return _unzstd(zstandard.ZstdDecompressor(), self._compressed(first))
-        return self._compressed(first)
+    yield from blocks
 
 
 def _gunzip(blocks: Iterator[bytes]) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ import pytest
 
 from pyengine.errors import ConfigError
 from pyengine.registry import credentials
+from pyengine.registry.credentials import Login
 
 
 def write(path: Path, entries: dict[str, str]) -> str:
@@ -20,15 +21,15 @@ def write(path: Path, entries: dict[str, str]) -> str:
 
 def test_the_longest_key_wins(tmp_path: Path) -> None:
     path = write(tmp_path / "a", {"q.io": "a:1", "q.io/team": "b:2", "q.io/team/app": "c:3:4"})
-    assert credentials.find("q.io/team/app", path) == ("c", "3:4")
-    assert credentials.find("q.io/team/other", path) == ("b", "2")
-    assert credentials.find("q.io/x", path) == ("a", "1")
+    assert credentials.find("q.io/team/app", path) == Login("c", "3:4")
+    assert credentials.find("q.io/team/other", path) == Login("b", "2")
+    assert credentials.find("q.io/x", path) == Login("a", "1")
     assert credentials.find("other.io/x", path) is None
 
 
 def test_docker_hubs_old_key_is_known(tmp_path: Path) -> None:
     path = write(tmp_path / "a", {"https://index.docker.io/v1/": "me:pw"})
-    assert credentials.find("docker.io/library/x", path) == ("me", "pw")
+    assert credentials.find("docker.io/library/x", path) == Login("me", "pw")
 
 
 @pytest.mark.parametrize(

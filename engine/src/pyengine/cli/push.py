@@ -1,0 +1,78 @@
+"""push: an image of the store to a registry, an archive or a directory."""
+
+from __future__ import annotations
+
+import click
+
+from pyengine.cli import access
+from pyengine.cli.goflags import GoFlagsCommand
+from pyengine.cli.report import progress
+from pyengine.errors import StorageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyengine.engine import Engine
+
+
+@click.command(cls=GoFlagsCommand)
+@access.options
+@access.retry_options
+@click.option("--compression-format", type=click.Choice(["gzip", "zstd"]),
+              help="Compress every layer so.")  # fmt: skip
+@click.option("--compression-level", type=int, metavar="N", help="Of the compression.")
+@click.option("--compress", is_flag=True, help="Compress layers for the dir transport.")
+@click.option("--digestfile", metavar="FILE", help="Write the manifest's digest to a file.")
+@click.option("-f", "--format", "form", type=click.Choice(["oci", "v2s2"]),
+              help="Make the manifest one of this format.")  # fmt: skip
+@click.option("-q", "--quiet", is_flag=True, help="Print no progress.")
+@click.option("--remove-signatures", is_flag=True, help="Do not copy signatures.")
+@click.argument("image")
+@click.argument("place", metavar="[DESTINATION]", required=False)
+@click.pass_obj
+def push(
+    engine: Engine,
+    /,
+    image: str,
+    place: str | None,
+    compression_format: str | None,
+    compression_level: int | None,
+    compress: bool,
+    digestfile: str | None,
+    form: str | None,
+    quiet: bool,
+    remove_signatures: bool,
+    retry: int,
+    retry_delay: str | None,
+    **given: object,
+) -> None:
+    """Push IMAGE to DESTINATION, by default the registry that its name says."""
+    from pyengine.images import pushing
+    from pyengine.images.copying import CopyOptions
+
+    options = CopyOptions(
+        form=form,
+        compression=compression_format or ("gzip" if compress else None),
+        level=compression_level,
+        remove_signatures=remove_signatures,
+    )
+    digest = pushing.push(
+        engine.images,
+        image,
+        place,
+        options,
+        access.make(**given),  # type: ignore[arg-type]  # click made the types
+        progress(quiet),
+        retry=retry,
+        retry_delay_s=access.seconds(retry_delay),
+    )
+    if digestfile:
+        write_digest(digestfile, digest)
+
+
+def write_digest(path: str, digest: str) -> None:
+    """What ``--digestfile`` asks for."""
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(digest)
+    except OSError as error:
+        raise StorageError(f"write {path}: {error.strerror}") from error

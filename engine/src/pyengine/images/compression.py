@@ -1,0 +1,122 @@
+"""Compressing layers on their way, and what a media type says of a layer's compression."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+
+from pyengine.errors import ArchiveError, ConfigError
+from pyengine.images import manifests
+from pyengine.storage import unpack
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    from pyengine.images.manifests import Descriptor
+
+FORMATS = ("gzip", "none", "zstd")
+_CHUNK_BYTES = 1 << 20
+_LEVELS = {"gzip": (1, 9), "zstd": (1, 20)}
+_OCI_FOREIGN = "application/vnd.oci.image.layer.nondistributable.v1.tar"
+_TYPES = {
+    ("oci", "none"): manifests.OCI_LAYER,
+    ("oci", "gzip"): f"{manifests.OCI_LAYER}+gzip",
+    ("oci", "zstd"): f"{manifests.OCI_LAYER}+zstd",
+    ("v2s2", "none"): manifests.DOCKER_LAYER,
+    ("v2s2", "gzip"): manifests.DOCKER_LAYER_GZIP,
+}
+_COMPRESSIONS = {name: compression for (_, compression), name in _TYPES.items()}
+
+
+def of_media_type(media_type: str) -> str | None:
+    """gzip, zstd or none; None for what is no layer's tar and must stay as it is."""
+    return _COMPRESSIONS.get(media_type)
+
+
+def media_type(form: str, compression: str) -> str:
+    """The type of a layer in a manifest of a format.
+
+    Raises:
+        ConfigError: Docker's format knows no zstd.
+    """
+    try:
+        return _TYPES[form, compression]
+    except KeyError:
+        raise ConfigError(
+            f"compress layers with {compression}: manifests of format {form} cannot say it; "
+            "use --format oci"
+        ) from None
+
+
+def check_level(compression: str, level: int) -> None:
+    """Whether a format has this level.
+
+    Raises:
+        ConfigError: it has not.
+    """
+    least, most = _LEVELS.get(compression, (0, 0))
+    if not least <= level <= most:
+        raise ConfigError(
+            f"--compression-level {level}: {compression} has levels {least} to {most}"
+        )
+
+
+def compressed(chunks: Iterable[bytes], compression: str, level: int | None) -> Iterator[bytes]:
+    """The bytes compressed; the same bytes give the same result."""
+    if compression == "none":
+        yield from chunks
+        return
+    if compression == "zstd":
+        import zstandard
+
+        packer: Any = zstandard.ZstdCompressor(3 if level is None else level).compressobj()
+    else:
+        packer = zlib.compressobj(6 if level is None else level, zlib.DEFLATED, 31)
+    for chunk in chunks:
+        if packed := packer.compress(chunk):
+            yield packed
+    yield packer.flush()
+
+
+def uncompressed(chunks: Iterator[bytes], label: str) -> Iterator[bytes]:
+    """The tar of a layer.
+
+    Raises:
+        ArchiveError: its compression is damaged.
+    """
+    try:
+        yield from unpack.uncompressed(chunks)
+    except (unpack.UnpackError, zlib.error) as error:
+        raise ArchiveError(f"{label}: {error}") from error
+    except Exception as error:
+        if type(error).__module__.startswith("zstandard"):
+            raise ArchiveError(f"{label}: its zstd data is damaged: {error}") from error
+        raise
+
+
+def verified(chunks: Iterable[bytes], blob: Descriptor, label: str) -> Iterator[bytes]:
+    """The same bytes; the last of them only come when all of them are right.
+
+    Raises:
+        ArchiveError: digest or size is wrong.
+    """
+    digest, size, held = hashlib.sha256(), 0, b""
+    for chunk in chunks:
+        digest.update(chunk)
+        size += len(chunk)
+        if size > blob.size:
+            break
+        if held:
+            yield held
+        held = chunk
+    if size != blob.size:
+        more = "more than that came" if size > blob.size else f"{size} bytes came"
+        raise ArchiveError(f"{label}: blob {blob.digest} has {blob.size} bytes, {more}")
+    if f"sha256:{digest.hexdigest()}" != blob.digest:
+        raise ArchiveError(
+            f"{label}: the digest of blob {blob.digest} is sha256:{digest.hexdigest()}"
+        )
+    if held:
+        yield held

@@ -1,0 +1,282 @@
+"""Copying an image, or all images of an index, from one place to another."""
+
+from __future__ import annotations
+
+import concurrent.futures
+
+from pyengine.errors import ArchiveError, ConfigError
+from pyengine.images import choosing, compression, manifests
+from pyengine.images.manifests import Descriptor, Manifest
+from pyengine.images.transports.base import COMPRESSED, UNCOMPRESSED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pyengine.images.transports.base import Destination, Source
+
+    Report = Callable[[str], None]
+
+FORMATS = {"oci": manifests.OCI_MANIFEST, "v2s2": manifests.DOCKER_MANIFEST}
+_INDEXES = {"oci": manifests.OCI_INDEX, "v2s2": manifests.DOCKER_LIST}
+_FOREIGN = ("nondistributable", "rootfs.foreign")
+
+
+class CopyOptions:
+    """How to copy.
+
+    Attributes:
+        multi: of an index, ``system`` for the one image of a platform, ``all`` or ``index-only``.
+        platform: which, where one is chosen; None for this machine's.
+        form: ``oci`` or ``v2s2`` makes the manifest one; None keeps it where it is possible.
+        compression: gzip, zstd or none for every layer; None for what the destination wants.
+        level: of the compression; None for the usual one.
+        preserve_digests: fail rather than change a manifest.
+        remove_signatures: do not copy them.
+    """
+
+    __slots__ = (
+        "compression", "form", "level", "multi", "platform", "preserve_digests",
+        "remove_signatures",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        multi: str = "system",
+        platform: str | None = None,
+        form: str | None = None,
+        compression: str | None = None,
+        level: int | None = None,
+        preserve_digests: bool = False,
+        remove_signatures: bool = False,
+    ) -> None:
+        self.multi = multi
+        self.platform = platform
+        self.form = form
+        self.compression = compression
+        self.level = level
+        self.preserve_digests = preserve_digests
+        self.remove_signatures = remove_signatures
+
+
+def copy(source: Source, destination: Destination, options: CopyOptions, report: Report) -> bytes:
+    """Copy and commit; the manifest or index as it was written.
+
+    Raises:
+        ConfigError: what is asked for does not fit together.
+        ArchiveError: what came is broken.
+        RegistryError: or StorageError, by the transports.
+    """
+    if options.level is not None:
+        compression.check_level(options.compression or "gzip", options.level)
+    data, media_type = source.manifest()
+    where = f"{source.label}: manifest {manifests.digest_of(data)}"
+    report("Getting image source signatures")
+    if manifests.is_index(data, media_type, where) and options.multi != "system":
+        written = _copy_index(source, destination, options, report, data)
+    else:
+        manifest, _ = choosing.choose(source, options.platform)
+        written = _Copy(source, destination, options, report).run(manifest, instance=False)
+    destination.commit()
+    return written
+
+
+def _copy_index(
+    source: Source, destination: Destination, options: CopyOptions, report: Report, data: bytes
+) -> bytes:
+    """Every image of an index, then the index, rewritten where an image's manifest was."""
+    where = f"{source.label}: index {manifests.digest_of(data)}"
+    if not destination.takes_index:
+        raise ConfigError(f"copy {source.label} to {destination.label}: it holds one image only")
+    entries = manifests.index_entries(data, where)
+    fields = manifests.parse(data, where)
+    if options.multi == "all":
+        for number, entry in enumerate(entries, 1):
+            report(f"Copying image {entry.digest} ({number}/{len(entries)})")
+            image, media_type = choosing.instance(source, entry.digest)
+            manifest = Manifest(image, media_type or entry.media_type, f"{where}: {entry.digest}")
+            copied = _Copy(source, destination, options, report).run(manifest, instance=True)
+            if copied != image:
+                fields["manifests"][number - 1].update(
+                    digest=manifests.digest_of(copied), size=len(copied),
+                    mediaType=manifests.parse(copied, where)["mediaType"],
+                )  # fmt: skip
+    form = options.form or _only_form(destination)
+    if form is not None:
+        fields["mediaType"] = _INDEXES[form]
+    if fields != manifests.parse(data, where):
+        if options.preserve_digests:
+            raise ConfigError(f"copy {source.label}: its index would change (--preserve-digests)")
+        data = manifests.encode_in_order(fields)
+    report("Writing manifest list to image destination")
+    destination.put_manifest(
+        data, str(fields.get("mediaType") or manifests.OCI_INDEX), instance=False
+    )
+    _copy_signatures(source, destination, options, data)
+    return data
+
+
+class _Layer:
+    """What becomes of one layer; ``pack`` is None where its bytes stay as they are."""
+
+    __slots__ = ("blob", "entry", "pack")
+
+    def __init__(self, blob: Descriptor, entry: dict[str, Any], pack: str | None) -> None:
+        self.blob, self.entry, self.pack = blob, entry, pack
+
+
+class _Copy:
+    """One image on its way."""
+
+    def __init__(
+        self, source: Source, destination: Destination, options: CopyOptions, report: Report
+    ) -> None:
+        self._source, self._destination = source, destination
+        self._options, self._report = options, report
+
+    def run(self, manifest: Manifest, *, instance: bool) -> bytes:
+        """Copy the blobs, then the manifest; its bytes as they were written."""
+        fields = manifests.parse(manifest.data, self._source.label)
+        form = self._form(manifest)
+        layers = [
+            self._plan(blob, entry, form)
+            for blob, entry in zip(manifest.layers, fields["layers"], strict=True)
+        ]
+        if self._destination.layers == UNCOMPRESSED:
+            config = manifests.check_config(
+                self._source.small_blob(manifest.config), self._source.label
+            )
+            diff_ids = config["rootfs"].get("diff_ids") or []
+        else:
+            diff_ids = []
+        self._copy_layers(layers, diff_ids)
+        self._report(f"Copying config {manifest.config.digest[:19]}")
+        if not self._destination.has_blob(manifest.config, self._source):
+            self._send(manifest.config)
+        data = self._rewritten(manifest, fields, form)
+        self._report("Writing manifest to image destination")
+        media_type = str(manifests.parse(data, "manifest").get("mediaType") or manifest.media_type)
+        self._destination.put_manifest(data, media_type, instance=instance)
+        _copy_signatures(self._source, self._destination, self._options, data)
+        return data
+
+    def _form(self, manifest: Manifest) -> str | None:
+        """``oci`` or ``v2s2`` where the manifest must become one; None where it may stay."""
+        wanted = self._options.form or _only_form(self._destination)
+        if wanted is None and self._options.compression == "zstd":
+            wanted = "oci"
+        if wanted is None or FORMATS[wanted] == manifest.media_type:
+            return None
+        return wanted
+
+    def _plan(self, blob: Descriptor, entry: dict[str, Any], form: str | None) -> _Layer:
+        now = compression.of_media_type(blob.media_type)
+        if now is None or any(word in blob.media_type for word in _FOREIGN):
+            return _Layer(blob, entry, None)
+        wanted = now
+        if self._destination.layers == UNCOMPRESSED:
+            wanted = "none"
+        elif self._options.compression is not None:
+            wanted = self._options.compression
+        elif self._destination.layers == COMPRESSED and now == "none":
+            wanted = "gzip"
+        if self._options.preserve_digests and self._destination.layers != UNCOMPRESSED:
+            wanted = now
+        kind = form or ("v2s2" if "docker" in blob.media_type else "oci")
+        entry["mediaType"] = compression.media_type(kind, wanted)
+        always = self._destination.layers == UNCOMPRESSED
+        return _Layer(blob, entry, wanted if wanted != now or always else None)
+
+    def _copy_layers(self, layers: list[_Layer], diff_ids: list[str]) -> None:
+        """Several at once where the destination takes them; the first failure ends all."""
+        first = {layer.blob.digest: layer for layer in reversed(layers)}
+        expected = {
+            layer.blob.digest: diff_id for layer, diff_id in zip(layers, diff_ids, strict=False)
+        }
+        pool = concurrent.futures.ThreadPoolExecutor(self._destination.parallel)
+        try:
+            sent = {
+                layer.blob.digest: pool.submit(self._copy_layer, layer, expected)
+                for layer in layers
+                if first[layer.blob.digest] is layer
+            }
+            for future in concurrent.futures.as_completed(sent.values()):
+                future.result()
+        except BaseException as error:
+            pool.shutdown(wait=not isinstance(error, KeyboardInterrupt), cancel_futures=True)
+            raise
+        pool.shutdown()
+        for layer in layers:
+            layer.entry["digest"], layer.entry["size"] = sent[layer.blob.digest].result()
+
+    def _copy_layer(self, layer: _Layer, expected: dict[str, str]) -> tuple[str, int]:
+        """Digest and size as written."""
+        blob = layer.blob
+        if layer.pack is None:
+            if self._destination.has_blob(blob, self._source):
+                self._report(f"Copying blob {blob.digest[:19]} skipped: already exists")
+            else:
+                self._report(f"Copying blob {blob.digest[:19]}")
+                self._send(blob)
+            return blob.digest, blob.size
+        self._report(f"Copying blob {blob.digest[:19]}")
+        label = f"{self._source.label}: blob {blob.digest}"
+        chunks = compression.verified(self._source.blob(blob), blob, self._source.label)
+        tar = compression.uncompressed(chunks, label)
+        packed = compression.compressed(tar, layer.pack, self._options.level)
+        digest, size = self._destination.put_stream(packed)
+        if digest != expected.get(blob.digest, digest):
+            raise ArchiveError(
+                f"{label}: its uncompressed digest is {digest}, the image's config says "
+                f"{expected[blob.digest]}"
+            )
+        return digest, size
+
+    def _send(self, blob: Descriptor) -> None:
+        chunks = self._source.blob(blob)
+        self._destination.put_blob(blob, compression.verified(chunks, blob, self._source.label))
+
+    def _rewritten(self, manifest: Manifest, fields: dict[str, Any], form: str | None) -> bytes:
+        """The manifest's own bytes, unless something in it is different now."""
+        if form is not None:
+            fields["mediaType"] = FORMATS[form]
+            config = fields["config"]
+            docker = config["mediaType"] in (manifests.DOCKER_CONFIG, manifests.OCI_CONFIG)
+            if docker:
+                config["mediaType"] = (
+                    manifests.OCI_CONFIG if form == "oci" else manifests.DOCKER_CONFIG
+                )
+            elif form == "v2s2":
+                raise ConfigError(
+                    f"copy {self._source.label}: its config is of type {config['mediaType']}, "
+                    "which Docker's format has not"
+                )
+            if form == "v2s2":
+                fields.pop("annotations", None)
+        if fields == manifests.parse(manifest.data, self._source.label):
+            return manifest.data
+        if self._options.preserve_digests:
+            raise ConfigError(
+                f"copy {self._source.label} to {self._destination.label}: its manifest would "
+                "change (--preserve-digests)"
+            )
+        return manifests.encode_in_order(fields)
+
+
+def _only_form(destination: Destination) -> str | None:
+    """The format that a destination insists on."""
+    for form, media_type in FORMATS.items():
+        if media_type in destination.manifest_types:
+            return form
+    return None
+
+
+def _copy_signatures(
+    source: Source, destination: Destination, options: CopyOptions, data: bytes
+) -> None:
+    """Those of the manifest that was written; of one that was changed there are none."""
+    if not options.remove_signatures:
+        digest = manifests.digest_of(data)
+        destination.put_signatures(digest, source.signatures(digest))

@@ -1,0 +1,139 @@
+"""Files of images in directories: read by name, and written so that no half of one is seen."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+import tempfile
+
+from pyengine.errors import ArchiveError, StorageError
+from pyengine.images import manifests
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Protocol
+
+    class Files(Protocol):
+        """An archive's or a directory's files by name."""
+
+        label: str
+
+        def read(self, name: str) -> bytes:
+            """A small file."""
+
+        def chunks(self, name: str) -> Iterator[bytes]:
+            """Any file."""
+
+        def size(self, name: str) -> int:
+            """Bytes of a file."""
+
+        def __contains__(self, name: str) -> bool: ...
+
+        def close(self) -> None:
+            """Free what was opened."""
+
+
+_CHUNK_BYTES = 1 << 20
+
+
+class Directory:
+    """The files of a directory; names come from checked digests and constants."""
+
+    def __init__(self, path: str, label: str) -> None:
+        self._path, self.label = path, label
+        if not os.path.isdir(path):
+            problem = "is no directory" if os.path.exists(path) else "does not exist"
+            raise ArchiveError(f"{label}: {path} {problem}")
+
+    def __contains__(self, name: str) -> bool:
+        return os.path.exists(f"{self._path}/{name}")
+
+    def size(self, name: str) -> int:
+        """Bytes of a file."""
+        try:
+            return os.stat(f"{self._path}/{name}").st_size
+        except OSError as error:
+            raise ArchiveError(f"{self.label}: read {name}: {error.strerror}") from error
+
+    def read(self, name: str) -> bytes:
+        """A small file.
+
+        Raises:
+            ArchiveError: it is missing or too long.
+        """
+        if self.size(name) > manifests.MAX_BYTES:
+            raise ArchiveError(f"{self.label}: {name} is too long")
+        return b"".join(self.chunks(name))
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """A file's bytes."""
+        try:
+            with open(f"{self._path}/{name}", "rb", buffering=0) as file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    yield chunk
+        except OSError as error:
+            raise ArchiveError(f"{self.label}: read {name}: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def make_directory(path: str, label: str) -> None:
+    """Make a directory and those above it.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"write {label}: make {path}: {error.strerror}") from error
+
+
+def staging_beside(path: str, label: str) -> str:
+    """A new directory on the file system of ``path``."""
+    try:
+        return tempfile.mkdtemp(prefix=f".{os.path.basename(path)}-", dir=os.path.dirname(path))
+    except OSError as error:
+        raise StorageError(f"write {label}: {error.strerror}: {os.path.dirname(path)}") from error
+
+
+def write(path: str, chunks: Iterable[bytes], label: str) -> None:
+    """Write a file that appears when it is complete.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    staged = f"{path}.{os.urandom(8).hex()}"
+    write_hashed(staged, chunks, label)
+    os.rename(staged, path)
+
+
+def write_hashed(path: str, chunks: Iterable[bytes], label: str) -> tuple[str, int]:
+    """Write a new file, which goes if that fails; its digest and size."""
+    digest, size = hashlib.sha256(), 0
+    try:
+        with open(path, "xb", buffering=0) as file:
+            for chunk in chunks:
+                digest.update(chunk)
+                size += len(chunk)
+                view = memoryview(chunk)
+                while view:
+                    view = view[file.write(view) :]
+    except BaseException as error:
+        if os.path.exists(path):
+            os.unlink(path)
+        if isinstance(error, OSError):
+            raise StorageError(f"write {label}: {path}: {error.strerror}") from error
+        raise
+    return f"sha256:{digest.hexdigest()}", size
+
+
+def add_member(archive: tarfile.TarFile, name: str, path: str) -> None:
+    """Add a file to an archive without owner or time: the same file, the same bytes."""
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = os.stat(path).st_size, 0o644
+    with open(path, "rb") as file:
+        archive.addfile(member, file)

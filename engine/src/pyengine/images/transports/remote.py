@@ -1,0 +1,191 @@
+"""``docker://``: a registry."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from pyengine import log
+from pyengine.errors import ConfigError, RegistryError
+from pyengine.images import manifests, references
+from pyengine.images.transports.base import COMPRESSED, Destination, Source
+from pyengine.registry import registries_conf, uploads
+from pyengine.registry.client import Registry
+from pyengine.registry.settings import Access
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pyengine.images.manifests import Descriptor
+    from pyengine.images.references import Reference
+    from pyengine.images.transports.base import Blob
+    from pyengine.registry.registries_conf import Endpoint, Registries
+
+PARALLEL_BLOBS = 3
+
+
+class RemoteSource(Source):
+    """An image in a registry, or in the first of its mirrors that has it."""
+
+    def __init__(
+        self, reference: Reference, access: Access, registries: Registries | None = None
+    ) -> None:
+        """Find out who has it.
+
+        Raises:
+            RegistryError: nobody; the last one's answer, and the others' before it.
+            ConfigError: the registry is blocked.
+        """
+        self.reference = reference
+        self.label = f"docker://{reference}"
+        self.scope = ("docker", str(reference))
+        self._wanted = reference.digest or reference.tag or "latest"
+        configured = registries or registries_conf.load()
+        endpoints = configured.endpoints(reference.repository, by_digest=bool(reference.digest))
+        problems = []
+        for endpoint in endpoints:
+            self.registry, self.path = connect(endpoint, access), endpoint.path
+            try:
+                self._top = self.registry.manifest(self.path, self._wanted)
+            except RegistryError as error:
+                problems.append(error)
+                log.debug(f"{endpoint}: {error}")
+                continue
+            return
+        raise RegistryError(
+            f"initializing source {self.label}: {'; '.join(map(str, problems))}",
+            transient=any(problem.transient for problem in problems),
+        )
+
+    def manifest(self, digest: str | None = None) -> tuple[bytes, str]:
+        """As in the base class."""
+        return self._top if digest is None else self.registry.manifest(self.path, digest)
+
+    def blob(self, blob: Blob) -> Iterator[bytes]:
+        """As in the base class."""
+        return self.registry.blob(self.path, blob.digest, blob.size)
+
+    def small_blob(self, blob: Blob) -> bytes:
+        """As in the base class."""
+        return self.registry.small_blob(self.path, blob.digest)
+
+    def signatures(self, digest: str) -> list[bytes]:
+        """From the lookaside storage that registries.d names."""
+        from pyengine.registry import lookaside
+
+        assert self.reference is not None
+        return lookaside.read(self.reference.repository, digest)
+
+
+class RemoteDestination(Destination):
+    """A repository that is pushed to."""
+
+    layers = COMPRESSED
+    parallel = PARALLEL_BLOBS
+
+    def __init__(self, reference: Reference, access: Access) -> None:
+        self.reference = reference
+        self.label = f"docker://{reference}"
+        if reference.digest and reference.tag:
+            raise ConfigError(f"push to {self.label}: a tag or a digest, not both")
+        endpoint = registries_conf.load().push_endpoint(reference.repository)
+        self.registry, self.path = connect(endpoint, access), endpoint.path
+        self._known: set[str] = set()
+        self._lock = threading.Lock()
+
+    def has_blob(self, blob: Descriptor, source: Source) -> bool:
+        """There already, or taken over from the source's repository on the same registry."""
+        if uploads.has_blob(self.registry, self.path, blob.digest):
+            return True
+        if isinstance(source, RemoteSource) and source.registry.host == self.registry.host:
+            return uploads.mount_blob(self.registry, self.path, blob.digest, source.path)
+        return False
+
+    def put_blob(self, blob: Descriptor, chunks: Iterable[bytes]) -> None:
+        """As in the base class."""
+        uploads.put_blob(self.registry, self.path, blob.digest, blob.size, chunks)
+
+    def put_stream(self, chunks: Iterable[bytes]) -> tuple[str, int]:
+        """As in the base class."""
+        return uploads.put_stream(self.registry, self.path, chunks)
+
+    def put_manifest(self, data: bytes, media_type: str, *, instance: bool) -> None:
+        """Under its digest when an index follows or a digest was named, else under the tag."""
+        digest = manifests.digest_of(data)
+        if self.reference.digest and not instance and self.reference.digest != digest:
+            raise ConfigError(
+                f"push to {self.label}: the manifest's digest is {digest}; name a tag instead"
+            )
+        name = digest if instance or self.reference.digest else self.reference.tag or "latest"
+        uploads.put_manifest(self.registry, self.path, name, data, media_type)
+
+    def put_signatures(self, digest: str, signatures: list[bytes]) -> None:
+        """Into the lookaside storage that registries.d names."""
+        if signatures:
+            from pyengine.registry import lookaside
+
+            lookaside.write(self.reference.repository, digest, signatures)
+
+
+def connect(endpoint: Endpoint, access: Access) -> Registry:
+    """The endpoint's registry; registries.conf may allow it to be insecure."""
+    verify = False if access.tls_verify is None and endpoint.insecure else access.tls_verify
+    own = Access(
+        tls_verify=verify, cert_dir=access.cert_dir, login=access.login,
+        auth_file=access.auth_file, anonymous=access.anonymous, bearer=access.bearer,
+    )  # fmt: skip
+    return Registry(endpoint.host, own, str(endpoint))
+
+
+def registry_of(host: str, access: Access) -> Registry:
+    """A whole registry, for search, login and lists."""
+    insecure = registries_conf.load().is_insecure(host)
+    return connect(registries_conf.Endpoint(host, insecure), access)
+
+
+def candidates(text: str, registries: Registries) -> list[Reference]:
+    """The full names that a name given to ``pull`` may stand for, in order.
+
+    Raises:
+        ConfigError: it is no name, or a short one that nothing resolves.
+    """
+    reference = references.parse(text)
+    if reference.registry:
+        return [reference]
+    alias = registries.aliases.get(reference.path)
+    if alias:
+        full = references.parse(alias)
+        return [references.Reference(full.registry, full.path, reference.tag, reference.digest)]
+    search = registries.search
+    if search is None:
+        search = [references.DOCKER_HUB]
+    if not search:
+        raise ConfigError(
+            f'short-name "{text}" did not resolve to an alias and no unqualified-search '
+            f'registries are defined in "{registries.source}"'
+        )
+    found = [reference.at(host) for host in search]
+    if len(found) > 1 and registries.mode != "disabled":
+        return _chosen(text, reference.path, found, registries.mode)
+    return found
+
+
+def _chosen(text: str, path: str, found: list[Reference], mode: str) -> list[Reference]:
+    """One that the user picks on a terminal; without one the mode decides."""
+    if not (os.isatty(0) and os.isatty(2)):
+        if mode == "enforcing":
+            raise ConfigError(
+                f'short-name "{text}" fits {", ".join(map(str, found))} and short-name-mode is '
+                "enforcing without a terminal to ask on: use a full name"
+            )
+        return found
+    import click
+
+    click.echo("? Please select an image:", err=True)
+    for number, one in enumerate(found, 1):
+        click.echo(f"  {number}. {one}", err=True)
+    number = click.prompt("Number", type=click.IntRange(1, len(found)), default=1, err=True)
+    pick = found[number - 1]
+    registries_conf.record_alias(path, pick.repository)
+    return [pick]

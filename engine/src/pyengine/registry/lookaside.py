@@ -1,0 +1,153 @@
+"""Simple signatures beside a registry, where registries.d says (containers-registries.d(5))."""
+
+from __future__ import annotations
+
+import os
+
+from pyengine.errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_MAX_SIGNATURES = 128
+_MAX_BYTES = 4 << 20
+_DIRECTORIES = ("/etc/containers/registries.d",)
+
+
+def read(repository: str, digest: str, directory: str | None = None) -> list[bytes]:
+    """The signatures of a manifest; none where no place is configured.
+
+    Args:
+        repository: ``registry/path``.
+        digest: of the manifest.
+        directory: of the configuration, in place of the usual ones.
+
+    Raises:
+        ConfigError: the configuration makes no sense.
+        RegistryError: the place does not answer.
+    """
+    base = place(repository, ("lookaside", "sigstore"), directory)
+    if base is None:
+        return []
+    found: list[bytes] = []
+    while len(found) < _MAX_SIGNATURES:
+        signature = _get(_address(base, repository, digest, len(found) + 1))
+        if signature is None:
+            break
+        found.append(signature)
+    return found
+
+
+def write(
+    repository: str, digest: str, signatures: list[bytes], directory: str | None = None
+) -> None:
+    """Keep the signatures of a manifest.
+
+    Raises:
+        ConfigError: no writable place is configured.
+    """
+    keys = ("lookaside-staging", "sigstore-staging", "lookaside", "sigstore")
+    base = place(repository, keys, directory) or f"file://{_default_place()}"
+    for number, signature in enumerate(signatures, 1):
+        address = _address(base, repository, digest, number)
+        if not address.startswith("file://"):
+            raise ConfigError(
+                f"write a signature to {address}: only file:// can be written; configure "
+                f"lookaside-staging for {repository} in {_DIRECTORIES[0]}"
+            )
+        path = address.removeprefix("file://")
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(signature)
+        except OSError as error:
+            raise ConfigError(f"write a signature to {path}: {error.strerror}") from error
+
+
+def place(repository: str, keys: tuple[str, ...], directory: str | None) -> str | None:
+    """The address that the longest namespace, or else the default, has under one of the keys."""
+    namespaces, default = _load(directory)
+    parts = repository.split("/")
+    names = ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
+    host = parts[0].partition(":")[0]
+    pieces = host.split(".")
+    names += [f"*.{'.'.join(pieces[count:])}" for count in range(1, len(pieces))]
+    for table in [*(namespaces[name] for name in names if name in namespaces), default]:
+        for key in keys:
+            if table.get(key):
+                return str(table[key]).rstrip("/")
+    return None
+
+
+def _load(directory: str | None) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    namespaces: dict[str, dict[str, Any]] = {}
+    default: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for path in _files(directory):
+        tables = _read(path)
+        if tables.get("default-docker"):
+            if default:
+                raise ConfigError(f"{path}: default-docker: {sources['']} has it already")
+            default, sources[""] = _table(tables["default-docker"], path), path
+        for name, table in _table(tables.get("docker") or {}, path).items():
+            if name in namespaces:
+                raise ConfigError(f"{path}: docker: {sources[name]} has {name} already")
+            namespaces[name], sources[name] = _table(table, path), path
+    return namespaces, default
+
+
+def _files(directory: str | None) -> list[str]:
+    directories = [directory] if directory else list(_DIRECTORIES)
+    if directory is None and os.geteuid() != 0:
+        base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+        directories.insert(0, f"{base}/containers/registries.d")
+    for one in directories:
+        if os.path.isdir(one):
+            return [f"{one}/{name}" for name in sorted(os.listdir(one)) if name.endswith(".yaml")]
+    return []
+
+
+def _read(path: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        with open(path, "rb") as file:
+            return _table(yaml.safe_load(file.read()) or {}, path)
+    except OSError as error:
+        raise ConfigError(f"read {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from error
+
+
+def _table(value: object, path: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: not a mapping where one is expected")
+    return value
+
+
+def _default_place() -> str:
+    if os.geteuid() == 0:
+        return "/var/lib/containers/sigstore"
+    base = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    return f"{base}/containers/sigstore"
+
+
+def _address(base: str, repository: str, digest: str, number: int) -> str:
+    path = repository.partition("/")[2]
+    return f"{base}/{path}@{digest.replace(':', '=')}/signature-{number}"
+
+
+def _get(address: str) -> bytes | None:
+    if address.startswith("file://"):
+        path = address.removeprefix("file://")
+        try:
+            with open(path, "rb") as file:
+                return file.read(_MAX_BYTES)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise ConfigError(f"read signature {path}: {error.strerror}") from error
+    from pyengine.registry import session
+
+    return session.fetch(address, f"reading signature {address}", _MAX_BYTES)
