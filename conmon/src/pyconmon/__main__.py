@@ -1,19 +1,30 @@
 """The process: argv in, exit status out."""
 
+import gc
 import posix
 import sys
+from _frozen_importlib_external import SourceFileLoader
 
+gc.disable()  # until the modules are made, which sets it off often and leaves it nothing to find
+# The launcher executes the compiled file where there is one.
+directory = __file__.rpartition("/")[0].removesuffix("/__pycache__")
 # The launcher starts Python with -I -S, so nothing but the standard library is on the path.
-sys.path.append(__file__.rpartition("/")[0].rpartition("/")[0])
+sys.path.append(directory.rpartition("/")[0])
 # Names of files in directories that were searched so far; what follows takes their memory.
 sys.path_importer_cache.clear()
+# Without a search of the path.
+loader = type(sys)("pyconmon.loader")
+loader.__file__ = f"{directory}/loader.py"
+code = SourceFileLoader(loader.__name__, loader.__file__).get_code(loader.__name__)
+exec(code, loader.__dict__)  # type: ignore[arg-type]  # there is code where there is a source
+loader.install()
 
 if None in (sys.stdin, sys.stdout, sys.stderr):
     from pyconmon import streams
 
     streams.open_missing()
 
-from pyconmon import cli  # noqa: E402 - not found before the lines above
+from pyconmon import cli  # noqa: E402 - from here on the loader finds the modules
 
 status, given = cli.read(sys.argv[1:])
 if given is not None:
@@ -22,6 +33,7 @@ if given is not None:
     vars(sys.modules.pop("pyconmon.cli")).clear()
     from pyconmon import monitor
 
+    gc.enable()
     status = monitor.main(given)
 try:
     sys.stdout.flush()

@@ -83,3 +83,15 @@ def _is_inheritable(fd: int) -> bool:
         return posix.get_inheritable(fd)
     except OSError:
         return False
+
+
+def kill_group(pid: int) -> None:
+    """Kill the process group of a container, but never the monitor's own or init's."""
+    try:
+        group = posix.getpgid(pid)
+        if group > 1 and group != posix.getpgrp():
+            posix.killpg(group, _signal.SIGKILL)
+        else:
+            posix.kill(pid, _signal.SIGKILL)
+    except ProcessLookupError:
+        diagnostics.debug(f"process {pid} ended before it was killed")

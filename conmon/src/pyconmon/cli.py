@@ -67,11 +67,9 @@ def check(given: options.Options) -> None:
     Raises:
         MonitorError: they contradict one another, or one that is needed is missing.
     """
-    level = diagnostics.LEVELS.get((given.log_level or "warning").lower())
-    if level is None:
+    if (given.log_level or "warning").lower() not in diagnostics.LEVELS:
         raise MonitorError(f"No such log level {given.log_level}")
-    name = f"{given.cid}: {given.log_tag}" if given.log_tag else given.cid or ""
-    diagnostics.configure(level, name, given.syslog)
+    diagnostics.configure(given.log_level, given.cid or "", given.log_tag, given.syslog)
     refusals = (
         (given.restore and given.exec, "Cannot use 'exec' and 'restore' at the same time"),
         (given.exec_attach and not given.exec, "Attach can only be specified with exec"),
@@ -89,6 +87,8 @@ def check(given: options.Options) -> None:
         if refused:
             raise MonitorError(reason)
     _check_runtime(given.runtime or "")
+    if given.health_command or given.health_startup_command or given.restart_policy != "no":
+        _check_supervision(given)
     if given.exec and given.exec_process_spec is None:
         raise MonitorError("Exec process spec path not provided. Use --exec-process-spec")
     if given.seccomp_notify_socket is not None or given.seccomp_notify_plugins is not None:
@@ -102,6 +102,52 @@ def check(given: options.Options) -> None:
         raise MonitorError("Delay before invoking exit command must be greater than or equal to 0")
     if given.container_pidfile is None:
         given.container_pidfile = f"{posix.getcwd()}/pidfile-{given.cid}"
+
+
+def _check_supervision(given: options.Options) -> None:
+    """Health checks and the restart policy, which conmon does not have."""
+    from pyconmon import restart
+
+    try:
+        restart.split(given.restart_policy)
+    except ValueError:
+        raise MonitorError(
+            f"No such restart policy {given.restart_policy}: expected no, on-failure[:TIMES],"
+            " always or unless-stopped"
+        ) from None
+    action = given.health_on_failure
+    refusals = (
+        (given.exec, "An exec session has neither health checks nor a restart policy"),
+        (
+            given.health_startup_command and not given.health_command,
+            "A startup check needs --health-cmd as well",
+        ),
+        (
+            action not in ("none", "kill", "stop", "restart"),
+            f"No such health action {action}: expected none, kill, stop or restart",
+        ),
+        (
+            not (given.health_interval_s and given.health_startup_interval_s),
+            "The interval of a health check must be longer than 0 seconds",
+        ),
+        (
+            not (given.health_timeout_s and given.health_startup_timeout_s),
+            "The timeout of a health check must be longer than 0 seconds",
+        ),
+        (given.health_retries < 1, "--health-retries must be at least 1"),
+        (not 0 < given.stop_signal < 65, f"No such signal {given.stop_signal}"),
+        (
+            given.persist_dir is None,
+            "Health checks and restart policies keep their state in --persist-dir: give one",
+        ),
+        (
+            given.exit_command is None and (given.restart_policy != "no" or action == "restart"),
+            "A restart is asked for by the exit command. Use --exit-command",
+        ),
+    )
+    for refused, reason in refusals:
+        if refused:
+            raise MonitorError(reason)
 
 
 def _check_runtime(path: str) -> None:

@@ -29,10 +29,12 @@ _container = ""
 _to_syslog = False
 
 
-def configure(new_level: int, container: str, to_syslog: bool) -> None:
+def configure(level_name: str | None, container: str, tag: str | None, to_syslog: bool) -> None:
     """Set the least urgent level that is written and the name that syslog lines carry."""
     global level, _container, _to_syslog
-    level, _container, _to_syslog = new_level, container, to_syslog
+    level = LEVELS[(level_name or "warning").lower()]
+    _container = f"{container}: {tag}" if tag else container
+    _to_syslog = to_syslog
 
 
 def write(severity: int, text: str) -> None:

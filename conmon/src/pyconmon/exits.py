@@ -11,8 +11,11 @@ from pyconmon.errors import MonitorError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyconmon.options import Options
+    from pyconmon.restart import Restart
 
 UNKNOWN = -1
+# Set for an exit command that has to start the container again; the number of this restart.
+_RESTART_VARIABLE = b"PYCONMON_RESTART"
 
 
 def code_of(status: int) -> int:
@@ -56,7 +59,9 @@ def record_oom(options: Options) -> None:
                 diagnostics.warn(f"Failed to write {directory}/oom: {error.strerror}")
 
 
-def start_command(options: Options, environment: dict[bytes, bytes]) -> int:
+def start_command(
+    options: Options, environment: dict[bytes, bytes], restart: Restart | None
+) -> int:
     """Start the exit command (after its delay) and return its pid.
 
     The monitor gives up being a subreaper first: what the command leaves in the background
@@ -64,6 +69,9 @@ def start_command(options: Options, environment: dict[bytes, bytes]) -> int:
     """
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 0)
     command = options.exit_command or ""
+    environment.pop(_RESTART_VARIABLE, None)  # of a monitor that started this one
+    if restart:
+        environment[_RESTART_VARIABLE] = b"%d" % restart.count
 
     def become() -> None:
         posix.closerange(3, 1 << 20)

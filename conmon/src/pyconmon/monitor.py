@@ -26,7 +26,9 @@ from pyconmon.errors import MonitorError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyconmon.console import ConsoleSocket
+    from pyconmon.health import Health
     from pyconmon.options import Options
+    from pyconmon.restart import Restart
 
 _UMASK = 0o022
 _TIMED_OUT = "command timed out"
@@ -40,6 +42,7 @@ def main(options: Options) -> int:
     Returns:
         the exit status of the process.
     """
+    diagnostics.configure(options.log_level, options.cid or "", options.log_tag, options.syslog)
     posix.umask(_UMASK)
     inherited = children.inherited_fds()
     try:
@@ -58,9 +61,9 @@ class Monitor:
 
     __slots__ = (
         "_attach", "_code", "_command_code", "_command_pid", "_console",
-        "_container_pid", "_control", "_environment", "_inherited",
-        "_input", "_life", "_logs", "_loop", "_oom", "_options", "_pid", "_problem", "_runtime_pid",
-        "_start_fd", "_started", "_statuses", "_stderr", "_stdout", "_sync",
+        "_container_pid", "_control", "_environment", "_health", "_inherited",
+        "_input", "_life", "_logs", "_loop", "_oom", "_options", "_pid", "_problem", "_restart",
+        "_runtime_pid", "_start_fd", "_started", "_statuses", "_stderr", "_stdout", "_sync",
         "_terminal_fd", "_window",
     )  # fmt: skip
 
@@ -83,6 +86,8 @@ class Monitor:
         self._control: control.Control | None = None
         self._console: ConsoleSocket | None = None
         self._oom: oom.WatchV1 | oom.WatchV2 | None = None
+        self._health: Health | None = None
+        self._restart: Restart | None = None
 
     # Becoming a monitor
 
@@ -280,6 +285,8 @@ class Monitor:
             elif pid == self._command_pid:
                 self._command_pid = -1
                 self._command_code = exits.code_of(status)
+            elif self._health and self._health.reaped(pid, status):
+                continue
             elif self._container_pid < 0:
                 self._statuses[pid] = status
 
@@ -307,6 +314,10 @@ class Monitor:
             return
         self._container_pid = pid
         self._life.created_ns = time.time_ns()
+        if options.health_command:
+            from pyconmon.health import Health
+
+            self._health = Health(self._loop, options, self._on_unhealthy)
         # Callers before api version 1 expect one number from an exec: its exit code.
         if options.api_version or not options.exec:
             self._sync.send(pid)
@@ -362,6 +373,22 @@ class Monitor:
         self._container_pid = -1
         self._loop.stop()
 
+    def _on_unhealthy(self, action: str) -> None:
+        diagnostics.info(f"container is unhealthy: {action}")
+        if action == "none" or self._container_pid < 0 or not self._health:
+            return
+        self._health.stop()
+        self._life.health_action = action
+        if action == "kill":
+            self._kill_container()
+            return
+        self._loop.after(self._options.stop_timeout_s, self._kill_container)
+        posix.kill(self._container_pid, self._options.stop_signal)
+
+    def _kill_container(self) -> None:
+        if self._container_pid > 0:  # -1 would be every process of the machine
+            posix.kill(self._container_pid, _signal.SIGKILL)
+
     def _on_oom(self) -> None:
         self._life.oom_killed = True
         exits.record_oom(self._options)
@@ -379,13 +406,16 @@ class Monitor:
 
     def _finish(self) -> int:
         """Record the exit and return it."""
+        if self._health:
+            self._health.stop()
+            self._loop.cancel(self._kill_container)
         if self._code is None:
             raise MonitorError(self._problem)
         if self._oom:
             self._oom.check()
             self._life.peak_memory_bytes = oom.peak_bytes(self._oom)
         if self._life.timed_out:
-            _kill_group(self._container_pid)
+            children.kill_group(self._container_pid)
         else:
             self._stdout.drain()
             self._stderr.drain()
@@ -396,9 +426,13 @@ class Monitor:
                 posix.close(fd)
             except OSError as error:
                 diagnostics.debug(f"close {fd}: {error.strerror}")
+        if self._options.restart_policy != "no" or self._life.health_action == "restart":
+            from pyconmon import restart
+
+            self._restart = restart.decide(self._options, self._life, self._code)
         if self._options.persist_dir and not self._options.exec:
             # First, so that whoever has seen the exit file finds it.
-            record.write(self._options.persist_dir, self._life, self._code)
+            record.write(self._options.persist_dir, self._life, self._code, self._restart)
         exits.record(self._options, self._code)
         if self._options.exec:
             self._sync.send(self._code, _TIMED_OUT if self._life.timed_out else "")
@@ -421,12 +455,19 @@ class Monitor:
         if self._attach:
             self._attach.stop_listening()
         if self._options.exit_command and self._started:
-            self._command_pid = exits.start_command(self._options, self._environment)
+            if self._restart and not self._wait_for_restart(self._restart):
+                self._restart = None
+            self._command_pid = exits.start_command(self._options, self._environment, self._restart)
         if self._attach:
             self._serve_last_clients(self._attach)
         if self._command_pid > 0:
             return exits.wait_for_command(self._command_pid)
         return max(self._command_code, 0)
+
+    def _wait_for_restart(self, due: Restart) -> bool:
+        from pyconmon import restart
+
+        return restart.wait(self._loop, due, self._options)
 
     def _serve_last_clients(self, server: attach.AttachServer) -> None:
         """Let clients that lag behind have the rest, as long as they take some of it."""
@@ -455,15 +496,3 @@ def _disconnect_standard_streams() -> None:
     for target in range(3):
         posix.dup2(fd, target, inheritable=True)
     posix.close(fd)
-
-
-def _kill_group(pid: int) -> None:
-    """Kill the process group of a container, but never the monitor's own or init's."""
-    try:
-        group = posix.getpgid(pid)
-        if group > 1 and group != posix.getpgrp():
-            posix.killpg(group, _signal.SIGKILL)
-        else:
-            posix.kill(pid, _signal.SIGKILL)
-    except ProcessLookupError:
-        diagnostics.debug(f"process {pid} ended before it was killed")

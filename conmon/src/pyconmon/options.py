@@ -19,6 +19,7 @@ TEXT = 1
 LIST = 2
 INT = 3
 INT64 = 4
+SECONDS = 5
 
 # name, letter, kind, attribute, help
 TABLE = (
@@ -41,6 +42,33 @@ TABLE = (
     ("exit-dir", "", TEXT, "exit_dir", "Path to the directory where exit files are written"),
     ("full-attach", "", FLAG, "full_attach",
      "Keep the attach socket in the bundle; --socket-dir-path is ignored"),
+    ("health-cmd", "", LIST, "health_command",
+     "Program and arguments of the health check, one by one (pyconmon's own, as all --health-*)"),
+    ("health-interval", "", SECONDS, "health_interval_s", "Seconds between checks (default: 30)"),
+    ("health-log-count", "", INT, "health_max_log_count",
+     "Results to keep; 0 keeps all (default: 5)"),
+    ("health-log-size", "", INT, "health_max_log_size",
+     "Characters of output to keep of each; 0 keeps up to 4096 (default: 500)"),
+    ("health-on-failure", "", TEXT, "health_on_failure",
+     "What to do once unhealthy: none, kill, stop or restart (default: none)"),
+    ("health-retries", "", INT, "health_retries",
+     "Failures in a row that make a container unhealthy (default: 3)"),
+    ("health-start-interval", "", SECONDS, "health_start_interval_s",
+     "Seconds between checks during the start period (default: as --health-interval)"),
+    ("health-start-period", "", SECONDS, "health_start_period_s",
+     "Seconds after the start in which failures do not count (default: 0)"),
+    ("health-startup-cmd", "", LIST, "health_startup_command",
+     "Program and arguments of a check that has to pass before --health-cmd is run"),
+    ("health-startup-interval", "", SECONDS, "health_startup_interval_s",
+     "Seconds between startup checks (default: 30)"),
+    ("health-startup-retries", "", INT, "health_startup_retries",
+     "Failed startup checks that restart the container; 0 never does (default: 0)"),
+    ("health-startup-success", "", INT, "health_startup_successes",
+     "Successful startup checks in a row that are needed (default: 1)"),
+    ("health-startup-timeout", "", SECONDS, "health_startup_timeout_s",
+     "Seconds after which a startup check has failed (default: 30)"),
+    ("health-timeout", "", SECONDS, "health_timeout_s",
+     "Seconds after which a check has failed (default: 30)"),
     ("help", "h", FLAG, "help", "Show help options"),
     ("leave-stdin-open", "", FLAG, "leave_stdin_open",
      "Leave stdin open when attached client disconnects"),
@@ -71,6 +99,8 @@ TABLE = (
     ("pidfile", "", TEXT, "container_pidfile", ""),
     ("replace-listen-pid", "", FLAG, "replace_listen_pid",
      "Replace listen pid if set for oci-runtime pid"),
+    ("restart-policy", "", TEXT, "restart_policy",
+     "no, on-failure[:TIMES], always or unless-stopped: asks the exit command to restart (own)"),
     ("restore", "", TEXT, "restore", "Restore a container from a checkpoint"),
     ("restore-arg", "", LIST, "runtime_opts", ""),
     ("runtime", "r", TEXT, "runtime", "Path to the OCI runtime"),
@@ -86,6 +116,10 @@ TABLE = (
      "Socket where the seccomp notification fd is received (refused: see above)"),
     ("socket-dir-path", "", TEXT, "socket_dir_path", "Location of container attach sockets"),
     ("stdin", "i", FLAG, "stdin", "Open up a pipe to pass stdin to the container"),
+    ("stop-signal", "", INT, "stop_signal",
+     "Number of the signal by which --health-on-failure ends the container (default: 15; own)"),
+    ("stop-timeout", "", SECONDS, "stop_timeout_s",
+     "Seconds after which it is killed instead (default: 10; own)"),
     ("sync", "", FLAG, "sync", "Keep the main conmon process as its child by only forking once"),
     ("syslog", "", FLAG, "syslog", "Log to syslog (use with cgroupfs cgroup manager)"),
     ("systemd-cgroup", "s", FLAG, "systemd_cgroup",
@@ -95,6 +129,13 @@ TABLE = (
     ("version", "", FLAG, "version", "Print the version and exit"),
 )  # fmt: skip
 
+_DEFAULTS = (
+    ("health_interval_s", 30.0), ("health_max_log_count", 5), ("health_max_log_size", 500),
+    ("health_on_failure", "none"), ("health_retries", 3), ("health_startup_interval_s", 30.0),
+    ("health_startup_successes", 1), ("health_startup_timeout_s", 30.0),
+    ("health_timeout_s", 30.0), ("log_max_files", 1), ("restart_policy", "no"),
+    ("socket_dir_path", "/var/run/crio"), ("stop_signal", 15), ("stop_timeout_s", 10.0),
+)  # fmt: skip
 _LIMITS = {INT: (1 << 31) - 1, INT64: (1 << 63) - 1}
 
 
@@ -117,6 +158,20 @@ class Options:
     exit_delay_s: int
     exit_dir: str | None
     full_attach: bool
+    health_command: list[str]
+    health_interval_s: float
+    health_max_log_count: int
+    health_max_log_size: int
+    health_on_failure: str
+    health_retries: int
+    health_start_interval_s: float
+    health_start_period_s: float
+    health_startup_command: list[str]
+    health_startup_interval_s: float
+    health_startup_retries: int
+    health_startup_successes: int
+    health_startup_timeout_s: float
+    health_timeout_s: float
     help: bool
     leave_stdin_open: bool
     log_allowlist_dirs: list[str]
@@ -135,6 +190,7 @@ class Options:
     no_sync_log: bool
     persist_dir: str | None
     replace_listen_pid: bool
+    restart_policy: str
     restore: str | None
     runtime: str | None
     runtime_args: list[str]
@@ -144,6 +200,8 @@ class Options:
     seccomp_notify_socket: str | None
     socket_dir_path: str
     stdin: bool
+    stop_signal: int
+    stop_timeout_s: float
     sync: bool
     syslog: bool
     systemd_cgroup: bool
@@ -152,11 +210,11 @@ class Options:
     version: bool
 
     def __init__(self) -> None:
-        empty = {FLAG: False, TEXT: None, INT: 0, INT64: -1}
+        empty = {FLAG: False, TEXT: None, INT: 0, INT64: -1, SECONDS: 0.0}
         for _, _, kind, attribute, _ in TABLE:
             setattr(self, attribute, [] if kind == LIST else empty[kind])
-        self.log_max_files = 1
-        self.socket_dir_path = "/var/run/crio"
+        for attribute, value in _DEFAULTS:
+            setattr(self, attribute, value)
 
 
 def parse(arguments: list[str]) -> Options:
@@ -213,6 +271,8 @@ def _set(
         setattr(options, attribute, value)
     elif kind == LIST:
         getattr(options, attribute).append(value)
+    elif kind == SECONDS:
+        setattr(options, attribute, _seconds(value, shown))
     else:
         setattr(options, attribute, _integer(value, shown, _LIMITS[kind]))
 
@@ -230,6 +290,13 @@ def _integer(value: str, shown: str, limit: int) -> int:
     if not -limit - 1 <= number <= limit:
         raise _unreadable(f"Integer value “{value}” for {shown} out of range")
     return number
+
+
+def _seconds(value: str, shown: str) -> float:
+    whole, _, fraction = value.partition(".")
+    if not (whole + fraction).isdecimal() or not value.isascii():
+        raise _unreadable(f"Cannot parse seconds “{value}” for {shown}")
+    return float(value)
 
 
 def _unreadable(problem: str) -> UsageError:

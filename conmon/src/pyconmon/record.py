@@ -11,6 +11,10 @@ import time
 
 from pyconmon import caller, diagnostics, files
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyconmon.restart import Restart
+
 TAIL_BYTES = 4096
 _TAIL_LINES = 10
 
@@ -18,14 +22,15 @@ _TAIL_LINES = 10
 class Life:
     """What is known of a container's life."""
 
-    __slots__ = ("created_ns", "forwarded_signal", "oom_killed", "peak_memory_bytes", "status",
-                 "tail", "timed_out")  # fmt: skip
+    __slots__ = ("created_ns", "forwarded_signal", "health_action", "oom_killed",
+                 "peak_memory_bytes", "status", "tail", "timed_out")  # fmt: skip
 
     def __init__(self) -> None:
         self.created_ns = 0
         self.status: int | None = None  # of waitpid; None: unknown
         self.oom_killed = False
         self.timed_out = False
+        self.health_action = ""  # what was done because the container became unhealthy
         self.forwarded_signal = 0  # the last one that came to the monitor
         self.peak_memory_bytes: int | None = None
         self.tail = b""
@@ -37,9 +42,11 @@ class Life:
         self.tail = data[-TAIL_BYTES:]
 
     def cause(self) -> str:
-        """What ended the container: timeout, oom, signal, forwarded-signal, exit or unknown."""
+        """What ended it: timeout, health, oom, signal, forwarded-signal, exit or unknown."""
         if self.timed_out:
             return "timeout"
+        if self.health_action:
+            return "health"
         if self.status is None:
             return "unknown"
         if posix.WIFEXITED(self.status):
@@ -50,7 +57,7 @@ class Life:
         return "forwarded-signal" if signal == self.forwarded_signal else "signal"
 
 
-def write(directory: str, life: Life, code: int) -> None:
+def write(directory: str, life: Life, code: int, restart: Restart | None) -> None:
     """Write the record; without it the exit file still tells the code."""
     status = life.status
     signal = posix.WTERMSIG(status) if status is not None and posix.WIFSIGNALED(status) else None
@@ -63,6 +70,7 @@ def write(directory: str, life: Life, code: int) -> None:
         ("created", _string(timestamp(life.created_ns))),
         ("finished", _string(timestamp(time.time_ns()))),
         ("peakMemoryBytes", _number(life.peak_memory_bytes)),
+        ("restart", _restart(restart)),
         ("lastOutput", "[" + ", ".join(map(_string, _last_lines(life.tail))) + "]"),
     )
     text = "{" + ", ".join(f'"{name}": {value}' for name, value in fields) + "}\n"
@@ -81,6 +89,12 @@ def timestamp(time_ns: int) -> str:
         f"{utc.tm_year}-{utc.tm_mon:02}-{utc.tm_mday:02}"
         f"T{utc.tm_hour:02}:{utc.tm_min:02}:{utc.tm_sec:02}.{nanosecond:09}Z"
     )
+
+
+def _restart(restart: Restart | None) -> str:
+    if restart is None:
+        return "null"
+    return f'{{"count": {restart.count}, "delaySeconds": {restart.delay_ms / 1000:g}}}'
 
 
 def _number(value: int | None) -> str:
