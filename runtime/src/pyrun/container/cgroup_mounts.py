@@ -40,6 +40,9 @@ def mount(
     """
     options = mounts.parse_options(entry.get("options") or [], f"/mounts/{index}/options")
     destination = entry["destination"]
+    if "name=" in options.data:
+        _one_by_name(mounter, destination, options)
+        return
     if all(hierarchy.fstype == "cgroup2" for hierarchy in hierarchies):
         for hierarchy in hierarchies[:1]:
             _one(mounter, destination, hierarchy, options.flags, own_namespace=own_namespace)
@@ -58,6 +61,20 @@ def mount(
         for controller in hierarchy.controllers:
             if len(hierarchy.controllers) > 1 and controller != hierarchy.name:
                 _link(mounter, destination, controller, hierarchy.name)
+
+
+def _one_by_name(mounter: mounts.Mounter, destination: str, options: mounts.Options) -> None:
+    """A v1 hierarchy without controllers, as the options say it."""
+    try:
+        target_fd = paths.make_inside(mounter.root_fd, destination, directory=True)
+        try:
+            target = paths.proc_path(target_fd)
+            syscalls.mount("cgroup", target, "cgroup", options.flags | _ALWAYS, options.data)
+        finally:
+            posix.close(target_fd)
+    except OSError as error:
+        raise KernelError(f"mount cgroup ({options.data}) on {destination}", error) from error
+    mounter.finish(destination, options)
 
 
 def _one(

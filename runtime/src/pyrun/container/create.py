@@ -87,6 +87,7 @@ def create(request: Request, bundle: Bundle | None = None) -> Entry:
     bundle = bundle or load.read_bundle(request.bundle, request.config_name)
     validate.require(bundle.config, bundle.path)
     config = bundle.config
+    extend(config)
     _check_terminal(config, request)
     task = _prepare(bundle, request)
     request.warnings = task.identity.warnings
@@ -115,6 +116,22 @@ def create(request: Request, bundle: Bundle | None = None) -> Entry:
         for fd in task.trees.values():
             posix.close(fd)
     return entry
+
+
+def extend(config: JsonObject) -> None:
+    """Have crun's annotations change ``config``.
+
+    Raises:
+        ConfigError: one of them asks for what pyrun does not do.
+    """
+    annotations = config.get("annotations") or {}
+    asked = any(key.startswith("run.oci.") for key in annotations)
+    if asked or names.environment("RUN_OCI_SECCOMP_RECEIVER"):
+        from pyrun.container import extensions
+
+        extensions.apply(config)
+        if config.get("hooks"):
+            hooks.redirect(annotations)  # init cannot open the files any more
 
 
 def _check_terminal(config: JsonObject, request: Request) -> None:
@@ -158,6 +175,7 @@ def _prepare(bundle: Bundle, request: Request) -> Task:
     task.identity = process.Identity(
         settings, linux, compiled, user_namespace=task.plan.has(syscalls.CLONE_NEWUSER)
     )
+    task.identity.keep_groups = process.keeps_groups(config)
     task.first_free_fd = 3 + inherited(request.preserve_fds, task.identity.env)
     task.console_fd = request.console_fd
     if settings.get("terminal"):
@@ -312,10 +330,16 @@ def _make(task: Task, entry: Entry, manager: Manager, request: Request) -> None:
         if request.pid_file:
             path = names.absolute(request.pid_file)
             store.replace(path, str(pid).encode(), f"write the pid file {path}", 0o644)
-        if request.pidfd_socket:
+        annotations = task.config.get("annotations") or {}
+        receiver = request.pidfd_socket or annotations.get("run.oci.pidfd_receiver")
+        if receiver:
             from pyrun.linux import pidfd
 
-            pidfd.send(request.pidfd_socket, pid, "standard")
+            pidfd.send(receiver, pid, "standard")
+        if annotations.get("run.oci.delegate-cgroup"):
+            from pyrun.container import extensions
+
+            extensions.delegate(task.config, manager, pid)
         ours.send("go")
     except BaseException:
         end(pids)

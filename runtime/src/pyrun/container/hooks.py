@@ -7,7 +7,7 @@ import posix
 import select
 
 from pyrun import syscalls
-from pyrun.errors import ContainerError
+from pyrun.errors import ContainerError, KernelError
 from pyrun.spec import jsontext
 
 TYPE_CHECKING = False
@@ -15,9 +15,31 @@ if TYPE_CHECKING:
     from pyrun.spec.types import JsonObject
 
 _SHOWN_BYTES = 1024
+# crun's annotations for what hooks write, by the number of the stream
+_FILES = {1: "run.oci.hooks.stdout", 2: "run.oci.hooks.stderr"}
 _POLL_LIMIT_MS = 2**31 - 1  # 24 days
 # Python ignores or catches these; every program it starts must find them as it was started itself.
 _CHANGED_SIGNALS = (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGINT)
+
+
+# the files of ``redirect``, open; by the number of the stream
+_open: dict[int, int] = {}
+
+
+def redirect(annotations: dict[str, str]) -> None:
+    """Open the files that annotations name for the output of hooks; again, it does nothing.
+
+    Raises:
+        KernelError: one cannot be opened.
+    """
+    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_CLOEXEC
+    for number, name in _FILES.items():
+        path = annotations.get(name)
+        if path and number not in _open:
+            try:
+                _open[number] = posix.open(path, flags, 0o600)
+            except OSError as error:
+                raise KernelError(f"open {path} for hooks ({name})", error) from error
 
 
 def reset_signals() -> None:
@@ -42,6 +64,7 @@ def run(
     Raises:
         ContainerError: one failed, or took longer than its timeout.
     """
+    redirect(state.get("annotations") or {})
     text = jsontext.dumps(state).encode()
     for index, hook in enumerate(hooks):
         if index >= first:
@@ -54,7 +77,7 @@ def run_all(kind: str, hooks: list[JsonObject], state: JsonObject) -> list[str]:
     for index in range(len(hooks)):
         try:
             run(kind, hooks[: index + 1], state, first=index)
-        except ContainerError as error:
+        except (ContainerError, KernelError) as error:
             problems.append(str(error))
     return problems
 
@@ -83,7 +106,8 @@ def _execute(hook: JsonObject, input_fd: int, output_fd: int) -> None:
     """The child: never returns."""
     try:
         reset_signals()
-        for number, fd in enumerate((input_fd, output_fd, output_fd)):
+        streams = (input_fd, _open.get(1, output_fd), _open.get(2, output_fd))
+        for number, fd in enumerate(streams):
             posix.dup2(fd, number, inheritable=True)
         syscalls.close_range(3, 0xFFFFFFFF, syscalls.CLOSE_RANGE_CLOEXEC)
         env = dict(entry.partition("=")[::2] for entry in hook.get("env") or ())

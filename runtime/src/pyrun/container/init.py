@@ -276,7 +276,7 @@ def _change_root(task: Task) -> None:
         root_fd = rootfs.prepare(task.rootfs, propagation, task.trees.get(-1, -1))
     else:
         root_fd = posix.open(task.rootfs, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
-    label = settings.get("mountLabel") or ""
+    label = label_option(config)
     mounter = mounts.Mounter(root_fd, task.bundle, label, task.trees, _copy_tree)
     for index, entry in enumerate(config.get("mounts") or ()):
         if entry.get("type") in ("cgroup", "cgroup2"):
@@ -320,6 +320,13 @@ def _copy_tree(source_fd: int, target_fd: int) -> None:
     from pyrun.linux import mount_copy  # the parent has imported it already
 
     mount_copy.copy_tree(source_fd, target_fd)
+
+
+def label_option(config: JsonObject) -> str:
+    """``linux.mountLabel`` as a mount option; an annotation of crun chooses which."""
+    label = (config.get("linux") or {}).get("mountLabel")
+    kind = (config.get("annotations") or {}).get("run.oci.mount_context_type") or "context"
+    return f'{kind}="{label}"' if label else ""
 
 
 def _protect(root_fd: int, settings: JsonObject, label: str) -> None:

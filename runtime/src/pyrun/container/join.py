@@ -99,6 +99,7 @@ def execute(request: Request, entry: Entry) -> int:
         PyrunError: it could not be started; nothing of it is left.
     """
     config = entry.config()
+    create.extend(config)
     manager = select.from_record(entry.state["cgroup"] or {})
     task = _prepare(request, config, entry)
     manager.descend(request.cgroups)
@@ -152,6 +153,7 @@ def _prepare(request: Request, config: JsonObject, entry: Entry) -> _Task:
         compiled = seccomp.prepare(profile, seccomp.cache_directories(request.root))
     task = _Task()
     task.identity = process.Identity(settings, config.get("linux") or {}, compiled)
+    task.identity.keep_groups = process.keeps_groups(config)
     task.first_free_fd = 3 + create.inherited(request.preserve_fds, task.identity.env)
     task.keyring_name = f"_ses.{entry.id}"
     task.console_fd = request.console_fd

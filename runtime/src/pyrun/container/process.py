@@ -36,6 +36,7 @@ class Identity:
 
     Attributes:
         personality: ``linux.personality``.
+        keep_groups: the process has the caller's groups (crun's keep_original_groups).
         process: ``process`` of config.json.
         sets: its capabilities; None leaves them as they are.
         known: the bounding set of the caller; of the user namespace, once it has been entered.
@@ -45,7 +46,17 @@ class Identity:
         warnings: what the process asked for and will not have, as the specification allows.
     """
 
-    __slots__ = ("env", "filter", "known", "limits", "personality", "process", "sets", "warnings")
+    __slots__ = (
+        "env",
+        "filter",
+        "keep_groups",
+        "known",
+        "limits",
+        "personality",
+        "process",
+        "sets",
+        "warnings",
+    )
 
     def __init__(
         self,
@@ -58,6 +69,7 @@ class Identity:
         self.process = process
         self.personality: JsonObject = linux.get("personality") or {}
         self.filter = compiled
+        self.keep_groups = False
         sets = process.get("capabilities")
         self.sets = capabilities.Sets(sets or {})
         self.known = capabilities.own_bounding_set()
@@ -75,6 +87,12 @@ class Identity:
     def enter_user_namespace(self) -> None:
         """Whoever enters one has every capability in it, whatever the caller lacks."""
         self.known = capabilities.own_bounding_set()
+
+
+def keeps_groups(config: JsonObject) -> bool:
+    """Whether an annotation of crun has the process keep the caller's groups."""
+    annotations = config.get("annotations") or {}
+    return bool(annotations.get("run.oci.keep_original_groups", "0") != "0")
 
 
 def open_proc_self() -> int:
@@ -122,8 +140,8 @@ def settle(identity: Identity, proc_fd: int) -> str:
     stdio.give(uid)
     rlimits.apply(0, identity.limits)
     capabilities.drop_bounding(identity.sets, identity.known)
-    allowed = _may_set_groups(proc_fd)
-    if allowed or not user.get("additionalGids"):
+    allowed = not identity.keep_groups and _may_set_groups(proc_fd)
+    if allowed or identity.keep_groups or not user.get("additionalGids"):
         capabilities.change_user(uid, gid, user.get("additionalGids") or [], set_groups=allowed)
     else:
         raise ContainerError("set the additional groups: this user namespace allows none")

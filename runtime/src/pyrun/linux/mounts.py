@@ -211,7 +211,7 @@ class Mounter:
         Args:
             root_fd: the container's root directory.
             bundle: relative sources start there.
-            label: ``linux.mountLabel``, or an empty string.
+            label: the option that sets ``linux.mountLabel``, or an empty string.
             trees: detached mounts made before the user namespace, by index in ``mounts``.
             copy_tree: copies a directory, for ``tmpcopyup``.
         """
@@ -250,7 +250,7 @@ class Mounter:
         step = f"mount {fstype} on {destination}"
         data = options.data
         if self._label and fstype not in ("proc", "sysfs", "mqueue", "cgroup", "cgroup2"):
-            data = ",".join(filter(None, [data, f'context="{self._label}"']))
+            data = ",".join(filter(None, [data, self._label]))
         flags = options.flags
         late = flags & syscalls.MS_RDONLY and (fstype == "tmpfs" or destination == "/dev")
         if late:

@@ -126,7 +126,7 @@ def mask_path(root_fd: int, path: str, null_fd: int, label: str) -> None:
         root_fd: the container's root directory.
         path: absolute in the container.
         null_fd: the host's /dev/null, checked to be it.
-        label: ``linux.mountLabel``, or an empty string.
+        label: the option that sets ``linux.mountLabel``, or an empty string.
 
     Raises:
         KernelError: the kernel refused.
@@ -139,7 +139,7 @@ def mask_path(root_fd: int, path: str, null_fd: int, label: str) -> None:
         raise KernelError(f"mask {path}", error) from error
     try:
         if _stat.S_ISDIR(posix.fstat(fd).st_mode):
-            data = f'context="{label}"' if label else None
+            data = label or None
             syscalls.mount("tmpfs", paths.proc_path(fd), "tmpfs", syscalls.MS_RDONLY, data)
         else:
             source = paths.proc_path(null_fd)

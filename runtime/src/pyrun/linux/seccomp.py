@@ -103,6 +103,14 @@ class Filter:
         self.notes: list[str] = []
 
 
+class Compiled(dict[str, "Any"]):
+    """A profile whose program came from elsewhere; its members count, its rules do not."""
+
+    def __init__(self, profile: dict[str, Any], program: bytes) -> None:
+        super().__init__(profile)
+        self.program = program
+
+
 def cache_directories(root: str) -> list[str]:
     """Where compiled programs may be kept, the best place first.
 
@@ -130,6 +138,9 @@ def prepare(
     result = Filter(
         b"", flags, profile.get("listenerPath") or "", profile.get("listenerMetadata") or ""
     )
+    if isinstance(profile, Compiled):
+        result.program = profile.program
+        return result
     key = _key(profile) if directories else ""
     for directory in directories:
         program = _cached(directory, key)

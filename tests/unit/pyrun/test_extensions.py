@@ -1,0 +1,43 @@
+"""Annotations of crun that only change how config.json is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pyrun.container import extensions, init
+from pyrun.errors import ConfigError
+
+
+def test_a_receiver_becomes_the_listener_of_the_profile() -> None:
+    config: dict[str, Any] = {
+        "annotations": {"run.oci.seccomp.receiver": "/run/a"},
+        "linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}},
+    }
+    extensions.apply(config)
+    assert config["linux"]["seccomp"]["listenerPath"] == "/run/a"
+    config["annotations"]["run.oci.seccomp.receiver"] = "/run/b"
+    extensions.apply(config)  # the profile's own path comes first
+    assert config["linux"]["seccomp"]["listenerPath"] == "/run/a"
+
+
+def test_a_variable_stands_for_the_receiver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyrun.names.environment", lambda _: "/run/c")
+    config: dict[str, Any] = {"linux": {"seccomp": {}}}
+    extensions.apply(config)
+    assert config["linux"]["seccomp"] == {}  # there is no profile
+    config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW"}
+    extensions.apply(config)
+    assert config["linux"]["seccomp"]["listenerPath"] == "/run/c"
+
+
+def test_the_kind_of_a_mount_label_is_chosen() -> None:
+    config = {"linux": {"mountLabel": "system_u:object_r:x:s0:c1,c2"}}
+    assert init.label_option(config) == 'context="system_u:object_r:x:s0:c1,c2"'
+    typed: dict[str, Any] = {**config, "annotations": {"run.oci.mount_context_type": "fscontext"}}
+    assert init.label_option(typed) == 'fscontext="system_u:object_r:x:s0:c1,c2"'
+    assert init.label_option({}) == ""
+    typed["annotations"]["run.oci.mount_context_type"] = "other"
+    with pytest.raises(ConfigError, match="is none of"):
+        extensions.apply(typed)
