@@ -119,7 +119,16 @@ _PROBES: dict[str, Callable[[], str]] = {
     },
     **{
         name: _program(name)
-        for name in ("buildah", "conmon", "crun", "docker-registry", "podman", "runc", "skopeo")
+        for name in (
+            "buildah",
+            "cc",
+            "conmon",
+            "crun",
+            "docker-registry",
+            "podman",
+            "runc",
+            "skopeo",
+        )
     },
 }
 

@@ -91,11 +91,11 @@ def check(given: options.Options) -> None:
         _check_supervision(given)
     if given.exec and given.exec_process_spec is None:
         raise MonitorError("Exec process spec path not provided. Use --exec-process-spec")
-    if given.seccomp_notify_socket is not None or given.seccomp_notify_plugins is not None:
-        raise MonitorError(
-            "--seccomp-notify-socket and --seccomp-notify-plugins are not supported: conmon's"
-            " plugins are shared libraries for its own process; start the container without them"
-        )
+    if given.seccomp_notify_plugins is None:
+        plugins = posix.environ.get(b"CONMON_SECCOMP_NOTIFY_PLUGINS", b"").decode(errors="replace")
+        given.seccomp_notify_plugins = plugins or None
+    if given.seccomp_notify_socket is not None and given.seccomp_notify_plugins is None:
+        raise MonitorError("seccomp notify socket specified without any plugin")
     if given.bundle is None and not given.exec:
         given.bundle = posix.getcwd()
     if given.exit_delay_s < 0:

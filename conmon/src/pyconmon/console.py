@@ -9,7 +9,7 @@ import posix
 import sys
 import termios
 
-from pyconmon import diagnostics, loop
+from pyconmon import diagnostics, loop, passing
 from pyconmon.errors import MonitorError
 
 TYPE_CHECKING = False
@@ -56,9 +56,7 @@ class ConsoleSocket:
         if self._connection is None:
             return
         try:
-            _, ancillary, _, _ = self._connection.recvmsg(
-                4096, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC
-            )
+            fds = passing.receive_fds(self._connection, 1)
         except BlockingIOError:
             return
         except OSError as error:
@@ -67,11 +65,10 @@ class ConsoleSocket:
         self._loop.forget(self._connection.fileno())
         self._connection.close()
         self._connection = None
-        for level, kind, data in ancillary:
-            if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS and len(data) == 4:
-                self._on_terminal(int.from_bytes(data, sys.byteorder))
-                return
-        self._on_failure("Failed to receive console file descriptor: the runtime sent none")
+        if fds:
+            self._on_terminal(fds[0])
+        else:
+            self._on_failure("Failed to receive console file descriptor: the runtime sent none")
 
     def close(self) -> None:
         """Stop listening and remove the socket's file."""

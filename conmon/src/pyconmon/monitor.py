@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pyconmon.health import Health
     from pyconmon.options import Options
     from pyconmon.restart import Restart
+    from pyconmon.seccomp_notify import SeccompNotify
 
 _UMASK = 0o022
 _TIMED_OUT = "command timed out"
@@ -63,8 +64,8 @@ class Monitor:
         "_attach", "_code", "_command_code", "_command_pid", "_console",
         "_container_pid", "_control", "_environment", "_health", "_inherited",
         "_input", "_life", "_logs", "_loop", "_oom", "_options", "_pid", "_problem", "_restart",
-        "_runtime_pid", "_start_fd", "_started", "_statuses", "_stderr", "_stdout", "_sync",
-        "_terminal_fd", "_window",
+        "_runtime_pid", "_seccomp", "_start_fd", "_started", "_statuses", "_stderr", "_stdout",
+        "_sync", "_terminal_fd", "_window",
     )  # fmt: skip
 
     def __init__(self, options: Options, the_logs: logs.Logs, inherited: set[int]) -> None:
@@ -87,6 +88,7 @@ class Monitor:
         self._console: ConsoleSocket | None = None
         self._oom: oom.WatchV1 | oom.WatchV2 | None = None
         self._health: Health | None = None
+        self._seccomp: SeccompNotify | None = None
         self._restart: Restart | None = None
 
     # Becoming a monitor
@@ -164,6 +166,10 @@ class Monitor:
             from pyconmon.notify import NotifyRelay
 
             NotifyRelay(self._loop, options.sdnotify_socket, options.bundle or "")
+        if options.seccomp_notify_socket:
+            from pyconmon.seccomp_notify import SeccompNotify
+
+            self._seccomp = SeccompNotify(self._loop, options)
         pipes = self._open_streams()
         if options.bundle and not self._logs.passthrough:
             self._open_bundle(options.bundle)
@@ -450,6 +456,8 @@ class Monitor:
         self._sync.close()
         if self._console:
             self._console.close()
+        if self._seccomp:
+            self._seccomp.close()
         if self._control:
             self._control.close()
         if self._attach:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import posix
+
 import pytest
 
 from pyconmon import cli, runtime_call
@@ -34,9 +36,13 @@ def test_what_cannot_be_monitored_is_refused(arguments: list[str], message: str)
     assert str(caught.value) == message
 
 
-def test_conmons_seccomp_plugins_are_refused_and_not_ignored() -> None:
-    with pytest.raises(MonitorError, match="--seccomp-notify-socket"):
+def test_a_seccomp_socket_needs_a_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MonitorError, match="seccomp notify socket specified without any plugin"):
         cli.check(parse([*GOOD, "--seccomp-notify-socket", "/s"]))
+    monkeypatch.setattr(posix, "environ", {b"CONMON_SECCOMP_NOTIFY_PLUGINS": b"p.so"})
+    given = parse([*GOOD, "--seccomp-notify-socket", "/s"])
+    cli.check(given)
+    assert given.seccomp_notify_plugins == "p.so"
 
 
 def test_an_old_exec_needs_no_uuid() -> None:
