@@ -10,7 +10,8 @@ import pytest
 TOP = Path(__file__).resolve().parents[2]
 PROGRAMS = {"pyrun": "runtime", "pyconmon": "conmon", "pyengine": "engine"}
 
-# What a part of pyrun may import from pyrun. errors, names and version import nothing of it.
+# What a part of pyrun may import from pyrun. errors, lists, names and version import
+# nothing of it.
 PYRUN_LAYERS = {
     "commands": {
         "commands",
@@ -23,9 +24,10 @@ PYRUN_LAYERS = {
         "version",
     },
     "container": {"container", "linux", "spec", "errors", "names", "syscalls", "version"},
-    "linux": {"linux", "errors", "names", "syscalls"},
-    "spec": {"spec", "errors", "names", "syscalls"},
+    "linux": {"linux", "errors", "lists", "names", "syscalls"},
+    "spec": {"spec", "errors", "lists", "names", "syscalls"},
     "errors": set(),
+    "lists": set(),
     "names": set(),
     "syscalls": {"names"},
     "version": set(),

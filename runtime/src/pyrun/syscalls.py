@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 else:
     Word = _SimpleCData
 
+CLONE_FILES = 0x400
 CLONE_NEWTIME = 0x80
 CLONE_NEWNS = 0x20000
 CLONE_NEWCGROUP = 0x2000000
@@ -240,9 +241,18 @@ def clone_into_cgroup(cgroup_fd: int) -> int:
     libc knows nothing of it, nor does Python: only for a process of one thread, and a child that
     ends in execve(2) or _exit(2).
     """
+    return _clone3(CLONE_INTO_CGROUP, cgroup_fd)
+
+
+def clone_sharing_files() -> int:
+    """Fork a child that has the same descriptors, not copies (clone3(2)); else as above."""
+    return _clone3(CLONE_FILES)
+
+
+def _clone3(flags: int, cgroup_fd: int = 0) -> int:
     # flags, pidfd, child_tid, parent_tid, exit_signal, stack, its size, tls, set_tid, its size,
     # cgroup
-    words = (CLONE_INTO_CGROUP, 0, 0, 0, 17, 0, 0, 0, 0, 0, cgroup_fd)  # 17 is SIGCHLD
+    words = (flags, 0, 0, 0, 17, 0, 0, 0, 0, 0, cgroup_fd)  # 17 is SIGCHLD
     arguments = b"".join(word.to_bytes(8, _BYTE_ORDER) for word in words)
     return _call(_CLONE3, arguments, len(arguments))
 
@@ -367,6 +377,15 @@ def keyctl(operation: int, first: int | str, second: int = 0, third: int = 0) ->
 def ioprio_set(which: int, who: int, priority: int) -> None:
     """Set the I/O scheduling class and priority (ioprio_set(2))."""
     _call(_IOPRIO_SET, which, who, priority)
+
+
+def set_mempolicy(mode: int, nodes: int) -> None:
+    """Set the NUMA memory policy; ``nodes`` has one bit for each (set_mempolicy(2))."""
+    count = nodes.bit_length()
+    words = [nodes >> shift & (1 << 64) - 1 for shift in range(0, max(count, 1), 64)]
+    mask = b"".join(word.to_bytes(8, _BYTE_ORDER) for word in words)
+    numbers = {"x86_64": 238, "i686": 276, "armv7l": 321, "ppc64le": 261, "s390x": 270}
+    _call(numbers.get(_MACHINE, 237), mode, mask, count + 1)  # it looks at one bit less than told
 
 
 def sched_setattr(pid: int, attributes: bytes) -> None:

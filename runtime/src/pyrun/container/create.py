@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pyrun.container.channel import Channel
     from pyrun.container.init import Task
     from pyrun.container.store import Entry
+    from pyrun.linux import resctrl
     from pyrun.linux.cgroups.manager import Manager
     from pyrun.spec.load import Bundle
     from pyrun.spec.types import JsonObject, State
@@ -160,7 +161,6 @@ def _prepare(bundle: Bundle, request: Request) -> Task:
     task.keyring_name = "" if request.no_new_keyring else f"_ses.{request.container_id}"
     task.fifo_fd = -1
     task.trees = {}
-    _check_supported(config)
     if any(
         mounts.COPY_UP & set(entry.get("options") or ()) for entry in config.get("mounts") or ()
     ):
@@ -190,6 +190,10 @@ def _prepare(bundle: Bundle, request: Request) -> Task:
         "bundle": bundle.path,
         "annotations": config.get("annotations") or {},
     }
+    if profile and profile.get("listenerPath"):
+        from pyrun.container import listener
+
+        task.identity.listener = listener.connect(compiled, task.state)
     return task
 
 
@@ -232,20 +236,6 @@ def _check_namespaces(config: JsonObject, plan: namespaces.Plan) -> None:
         ):
             if value:
                 raise ConfigError(name, "needs a mount namespace in /linux/namespaces")
-
-
-def _check_supported(config: JsonObject) -> None:
-    """Refuse what the specification knows and this version does not do, instead of ignoring it."""
-    linux = config.get("linux") or {}
-    asked = [
-        f"/linux/{name}" for name in ("intelRdt", "memoryPolicy", "netDevices") if linux.get(name)
-    ]
-    if (config.get("process") or {}).get("execCPUAffinity"):
-        asked.append("/process/execCPUAffinity")
-    if (linux.get("seccomp") or {}).get("listenerPath"):
-        asked.append("/linux/seccomp/listenerPath")
-    if asked:
-        raise ConfigError(asked[0], "is not supported by this version of pyrun")
 
 
 def _manager(config: JsonObject, request: Request) -> Manager:
@@ -316,9 +306,12 @@ def _make(task: Task, entry: Entry, manager: Manager, request: Request) -> None:
             from pyrun.container import mount_trees
 
             task.trees = mount_trees.make(task)
+        group = _make_resctrl_group(linux, entry)
         _spawn(task, manager, ours, pids)
         task.channel.close()
         pid = pids[-1]
+        if group:
+            group.assign(pid)
         entry.state["pid"] = pid
         entry.state["pid_start"] = lifecycle.start_time(pid)
         if task.config.get("hooks"):
@@ -347,6 +340,20 @@ def _make(task: Task, entry: Entry, manager: Manager, request: Request) -> None:
     finally:
         ours.close()
         posix.close(task.fifo_fd)
+
+
+def _make_resctrl_group(linux: JsonObject, entry: Entry) -> resctrl.Group | None:
+    """Its record is saved before it is made: whoever cleans up must find it."""
+    settings = linux.get("intelRdt")
+    if not settings:
+        return None
+    from pyrun.linux import resctrl
+
+    group = resctrl.plan(settings, entry.id)
+    entry.state["resctrl"] = group.record()
+    entry.save()
+    group.create(settings)
+    return group
 
 
 def _has_idmap(entries: Iterable[JsonObject]) -> bool:
@@ -390,6 +397,10 @@ def _spawn(task: Task, manager: Manager, ours: Channel, pids: list[int]) -> None
 
 def _wait_for_init(task: Task, ours: Channel, pid: int) -> None:
     """Answer what init asks until it stands ready."""
+    if task.linux("netDevices"):
+        ours.receive("network")
+        _move_net_devices(task, pid)
+        ours.send("go")
     if task.hooks("prestart") or task.hooks("createRuntime"):
         ours.receive("mounted")
         _run_hooks(task, pid)
@@ -398,6 +409,16 @@ def _wait_for_init(task: Task, ours: Channel, pid: int) -> None:
         ours.receive("created")
     except channel.ChannelClosedError as error:
         raise ContainerError("create the container: its process was killed") from error
+
+
+def _move_net_devices(task: Task, pid: int) -> None:
+    from pyrun.linux import net_devices
+
+    namespace_fd = posix.open(f"/proc/{pid}/ns/net", posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        net_devices.move(task.linux("netDevices"), namespace_fd)  # type: ignore[arg-type]  # validated
+    finally:
+        posix.close(namespace_fd)
 
 
 def _run_hooks(task: Task, pid: int) -> None:

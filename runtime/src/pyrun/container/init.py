@@ -214,6 +214,10 @@ def _set_up(task: Task) -> None:
         _uts("hostname", config["hostname"], syscalls.sethostname)
     if config.get("domainname"):
         _uts("domainname", config["domainname"], syscalls.setdomainname)
+    if task.linux("netDevices"):
+        _enter_cgroup(task)  # its answer comes first
+        task.channel.send("network")
+        task.channel.receive("go")
     _change_root(task)
 
 

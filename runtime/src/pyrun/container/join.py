@@ -169,6 +169,11 @@ def _prepare(request: Request, config: JsonObject, entry: Entry) -> _Task:
     elif request.console_socket:
         problem = "a console socket is of use only with --tty"
         raise ContainerError(f"exec in container {entry.id}: {problem}")
+    if profile and profile.get("listenerPath"):
+        from pyrun.container import listener
+
+        state = lifecycle.state_of(entry, lifecycle.status(entry))
+        task.identity.listener = listener.connect(compiled, state)
     task.plan, task.root_fd = _plan(entry)
     return task
 
@@ -197,6 +202,7 @@ def _plan(entry: Entry) -> tuple[namespaces.Plan, int]:
 def _spawn(task: _Task, entry: Entry, ours: Channel, pids: list[int]) -> None:
     """Fork the process, or the helper that forks it; fills ``pids``, the process last."""
     helper = init.needs_helper(task.plan)
+    _set_affinity(task, "initial")
     limits: list[JsonObject] = []
     cgroup_fd = task.cgroup.clone_fd(task.sub_cgroup)
     if helper:
@@ -209,12 +215,24 @@ def _spawn(task: _Task, entry: Entry, ours: Channel, pids: list[int]) -> None:
     task.channel.close()
     rlimits.apply(pid, limits)
     task.cgroup.join(pid, task.sub_cgroup, beside=entry.state["pid"], entered=True, cloned=cloned)
+    if entry.state.get("resctrl"):
+        from pyrun.linux import resctrl
+
+        resctrl.assign(entry.state["resctrl"], pid)
     ours.send("go")
     if helper:
         pids.append(ours.receive("forked")["pid"])
         posix.waitpid(pid, 0)
         pids.remove(pid)
         ours.send("go")
+
+
+def _set_affinity(task: _Task, when: str) -> None:
+    """``process.execCPUAffinity``; ``initial`` is this process's, which the new one inherits."""
+    if task.identity.process.get("execCPUAffinity"):
+        from pyrun.linux import affinity
+
+        affinity.apply(task.identity.process, when)
 
 
 def _helper(task: _Task) -> None:
@@ -225,6 +243,7 @@ def _helper(task: _Task) -> None:
         task.parents_fds = []
         task.cgroup.enter(task.sub_cgroup)
         task.channel.receive("go")
+        _set_affinity(task, "final")
         namespaces.join(task.plan, syscalls.CLONE_NEWUSER)
         if task.plan.has(syscalls.CLONE_NEWUSER):
             init.become_root()
@@ -252,6 +271,7 @@ def _child(task: _Task) -> None:
         if not init.needs_helper(task.plan):
             task.cgroup.enter(task.sub_cgroup)
             task.channel.receive("go")
+            _set_affinity(task, "final")
         posix.setsid()
         init.set_oom_score(task.identity.process)
         keyring.join(task.keyring_name)

@@ -271,6 +271,10 @@ def clear(entry: Entry) -> None:
     manager = _manager(entry)
     if manager:
         manager.delete()
+    if entry.state.get("resctrl"):
+        from pyrun.linux import resctrl
+
+        resctrl.remove(entry.state["resctrl"])
     kept = entry.state.get("host_mounts")
     if kept is not None:
         from pyrun.linux import host_mounts

@@ -19,6 +19,7 @@ from pyrun.linux import capabilities, rlimits, stdio
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyrun.container.listener import Listener
     from pyrun.linux.seccomp import Filter
     from pyrun.spec.types import JsonObject
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _RARE = {
     "pyrun.linux.lsm": ("apparmorProfile", "selinuxLabel"),
     "pyrun.linux.scheduler": ("scheduler", "ioPriority"),
+    "pyrun.linux.affinity": ("execCPUAffinity",),
 }
 _PASSWD_LIMIT_BYTES = 1 << 24
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -41,22 +43,17 @@ class Identity:
         sets: its capabilities; None leaves them as they are.
         known: the bounding set of the caller; of the user namespace, once it has been entered.
         filter: the compiled seccomp profile, or None.
+        listener: who gets the filter's notify descriptor, or None.
+        memory_policy: ``linux.memoryPolicy``.
         limits: ``rlimits`` that the process still has to set for itself.
         env: of the process, one string per variable.
         warnings: what the process asked for and will not have, as the specification allows.
     """
 
     __slots__ = (
-        "env",
-        "filter",
-        "keep_groups",
-        "known",
-        "limits",
-        "personality",
-        "process",
-        "sets",
-        "warnings",
-    )
+        "env", "filter", "keep_groups", "known", "limits", "listener", "memory_policy",
+        "personality", "process", "sets", "warnings",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -68,8 +65,10 @@ class Identity:
     ) -> None:
         self.process = process
         self.personality: JsonObject = linux.get("personality") or {}
+        self.memory_policy: JsonObject = linux.get("memoryPolicy") or {}
         self.filter = compiled
         self.keep_groups = False
+        self.listener: Listener | None = None
         sets = process.get("capabilities")
         self.sets = capabilities.Sets(sets or {})
         self.known = capabilities.own_bounding_set()
@@ -83,6 +82,8 @@ class Identity:
                 __import__(module)
         if self.personality:
             __import__("pyrun.linux.scheduler")
+        if self.memory_policy:
+            __import__("pyrun.linux.memory_policy")
 
     def enter_user_namespace(self) -> None:
         """Whoever enters one has every capability in it, whatever the caller lacks."""
@@ -136,7 +137,7 @@ def settle(identity: Identity, proc_fd: int) -> str:
     if process.get("noNewPrivileges"):
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     else:
-        load_filter(identity)  # needs the privileges that are given up next
+        load_filter(identity, proc_fd)  # needs the privileges that are given up next
     stdio.give(uid)
     rlimits.apply(0, identity.limits)
     capabilities.drop_bounding(identity.sets, identity.known)
@@ -155,11 +156,19 @@ def settle(identity: Identity, proc_fd: int) -> str:
     _set_home(identity.env, uid)
     # a change of credentials resets this; set again, nobody in the container can look inside
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
-    return find_program(process["args"][0], identity.env)
+    path = find_program(process["args"][0], identity.env)
+    if identity.listener is not None and process.get("noNewPrivileges"):
+        # As late as create allows: start is another command, and knows no listener.
+        load_filter(identity, proc_fd)
+    return path
 
 
 def _schedule(identity: Identity) -> None:
     process = identity.process
+    if identity.memory_policy:
+        from pyrun.linux import memory_policy  # the parent has imported it already
+
+        memory_policy.apply(identity.memory_policy)
     asked = (process.get("scheduler"), process.get("ioPriority"), identity.personality)
     if not any(asked):
         return
@@ -195,13 +204,19 @@ def hide_descriptors(first: int) -> None:
     syscalls.close_range(first, 0xFFFFFFFF, syscalls.CLOSE_RANGE_CLOEXEC)
 
 
-def load_filter(identity: Identity) -> None:
+def load_filter(identity: Identity, proc_fd: int = -1) -> None:
     """Load the seccomp filter, if there is one.
+
+    Args:
+        identity: of the process.
+        proc_fd: from ``open_proc_self``; needed where the filter has a listener.
 
     Raises:
         KernelError: the kernel refused.
     """
-    if identity.filter is not None:
+    if identity.listener is not None and identity.filter is not None:
+        identity.listener.load(identity.filter, proc_fd)
+    elif identity.filter is not None:
         from pyrun.linux import seccomp  # the parent has imported it already
 
         seccomp.load(identity.filter.program, identity.filter.flags)
@@ -216,7 +231,7 @@ def execute(path: str, identity: Identity) -> None:
     args = identity.process["args"]
     env = dict(entry.partition("=")[::2] for entry in identity.env)
     hooks.reset_signals()
-    if identity.process.get("noNewPrivileges"):
+    if identity.process.get("noNewPrivileges") and identity.listener is None:
         load_filter(identity)
     try:
         posix.execve(path, args, env)

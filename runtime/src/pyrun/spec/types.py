@@ -27,4 +27,5 @@ class State(TypedDict, total=False):
     cgroup: JsonObject | None  # cgroups.Manager.record()
     own_pid_namespace: bool
     hooks: JsonObject  # poststart and poststop, for start and delete
+    resctrl: JsonObject  # resctrl.Group.record()
     host_mounts: list[str] | None  # without a mount namespace: what was below the root before

@@ -327,6 +327,62 @@ def _seccomp(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
         yield Finding([*top, "listenerMetadata"], "must not be there without listenerPath", section)
 
 
+def _list_problem(text: str) -> str:
+    """Why ``text`` is no list of numbers; empty when it is one, or empty itself."""
+    from pyrun import lists
+
+    try:
+        if text:
+            lists.parse(text)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _affinity(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
+    affinity = (config.get("process") or {}).get("execCPUAffinity") or {}
+    for when in ("initial", "final"):
+        problem = _list_problem(affinity.get(when) or "")
+        if problem:
+            place = ["process", "execCPUAffinity", when]
+            yield Finding(place, problem, "config.md, Linux Process")
+
+
+def _memory_policy(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
+    policy = (config.get("linux") or {}).get("memoryPolicy")
+    if not policy:
+        return
+    nodes, mode = policy.get("nodes") or "", policy["mode"]
+    problem = _list_problem(nodes)
+    if not problem and nodes and mode in ("MPOL_DEFAULT", "MPOL_LOCAL"):
+        problem = f"{mode} takes none"
+    if not nodes and mode not in ("MPOL_DEFAULT", "MPOL_LOCAL", "MPOL_PREFERRED"):
+        problem = f"{mode} needs at least one"
+    if problem:
+        yield Finding(["linux", "memoryPolicy", "nodes"], problem, "config-linux.md, Memory policy")
+
+
+def _net_devices(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
+    section = "config-linux.md, Network Devices"
+    for name, device in ((config.get("linux") or {}).get("netDevices") or {}).items():
+        place = ["linux", "netDevices", name]
+        if not _is_interface(name):
+            yield Finding(place, f"{name!r} is no name of an interface", section)
+        new = (device or {}).get("name")
+        if new and not _is_interface(new.replace("%d", "0", 1)):
+            yield Finding([*place, "name"], f"{new!r} is no name of an interface", section)
+
+
+def _is_interface(name: str) -> bool:
+    """What the kernel takes: short, and neither a path nor a pattern (IFNAMSIZ, netdevice(7))."""
+    bad = set("/:%").union(" \t\n\v\f\r")
+    return (
+        0 < len(name.encode(errors="surrogateescape")) < 16
+        and name not in (".", "..")
+        and not (bad & set(name))
+    )
+
+
 def _intel_rdt(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
     rdt = (config.get("linux") or {}).get("intelRdt") or {}
     section = "config-linux.md, IntelRdt"
@@ -362,4 +418,7 @@ _RULES = [
     ([("linux", "resources")], _resources),
     ([("linux", "seccomp")], _seccomp),
     ([("linux", "intelRdt")], _intel_rdt),
+    ([("process", "execCPUAffinity")], _affinity),
+    ([("linux", "memoryPolicy")], _memory_policy),
+    ([("linux", "netDevices")], _net_devices),
 ]
