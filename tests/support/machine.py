@@ -97,6 +97,26 @@ def _namespace(kind: str) -> Callable[[], str]:
     return lambda: "" if known else f"this kernel has no {kind} namespaces"
 
 
+def _veth() -> str:
+    made = ["unshare", "--net", "ip", "link", "add", "one", "type", "veth", "peer", "name", "two"]
+    done = subprocess.run(made, check=False, capture_output=True, text=True)
+    return "" if done.returncode == 0 else f"no pair of interfaces: {done.stderr.strip()}"
+
+
+def _numa() -> str:
+    return "" if os.path.exists("/proc/self/numa_maps") else "this kernel knows no NUMA"
+
+
+def _apparmor() -> str:
+    try:
+        enabled = Path("/sys/module/apparmor/parameters/enabled").read_text().startswith("Y")
+    except FileNotFoundError:
+        enabled = False
+    if not enabled:
+        return "this kernel has no AppArmor"
+    return _program("apparmor_parser")()
+
+
 def _vm() -> str:
     cache = os.environ.get("VM_CACHE") or os.path.expanduser("~/.cache/pyrun-vm")
     return "" if os.path.exists(f"{cache}/done") else "no guest: tools/vm/build makes it"
@@ -113,6 +133,9 @@ _PROBES: dict[str, Callable[[], str]] = {
     "memory_limits": _memory_limits,
     "systemd": _systemd,
     "vm": _vm,
+    "veth": _veth,
+    "numa": _numa,
+    "apparmor": _apparmor,
     **{
         f"cgroup_{name}": _cgroup_v1(name)
         for name in ("memory", "cpu", "pids", "devices", "freezer")

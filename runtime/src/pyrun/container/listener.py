@@ -13,7 +13,15 @@ import mmap
 import posix
 import struct
 import time
-from _socket import AF_UNIX, SCM_RIGHTS, SOCK_CLOEXEC, SOCK_STREAM, SOL_SOCKET, socket
+from _socket import (
+    AF_UNIX,
+    SCM_RIGHTS,
+    SHUT_RDWR,
+    SOCK_CLOEXEC,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    socket,
+)
 
 from pyrun import syscalls
 from pyrun.errors import ContainerError, KernelError
@@ -133,6 +141,7 @@ def _send(socket_fd: int, shared: mmap.mmap, parent: int, message: bytes) -> NoR
             rights = [(SOL_SOCKET, SCM_RIGHTS, struct.pack("i", word - 1))]
             sent = made.sendmsg([message], rights)
             made.sendall(message[sent:])
+            made.shutdown(SHUT_RDWR)  # whoever reads to the end need not wait for ours
             status = _SENT
     except OSError as error:
         status = error.errno or 5

@@ -89,7 +89,11 @@ def plan(settings: dict[str, Any], container_id: str) -> Group:
     name = settings.get("closID") or ""
     if name != "/" and ("/" in name or name in _NOT_GROUPS):
         raise ConfigError(f"{POINTER}/closID", f"{name!r} is no name of a group")
-    return Group(settings, container_id, top)
+    group = Group(settings, container_id, top)
+    for path in group.made:
+        if names.exists(path):  # and must not be removed with this container
+            raise ConfigError(POINTER, f"{path} is there already, and not this container's")
+    return group
 
 
 def _make(path: str) -> None:
