@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posix
 import shutil
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,9 @@ def top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         mkdir(path, mode)
         fill(Path(path))
 
-    monkeypatch.setattr(resctrl.posix, "mkdir", fake_mkdir)
-    monkeypatch.setattr(resctrl.posix, "rmdir", shutil.rmtree)
-    monkeypatch.setattr(
-        resctrl.posix, "open", lambda path, flags: open_file(path, flags | os.O_APPEND)
-    )
+    monkeypatch.setattr(posix, "mkdir", fake_mkdir)
+    monkeypatch.setattr(posix, "rmdir", shutil.rmtree)
+    monkeypatch.setattr(posix, "open", lambda path, flags: open_file(path, flags | os.O_APPEND))
     return made
 
 
