@@ -25,6 +25,7 @@ COMMANDS = {
     "features": "print what pyrun knows of the specification",
     "kill": "send a signal to a container",
     "list": "list the containers below --root",
+    "mounts": "add mounts to a running container, or remove them",
     "pause": "stop all processes of a container",
     "ps": "print the processes of a container",
     "resume": "let a paused container go on",

@@ -10,6 +10,8 @@ from pyrun.spec import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyrun.spec.types import JsonObject
 
 _LIMIT_BYTES = 64 << 20  # more is a mistake or an attack
@@ -60,6 +62,30 @@ def read_object(path: str, what: str, *, standard_input: bool = False) -> tuple[
         ContainerError: the file cannot be read.
         ConfigError: it is not a JSON object.
     """
+    value, text = _read_json(path, what, standard_input=standard_input)
+    if not isinstance(value, dict):
+        raise ConfigError("", f"{path} must hold a JSON object")
+    return value, text
+
+
+def read_array(path: str, what: str) -> list[Any]:
+    """Read a file that holds one JSON array.
+
+    Args:
+        path: of the file.
+        what: the array's name in messages.
+
+    Raises:
+        ContainerError: the file cannot be read.
+        ConfigError: it is not a JSON array.
+    """
+    value = _read_json(path, what, standard_input=False)[0]
+    if not isinstance(value, list):
+        raise ConfigError("", f"{path} must hold a JSON array")
+    return value
+
+
+def _read_json(path: str, what: str, *, standard_input: bool) -> tuple[Any, bytes]:
     try:
         fd = posix.dup(0) if standard_input else posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError as error:
@@ -72,8 +98,6 @@ def read_object(path: str, what: str, *, standard_input: bool = False) -> tuple[
         value = jsontext.loads(text.decode())
     except (ValueError, RecursionError) as error:
         raise ConfigError("", f"{path} is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ConfigError("", f"{path} must hold a JSON object")
     return value, text
 
 

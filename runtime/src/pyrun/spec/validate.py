@@ -86,6 +86,15 @@ def check_process(process: Any) -> list[Finding]:
     return found
 
 
+def check_mounts(mounts: Any, config: dict[str, Any]) -> list[Finding]:
+    """The same for ``mounts`` alone; pointers start at the root of config.json."""
+    found: list[Finding] = []
+    shapes.walk(mounts, shapes.CONFIG.properties["mounts"], "config.md, Mounts", found)
+    for finding in found:
+        finding.path.insert(0, "mounts")
+    return found or list(_mounts({**config, "mounts": mounts}, ""))
+
+
 def _version(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
     version = config["ociVersion"]
     pieces = version.partition("+")[0].partition("-")[0].split(".")
