@@ -117,6 +117,12 @@ def _apparmor() -> str:
     return _program("apparmor_parser")()
 
 
+def _delegable_pids() -> str:
+    if not _cgroup_v1("pids")():
+        return ""
+    return _cgroup2_limits()
+
+
 def _vm() -> str:
     cache = os.environ.get("VM_CACHE") or os.path.expanduser("~/.cache/pyrun-vm")
     return "" if os.path.exists(f"{cache}/done") else "no guest: tools/vm/build makes it"
@@ -133,6 +139,7 @@ _PROBES: dict[str, Callable[[], str]] = {
     "memory_limits": _memory_limits,
     "systemd": _systemd,
     "vm": _vm,
+    "delegable_pids": _delegable_pids,
     "veth": _veth,
     "numa": _numa,
     "apparmor": _apparmor,
@@ -144,6 +151,7 @@ _PROBES: dict[str, Callable[[], str]] = {
         name: _program(name)
         for name in (
             "buildah",
+            "newuidmap",
             "cc",
             "conmon",
             "crun",

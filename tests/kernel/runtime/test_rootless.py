@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from support.bundle import busybox_root
+from support.bundle import busybox_root, default_config
 from support.runtime import Done
 
 pytestmark = pytest.mark.needs("root", "busybox", "userns")
@@ -20,45 +23,101 @@ NOBODY = 65534
 
 
 class Caller:
-    """Runs pyrun as nobody, with everything in a directory of its own."""
+    """Runs pyrun as an ordinary user, with everything in a directory of its own.
 
-    def __init__(self, program: str, home: Path) -> None:
+    Attributes:
+        ids: of the user, one number for user and group.
+        before: what to put in front of each command.
+    """
+
+    def __init__(self, program: str, home: Path, ids: int = NOBODY) -> None:
         self.program = program
         self.home = home
+        self.ids = ids
+        self.before: list[str] = []
 
-    def call(self, *words: str) -> Done:
+    def words(self, *words: str) -> list[str]:
+        """The argv of one command."""
+        return [*self.before, self.program, "--root", str(self.home / "state"), *words]
+
+    def call(self, *words: str, **settings: Any) -> Done:
         """Run one command to its end."""
+        settings = {"stdin": subprocess.DEVNULL, "capture_output": True, **settings}
         return subprocess.run(
-            [self.program, "--root", str(self.home / "state"), *words], check=False, text=True,
-            capture_output=True, cwd=self.home, user=NOBODY, group=NOBODY, extra_groups=[],
-            stdin=subprocess.DEVNULL, timeout=60,
+            self.words(*words), check=False, text=True, cwd=self.home, user=self.ids,
+            group=self.ids, extra_groups=[], timeout=60, **settings,
         )  # fmt: skip
 
+    def detached(self, *words: str) -> None:
+        """Run a command whose process lives on, and must succeed."""
+        quiet = subprocess.DEVNULL
+        with tempfile.TemporaryFile("w+") as errors:
+            done = self.call(*words, capture_output=False, stdout=quiet, stderr=errors)
+            errors.seek(0)
+            assert done.returncode == 0, errors.read()
 
-@pytest.fixture
-def caller(pyrun_path: str) -> Iterator[Caller]:
+    def read(self) -> dict[str, Any]:
+        """config.json."""
+        found: dict[str, Any] = json.loads((self.home / "config.json").read_text())
+        return found
+
+    def write(self, config: dict[str, Any]) -> None:
+        (self.home / "config.json").write_text(json.dumps(config))
+        os.chown(self.home / "config.json", self.ids, self.ids)
+
+
+@contextlib.contextmanager
+def home_of(program: str, ids: int) -> Iterator[Caller]:
     home = Path(tempfile.mkdtemp(prefix="pyrun-rootless-", dir="/tmp"))
     try:
         busybox_root(home / "rootfs")
-        subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", str(home)], check=True)
-        made = Caller(pyrun_path, home)
+        subprocess.run(["chown", "-R", f"{ids}:{ids}", str(home)], check=True)
+        made = Caller(program, home, ids)
         try:
             made.call("--version")
         except PermissionError:
-            pytest.skip(f"{pyrun_path} is closed to other users")
+            pytest.skip(f"{program} is closed to other users")
         yield made
     finally:
         shutil.rmtree(home)
 
 
+@pytest.fixture
+def caller(pyrun_path: str) -> Iterator[Caller]:
+    with home_of(pyrun_path, NOBODY) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def subordinate() -> Iterator[tuple[int, int]]:
+    """A user made for this module: its id, and the first of its 65536 subordinate ids."""
+    name = f"pyrun{uuid.uuid4().hex[:8]}"
+    subprocess.run(["useradd", "--no-create-home", "--user-group", name], check=True)
+    try:
+        ids = int(subprocess.check_output(["id", "-u", name]))
+        assert ids == int(subprocess.check_output(["id", "-g", name]))
+        found = []
+        for kind in ("uid", "gid"):
+            lines = Path(f"/etc/sub{kind}").read_text().splitlines()
+            found += [line.split(":")[1:] for line in lines if line.startswith(f"{name}:")]
+        assert found[0] == found[1]
+        assert int(found[0][1]) >= 65536
+        yield ids, int(found[0][0])
+    finally:
+        subprocess.run(["userdel", name], check=True)
+
+
+@pytest.fixture
+def tester(pyrun_path: str, subordinate: tuple[int, int]) -> Iterator[Caller]:
+    with home_of(pyrun_path, subordinate[0]) as made:
+        yield made
+
+
 def config(caller: Caller, args: list[str]) -> None:
     assert caller.call("spec", "--rootless").returncode == 0
-    text = json.loads((caller.home / "config.json").read_text())
+    text = caller.read()
     text["process"].update(terminal=False, args=args)
-    text["linux"]["uidMappings"][0]["hostID"] = NOBODY
-    text["linux"]["gidMappings"][0]["hostID"] = NOBODY
-    (caller.home / "config.json").write_text(json.dumps(text))
-    os.chown(caller.home / "config.json", NOBODY, NOBODY)
+    caller.write(text)
 
 
 def test_a_container_without_privileges(caller: Caller) -> None:
@@ -70,12 +129,7 @@ def test_a_container_without_privileges(caller: Caller) -> None:
 
 def test_exec_without_privileges(caller: Caller) -> None:
     config(caller, ["sleep", "1000"])
-    words = [caller.program, "--root", str(caller.home / "state"), "run", "-d", "two"]
-    quiet = subprocess.DEVNULL
-    subprocess.run(
-        words, check=True, cwd=caller.home, user=NOBODY, group=NOBODY, extra_groups=[],
-        stdin=quiet, stdout=quiet, timeout=60,
-    )  # fmt: skip
+    caller.detached("run", "-d", "two")
     try:
         done = caller.call("exec", "two", "sh", "-c", "id -u; exit 3")
         assert (done.returncode, done.stdout) == (3, "0\n"), done.stderr
@@ -85,10 +139,200 @@ def test_exec_without_privileges(caller: Caller) -> None:
 
 def test_ids_that_nobody_gave_are_refused(caller: Caller) -> None:
     config(caller, ["true"])
-    text = json.loads((caller.home / "config.json").read_text())
+    text = caller.read()
     text["linux"]["uidMappings"] = [{"containerID": 0, "hostID": 0, "size": 10}]
-    (caller.home / "config.json").write_text(json.dumps(text))
+    caller.write(text)
     done = caller.call("run", "three")
     assert done.returncode == 1
     assert "map" in done.stderr
     assert not list((caller.home / "state").iterdir())
+
+
+# --- subordinate ids, by newuidmap and newgidmap
+
+
+def with_ranges(caller: Caller, start: int, args: list[str]) -> dict[str, Any]:
+    """Root of the container is the caller, the others are its subordinate ids."""
+    config(caller, args)
+    text = caller.read()
+    for kind in ("uidMappings", "gidMappings"):
+        text["linux"][kind] = [
+            {"containerID": 0, "hostID": caller.ids, "size": 1},
+            {"containerID": 1, "hostID": start, "size": 65535},
+        ]
+    caller.write(text)
+    return text
+
+
+@pytest.mark.needs("newuidmap")
+def test_subordinate_ids_are_the_containers_users(
+    tester: Caller, subordinate: tuple[int, int]
+) -> None:
+    ids, start = subordinate
+    text = with_ranges(tester, start, ["sleep", "1000"])
+    text["process"]["user"] = {"uid": 1000, "gid": 1001, "additionalGids": [7]}
+    tester.write(text)
+    tester.detached("create", "box")
+    try:
+        state = json.loads(tester.call("state", "box").stdout)
+        assert state["status"] == "created"
+        assert tester.call("start", "box").returncode == 0
+        process = Path(f"/proc/{state['pid']}")
+        shown = dict(
+            line.split(":", 1)
+            for line in (process / "status").read_text().splitlines()
+            if ":" in line
+        )
+        assert shown["Uid"].split() == [str(start + 999)] * 4
+        assert shown["Gid"].split() == [str(start + 1000)] * 4
+        assert set(shown["Groups"].split()) == {str(start + 6)}
+        for name in ("uid_map", "gid_map"):
+            expected = ["0", str(ids), "1", "1", str(start), "65535"]
+            assert (process / name).read_text().split() == expected
+        done = tester.call("exec", "--user", "0", "box", "sh", "-c", "id -u; touch /dev/shm/x")
+        assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+        assert tester.call("exec", "--user", "5:6", "box", "id", "-G").stdout == "6 7\n"
+        assert tester.call("kill", "box", "KILL").returncode == 0
+    finally:
+        assert tester.call("delete", "--force", "box").returncode == 0
+    assert list((tester.home / "state").iterdir()) == []
+
+
+@pytest.mark.needs("newuidmap")
+@pytest.mark.parametrize("kind", ["uid", "gid"])
+def test_a_range_that_is_somebody_elses_is_named(
+    tester: Caller, subordinate: tuple[int, int], kind: str
+) -> None:
+    text = with_ranges(tester, subordinate[1], ["true"])
+    text["linux"][f"{kind}Mappings"][1]["hostID"] = 1
+    tester.write(text)
+    done = tester.call("run", "box")
+    assert done.returncode == 1
+    assert (
+        f"new{kind}map ended with status 1: are the ids in /etc/subuid and subgid?" in done.stderr
+    )
+    assert list((tester.home / "state").iterdir()) == []
+
+
+@pytest.mark.needs("newuidmap")
+def test_programs_for_ids_that_are_not_installed_are_named(
+    tester: Caller, subordinate: tuple[int, int]
+) -> None:
+    with_ranges(tester, subordinate[1], ["true"])
+    done = tester.call("run", "box", env={"PATH": "/nowhere"})
+    assert done.returncode == 1
+    assert "run newuidmap (Debian: package uidmap): No such file or directory" in done.stderr
+
+
+# --- spec --rootless as it is, and inside of a user namespace
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["host", "user namespace"])
+def test_what_spec_writes_runs_unchanged(tester: Caller, inside: bool) -> None:
+    if inside:
+        tester.before = ["unshare", "--user", "--map-root-user"]
+    assert tester.call("spec", "--rootless").returncode == 0
+    ours, theirs = os.openpty()
+    try:
+        os.write(ours, b"id -u; exit 3\n")
+        done = tester.call("run", "box", stdin=theirs, stdout=theirs, capture_output=False)
+        assert done.returncode == 3
+        assert b"\r\n0\r\n" in os.read(ours, 65536)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_an_ordinary_config_runs_inside_of_a_user_namespace(tester: Caller) -> None:
+    """As in podman unshare: root there needs no user namespace of its own."""
+    tester.before = ["unshare", "--user", "--map-root-user", "--mount"]
+    text = default_config(["sh", "-c", "id -u; cat /proc/self/uid_map; stat -c %t,%T /dev/null"])
+    text["linux"]["resources"] = {}
+    text["mounts"] = [one for one in text["mounts"] if one["type"] != "cgroup"]
+    tester.write(text)
+    done = tester.call("run", "box")
+    ids = str(tester.ids)
+    assert (done.returncode, done.stdout.split()) == (0, ["0", "0", ids, "1", "1,3"]), done.stderr
+
+
+# --- cgroups
+
+
+@pytest.fixture
+def delegated(subordinate: tuple[int, int]) -> Iterator[str]:
+    """A cgroup of the tester in every hierarchy that has pids; its path below them."""
+    name = f"/pyrun-delegated-{uuid.uuid4().hex[:8]}"
+    tops = [top for top in ("/sys/fs/cgroup", "/sys/fs/cgroup/pids") if has_pids(top)]
+    made = [top + name for top in tops]
+    for path in made:
+        os.mkdir(path)
+        os.chown(path, subordinate[0], subordinate[0])
+        for file in ("cgroup.procs", "cgroup.subtree_control", "tasks"):
+            if os.path.exists(f"{path}/{file}"):
+                os.chown(f"{path}/{file}", subordinate[0], subordinate[0])
+    try:
+        yield name
+    finally:
+        for path in made:
+            subprocess.run(["rmdir", path], check=True)
+
+
+def has_pids(top: str) -> bool:
+    if os.path.exists(f"{top}/cgroup.subtree_control"):
+        control = Path(f"{top}/cgroup.subtree_control")
+        if "pids" in Path(f"{top}/cgroup.controllers").read_text().split():
+            control.write_text("+pids")
+            return True
+        return False
+    return os.path.exists(f"{top}/tasks")
+
+
+@pytest.mark.needs("delegable_pids")
+def test_a_delegated_cgroup_takes_the_container_and_its_limit(
+    tester: Caller, delegated: str
+) -> None:
+    config(tester, ["sleep", "1000"])
+    text = tester.read()
+    text["linux"]["cgroupsPath"] = f"{delegated}/box"
+    text["linux"]["resources"] = {"pids": {"limit": 7}}
+    tester.write(text)
+    # In cgroup2 a process may only move where both ends are its user's.
+    enter = f"for f in /sys/fs/cgroup{delegated} /sys/fs/cgroup/pids{delegated}; do"
+    enter += ' [ ! -e $f ] || { mkdir -p $f/own; echo $$ >$f/own/cgroup.procs; }; done; exec "$@"'
+    try:
+        tester.before = ["sh", "-c", enter, "sh"]
+        drop = ["setpriv", f"--reuid={tester.ids}", f"--regid={tester.ids}", "--clear-groups"]
+        words = ["sh", "-c", enter, "sh", *drop, tester.program, "--root", f"{tester.home}/state"]
+        quiet = subprocess.DEVNULL
+        done = subprocess.run(
+            [*words, "run", "-d", "box"], cwd=tester.home, stdin=quiet, stdout=quiet, check=False,
+            timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0
+        tester.before = []
+        limits = [
+            path.read_text()
+            for top in ("/sys/fs/cgroup", "/sys/fs/cgroup/pids")
+            if (path := Path(f"{top}{delegated}/box/pids.max")).exists()
+        ]
+        assert limits == ["7\n"]
+        pid = json.loads(tester.call("state", "box").stdout)["pid"]
+        assert f"{delegated}/box\n" in Path(f"/proc/{pid}/cgroup").read_text()
+    finally:
+        tester.before = []
+        tester.call("delete", "--force", "box")
+        for top in ("/sys/fs/cgroup", "/sys/fs/cgroup/pids"):
+            subprocess.run(["rmdir", f"{top}{delegated}/own"], check=False, capture_output=True)
+    left = [str(path) for path in Path("/sys/fs/cgroup").glob(f"**{delegated}/box")]
+    assert left == []
+
+
+def test_a_limit_without_a_delegated_cgroup_is_refused(tester: Caller) -> None:
+    config(tester, ["true"])
+    text = tester.read()
+    text["linux"]["resources"] = {"pids": {"limit": 7}}
+    tester.write(text)
+    done = tester.call("run", "box")
+    assert done.returncode == 1
+    assert "/linux/resources/pids/limit: needs the cgroup controller pids" in done.stderr
+    assert list((tester.home / "state").iterdir()) == []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 
 from pyrun import syscalls
-from pyrun.linux import capabilities, mounts, namespaces, seccomp
+from pyrun.linux import capabilities, memory_policy, mounts, namespaces, seccomp
 from pyrun.spec import shapes, validate
 from pyrun.version import VERSION
 
@@ -39,9 +39,13 @@ def features() -> JsonObject:
             "seccomp": _seccomp(),
             "apparmor": {"enabled": True},
             "selinux": {"enabled": True},
-            "intelRdt": {"enabled": False},
+            "memoryPolicy": {
+                "modes": sorted(memory_policy.MODES),
+                "flags": sorted(memory_policy.FLAGS),
+            },
+            "intelRdt": dict.fromkeys(("enabled", "schemata", "monitoring"), True),
             "mountExtensions": {"idmap": {"enabled": True}},
-            "netDevices": {"enabled": False},
+            "netDevices": {"enabled": True},
         },
         "annotations": _annotations(),
         "potentiallyUnsafeConfigAnnotations": list(UNSAFE_ANNOTATIONS),

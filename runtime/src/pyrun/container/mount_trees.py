@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import posix
 
 from pyrun import names, syscalls
-from pyrun.errors import ConfigError
+from pyrun.errors import ConfigError, KernelError
 from pyrun.linux import idmap, mount_idmap, mounts
 
 TYPE_CHECKING = False
@@ -28,7 +29,12 @@ def make(task: Task) -> dict[int, int]:
     trees: dict[int, int] = {}
     try:
         if outside:
-            trees[-1] = mounts.detached_tree(task.rootfs, recursive=True)
+            try:
+                trees[-1] = mounts.detached_tree(task.rootfs, recursive=True)
+            except KernelError as error:
+                if error.errno != errno.EPERM:
+                    raise
+                outside = False  # of a user namespace that has no mounts: init's are its first
         for index, entry in enumerate(task.config.get("mounts") or ()):
             word = idmap_word(entry)
             if word and not mounts.is_bind(entry):

@@ -9,11 +9,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_MODES = {
+MODES = {
     "MPOL_DEFAULT": 0, "MPOL_PREFERRED": 1, "MPOL_BIND": 2, "MPOL_INTERLEAVE": 3, "MPOL_LOCAL": 4,
     "MPOL_PREFERRED_MANY": 5, "MPOL_WEIGHTED_INTERLEAVE": 6,
 }  # fmt: skip
-_FLAGS = {
+FLAGS = {
     "MPOL_F_NUMA_BALANCING": 1 << 13, "MPOL_F_RELATIVE_NODES": 1 << 14,
     "MPOL_F_STATIC_NODES": 1 << 15,
 }  # fmt: skip
@@ -25,9 +25,9 @@ def apply(asked: dict[str, Any]) -> None:
     Raises:
         KernelError: the kernel refused.
     """
-    mode = _MODES[asked["mode"]]
+    mode = MODES[asked["mode"]]
     for name in asked.get("flags") or ():
-        mode |= _FLAGS[name]
+        mode |= FLAGS[name]
     nodes = asked.get("nodes") or ""
     mask = sum(1 << node for node in lists.parse(nodes)) if nodes else 0
     try:
