@@ -327,7 +327,7 @@ def find_program(name: str, env: list[str]) -> str:
     denied = None
     for directory in path.split(":"):
         try:
-            if directory.startswith("/"):
+            if directory.startswith("/") and name:
                 return _check_program(f"{directory.rstrip('/')}/{name}", name)
         except CommandNotFoundError:
             continue
