@@ -18,6 +18,7 @@ from pyrun.errors import (
 
 # a module of pyrun.commands each
 COMMANDS = {
+    "checkpoint": "save a running container with CRIU",
     "create": "create a container from a bundle",
     "delete": "delete a container and what belongs to it",
     "events": "print what a container uses, and when its memory runs out",
@@ -28,6 +29,7 @@ COMMANDS = {
     "mounts": "add mounts to a running container, or remove them",
     "pause": "stop all processes of a container",
     "ps": "print the processes of a container",
+    "restore": "restore a container from a checkpoint",
     "resume": "let a paused container go on",
     "run": "create and start a container, and wait for it",
     "spec": "write a config.json to begin with",

@@ -90,10 +90,17 @@ def real(path: str) -> str:
 def make_directories(path: str, mode: int) -> None:
     """Make a directory with its parents; one that is there already is right."""
     try:
-        posix.mkdir(path, mode)
+        _mkdir(path, mode)
     except FileNotFoundError:
+        if path == dirname(path):
+            raise
         make_directories(dirname(path), 0o777)
-        make_directories(path, mode)
+        _mkdir(path, mode)  # procfs has no such file once more: no reason to begin again
+
+
+def _mkdir(path: str, mode: int) -> None:
+    try:
+        posix.mkdir(path, mode)
     except FileExistsError:
         if not is_dir(path):
             raise

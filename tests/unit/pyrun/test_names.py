@@ -55,6 +55,8 @@ def test_directories_are_made_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FileExistsError):
         names.make_directories(f"{tmp_path}/file", 0o700)
+    with pytest.raises(FileNotFoundError):
+        names.make_directories("/proc/no/such", 0o700)
 
 
 def test_a_variable_that_is_not_set_is_empty() -> None:

@@ -89,23 +89,11 @@ def create(request: Request, bundle: Bundle | None = None) -> Entry:
     validate.require(bundle.config, bundle.path)
     config = bundle.config
     extend(config)
-    _check_terminal(config, request)
+    check_terminal(config, request)
     task = _prepare(bundle, request)
     request.warnings = task.identity.warnings
     request.notes = task.identity.filter.notes if task.identity.filter else []
-    entry = store.reserve(request.root, request.container_id)
-    try:
-        if entry.state:
-            lifecycle.clear(entry)
-        entry.empty()
-        manager = _manager(config, request)
-        entry.state = _state(task, config, request, manager)
-        entry.save()
-        entry.write(store.CONFIG, bundle.text)
-    except BaseException:
-        lifecycle.clear(entry)
-        entry.remove()
-        raise
+    entry, manager = reserve(task, bundle, request)
     try:
         _make(task, entry, manager, request)
     except BaseException:
@@ -135,7 +123,39 @@ def extend(config: JsonObject) -> None:
             hooks.redirect(annotations)  # init cannot open the files any more
 
 
-def _check_terminal(config: JsonObject, request: Request) -> None:
+def reserve(task: Task, bundle: Bundle, request: Request) -> tuple[Entry, Manager]:
+    """Make the container's directory with the record that whoever cleans up needs; it is locked.
+
+    Args:
+        task: its ``bundle``, ``rootfs`` and ``plan`` are read.
+        bundle: of the container.
+        request: what is asked for.
+
+    Raises:
+        PyrunError: the id is in use, or its cgroup is, or the directory cannot be made.
+    """
+    entry = store.reserve(request.root, request.container_id)
+    try:
+        if entry.state:
+            lifecycle.clear(entry)
+        entry.empty()
+        manager = _manager(bundle.config, request)
+        entry.state = _state(task, bundle.config, request, manager)
+        entry.save()
+        entry.write(store.CONFIG, bundle.text)
+    except BaseException:
+        lifecycle.clear(entry)
+        entry.remove()
+        raise
+    return entry, manager
+
+
+def check_terminal(config: JsonObject, request: Request) -> None:
+    """Refuse a terminal that nobody gets, and a console socket without a terminal.
+
+    Raises:
+        ContainerError: of one of these.
+    """
     terminal = bool((config.get("process") or {}).get("terminal"))
     has_socket = bool(request.console_socket) or request.console_fd >= 0
     if terminal and not has_socket:
@@ -320,9 +340,7 @@ def _make(task: Task, entry: Entry, manager: Manager, request: Request) -> None:
         entry.state["stage"] = "created"
         entry.state["cgroup"] = manager.record()  # what it really has
         entry.save()
-        if request.pid_file:
-            path = names.absolute(request.pid_file)
-            store.replace(path, str(pid).encode(), f"write the pid file {path}", 0o644)
+        write_pid_file(request, pid)
         annotations = task.config.get("annotations") or {}
         receiver = request.pidfd_socket or annotations.get("run.oci.pidfd_receiver")
         if receiver:
@@ -361,6 +379,17 @@ def _has_idmap(entries: Iterable[JsonObject]) -> bool:
         entry.get("uidMappings") or any(map(mounts.is_idmap, entry.get("options") or ()))
         for entry in entries
     )
+
+
+def write_pid_file(request: Request, pid: int) -> None:
+    """Write ``--pid-file``, if it was asked for.
+
+    Raises:
+        ContainerError: it cannot be written.
+    """
+    if request.pid_file:
+        path = names.absolute(request.pid_file)
+        store.replace(path, str(pid).encode(), f"write the pid file {path}", 0o644)
 
 
 def _spawn(task: Task, manager: Manager, ours: Channel, pids: list[int]) -> None:
@@ -403,7 +432,7 @@ def _wait_for_init(task: Task, ours: Channel, pid: int) -> None:
         ours.send("go")
     if task.hooks("prestart") or task.hooks("createRuntime"):
         ours.receive("mounted")
-        _run_hooks(task, pid)
+        run_hooks(task, pid)
         ours.send("go")
     try:
         ours.receive("created")
@@ -421,8 +450,12 @@ def _move_net_devices(task: Task, pid: int) -> None:
         posix.close(namespace_fd)
 
 
-def _run_hooks(task: Task, pid: int) -> None:
-    """Those that belong to the host, before the root changes."""
+def run_hooks(task: Task, pid: int) -> None:
+    """Run the hooks that belong to the host, before the root changes.
+
+    Raises:
+        ContainerError: one failed.
+    """
     init_fd = posix.pidfd_open(pid)
     try:
         # prestart is older than the status creating (runtime.md, "Lifecycle"): its hooks come

@@ -14,6 +14,7 @@ from pyrun.spec import load
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrun.container import join
+    from pyrun.container.checkpoint import Images
     from pyrun.container.create import Request
     from pyrun.container.store import Entry
     from pyrun.spec.types import JsonObject
@@ -48,8 +49,32 @@ def run(request: Request, *, keep: bool, adopt: bool) -> tuple[int, list[str]]:
     if adopt:
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     _start(entry, request)
+    return _follow(entry, request, ours_fd, keep=keep)
+
+
+def restore(request: Request, images: Images) -> tuple[int, list[str]]:
+    """Restore a container from a checkpoint, wait and delete; as ``run`` does.
+
+    Raises:
+        PyrunError: nothing of the container is left then.
+    """
+    from pyrun.container import restore as restoring
+
+    bundle = load.read_bundle(request.bundle, request.config_name)
+    ours_fd = -1
+    wants_terminal = bool((bundle.config.get("process") or {}).get("terminal"))
+    if wants_terminal and not request.console_socket:
+        ours_fd, request.console_fd = _console_pair({})
+    hold_signals()
+    return _follow(restoring.restore(request, images, bundle), request, ours_fd, keep=False)
+
+
+def _follow(
+    entry: Entry, request: Request, console_fd: int, *, keep: bool
+) -> tuple[int, list[str]]:
+    """Wait for a container that runs, and delete it."""
     entry.unlock()  # state, kill and exec must work meanwhile
-    status = _pass_through(entry.state["pid"], ours_fd, request.console_fd)
+    status = _pass_through(entry.state["pid"], console_fd, request.console_fd)
     if keep:
         return status, []
     found = _again(entry, request)
