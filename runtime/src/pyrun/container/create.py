@@ -326,7 +326,7 @@ def _make(task: Task, entry: Entry, manager: Manager, request: Request) -> None:
             from pyrun.container import mount_trees
 
             task.trees = mount_trees.make(task)
-        group = _make_resctrl_group(linux, entry)
+        group = make_resctrl_group(linux, entry)
         _spawn(task, manager, ours, pids)
         task.channel.close()
         pid = pids[-1]
@@ -360,8 +360,14 @@ def _make(task: Task, entry: Entry, manager: Manager, request: Request) -> None:
         posix.close(task.fifo_fd)
 
 
-def _make_resctrl_group(linux: JsonObject, entry: Entry) -> resctrl.Group | None:
-    """Its record is saved before it is made: whoever cleans up must find it."""
+def make_resctrl_group(linux: JsonObject, entry: Entry) -> resctrl.Group | None:
+    """Make the group of ``linux.intelRdt``; None without one.
+
+    Its record is saved before it is made: whoever cleans up must find it.
+
+    Raises:
+        PyrunError: the host has no resctrl, or the kernel refused.
+    """
     settings = linux.get("intelRdt")
     if not settings:
         return None
@@ -428,7 +434,7 @@ def _wait_for_init(task: Task, ours: Channel, pid: int) -> None:
     """Answer what init asks until it stands ready."""
     if task.linux("netDevices"):
         ours.receive("network")
-        _move_net_devices(task, pid)
+        move_net_devices(task, pid)
         ours.send("go")
     if task.hooks("prestart") or task.hooks("createRuntime"):
         ours.receive("mounted")
@@ -440,7 +446,12 @@ def _wait_for_init(task: Task, ours: Channel, pid: int) -> None:
         raise ContainerError("create the container: its process was killed") from error
 
 
-def _move_net_devices(task: Task, pid: int) -> None:
+def move_net_devices(task: Task, pid: int) -> None:
+    """Give ``linux.netDevices`` to the network namespace of a process.
+
+    Raises:
+        PyrunError: one is missing, or the kernel refused.
+    """
     from pyrun.linux import net_devices
 
     namespace_fd = posix.open(f"/proc/{pid}/ns/net", posix.O_RDONLY | posix.O_CLOEXEC)

@@ -135,7 +135,9 @@ def _restore(
     descriptors: list[str],
 ) -> None:
     """The cgroup, the processes, and their record."""
-    manager.create((task.config.get("linux") or {}).get("resources") or {})
+    linux = task.config.get("linux") or {}
+    manager.create(linux.get("resources") or {})
+    group = creation.make_resctrl_group(linux, entry)
     own_mounts = bool(task.plan.new & syscalls.CLONE_NEWNS)
     root = f"{entry.path}/root"
     copies: list[int] = []
@@ -161,6 +163,8 @@ def _restore(
         inherit = [*copies, *task.plan.joined.values()]
         with criu_service.Service(program, log, inherit=inherit, prepare=prepare) as service:
             manager.join(service.pid)
+            if group:
+                group.assign(service.pid)  # inherited by what it restores
             options.update(checkpoint.directory_options(service.prepared))
             options["cg_root"] = list(_cgroup_roots(service.pid))
             events = _Events(task)
@@ -195,6 +199,8 @@ class _Events:
         if script == "setup-namespaces":
             if task.plan.new & syscalls.CLONE_NEWNET:
                 _set_loopback_up(pid)
+            if task.linux("netDevices"):
+                creation.move_net_devices(task, pid)
             creation.run_hooks(task, pid)
         elif script == "orphan-pts-master" and task.console_fd >= 0 and fd >= 0:
             from pyrun.linux import console
