@@ -108,6 +108,14 @@ class Bundle:
         """Add an entry to ``mounts``."""
         self.config["mounts"].append({"destination": destination, **fields})
 
+    def host_python(self) -> None:
+        """Let the host's Python run in the container."""
+        for folder in ("/usr", "/lib", "/lib64"):
+            if os.path.exists(folder):
+                self.mount(folder, type="bind", source=folder, options=["rbind", "ro"])
+        # the interpreter looks for its library from the place of its first argument
+        self.process["env"].append("PYTHONHOME=/usr")
+
     def hook(self, kind: str, path: Path, script: str, **fields: object) -> None:
         """Add a hook that runs ``script`` with the host's /bin/sh."""
         path.write_text(f"#!/bin/sh\n{script}\n")

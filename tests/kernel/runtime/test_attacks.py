@@ -69,14 +69,10 @@ def attacker(bundle: Bundle, tmp_path: Path) -> Bundle:
     bundle.config["root"]["readonly"] = False
     (tmp_path / "result").mkdir()
     bundle.mount("/result", type="bind", source=str(tmp_path / "result"), options=["bind"])
-    for folder in ("/usr", "/lib", "/lib64"):
-        if os.path.exists(folder):
-            bundle.mount(folder, type="bind", source=folder, options=["rbind", "ro"])
+    bundle.host_python()
     (bundle.rootfs / "evil").write_text(OVERWRITE)
     (bundle.rootfs / "evil").chmod(0o755)
     bundle.process["noNewPrivileges"] = False
-    # PYTHONHOME: the interpreter looks for its library from the place of its first argument
-    bundle.process["env"].append("PYTHONHOME=/usr")
     return bundle
 
 

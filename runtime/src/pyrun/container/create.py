@@ -321,7 +321,7 @@ def _make(task: Task, entry: Entry, manager: Manager, request: Request) -> None:
     task.parents_fds = [ours.fd, entry.lock_fd]
     pids: list[int] = []
     try:
-        outside = task.plan.new & syscalls.CLONE_NEWUSER and posix.geteuid() == 0
+        outside = task.plan.has(syscalls.CLONE_NEWUSER) and posix.geteuid() == 0
         if outside or _has_idmap(task.config.get("mounts") or ()):
             from pyrun.container import mount_trees
 

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 def make(task: Task) -> dict[int, int]:
     """Descriptors by index in ``mounts``; -1 is the root.
 
-    The root of a new user namespace may not reach the sources by their paths, and an idmapped mount
+    The root of a user namespace may not reach the sources by their paths, and an idmapped mount
     needs the privileges of the user namespace that its file system belongs to.
 
     Raises:
         ConfigError: a mapping has no meaning.
         KernelError: the kernel refused.
     """
-    outside = bool(task.plan.new & syscalls.CLONE_NEWUSER) and posix.geteuid() == 0
+    outside = task.plan.has(syscalls.CLONE_NEWUSER) and posix.geteuid() == 0
     trees: dict[int, int] = {}
     try:
         if outside:

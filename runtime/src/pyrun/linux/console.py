@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _stat
 import fcntl
 import posix
 import struct
@@ -74,17 +75,37 @@ def bind_console(root_fd: int, slave_fd: int) -> None:
     """Mount the terminal on the container's /dev/console.
 
     Raises:
-        KernelError: the kernel refused.
+        KernelError: it is a link, or on procfs, or the kernel refused.
     """
     try:
-        target_fd = paths.make_inside(root_fd, "/dev/console", directory=False, mode=0o620)
+        target_fd = _console_file(root_fd)
         try:
+            # A link could lead the mount to a file of procfs before that is protected.
+            if _stat.S_ISLNK(posix.fstat(target_fd).st_mode):
+                raise KernelError("mount the terminal on /dev/console", "it is a link")
+            if syscalls.fstatfs_type(target_fd) == syscalls.PROC_SUPER_MAGIC:
+                raise KernelError("mount the terminal on /dev/console", "it is on procfs")
             source, target = paths.proc_path(slave_fd), paths.proc_path(target_fd)
             syscalls.mount(source, target, None, syscalls.MS_BIND, None)
         finally:
             posix.close(target_fd)
     except OSError as error:
         raise KernelError("mount the terminal on /dev/console", error) from error
+
+
+def _console_file(root_fd: int) -> int:
+    """A descriptor of /dev/console, made where it is missing; of the link itself if it is one."""
+    dev_fd = paths.make_inside(root_fd, "/dev", directory=True)
+    try:
+        flags = posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_WRONLY
+        try:
+            posix.close(posix.open("console", flags, 0o620, dir_fd=dev_fd))
+        except FileExistsError:
+            pass
+        flags = posix.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC
+        return posix.open("console", flags, dir_fd=dev_fd)
+    finally:
+        posix.close(dev_fd)
 
 
 def send(console_fd: int, master_fd: int) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import posix
+
 from pyrun import syscalls
 from pyrun.errors import KernelError
+from pyrun.linux import paths
+
+_TRIES = 100
 
 
 def below(directory: str) -> dict[str, str]:
@@ -27,6 +32,9 @@ def _unescape(field: str) -> str:
 def detach(directory: str, kept: list[str]) -> None:
     """Unmount what is below ``directory``, the newest first.
 
+    Each one is found below the directory without leaving it, and compared by its identifier: the
+    names may change at any time, and one of them could lead to a mount of the host.
+
     Args:
         directory: the root of the container on the host.
         kept: identifiers of the mounts that were there before.
@@ -34,12 +42,39 @@ def detach(directory: str, kept: list[str]) -> None:
     Raises:
         KernelError: the kernel refused.
     """
-    found = below(directory)
-    for number in reversed(found):
-        if number in kept:
-            continue
+    problem: OSError | str = ""
+    for _ in range(_TRIES):
+        left = {one: path for one, path in below(directory).items() if one not in kept}
+        if not left:
+            return
+        root_fd = posix.open(directory, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
         try:
-            syscalls.umount2(found[number], syscalls.MNT_DETACH | syscalls.UMOUNT_NOFOLLOW)
-        except OSError as error:
-            if number in below(directory):  # else it went with the one above it
-                raise KernelError(f"unmount {found[number]}", error) from error
+            for number in reversed(left):
+                try:
+                    problem = _unmount(root_fd, left[number][len(directory) :], number) or problem
+                except OSError as error:
+                    problem = error
+        finally:
+            posix.close(root_fd)
+    raise KernelError(f"unmount what is below {directory}", problem)
+
+
+def _unmount(root_fd: int, path: str, number: str) -> str:
+    """Unmount ``path`` if it is the mount ``number``; returns why not."""
+    fd = paths.open_inside(root_fd, path, posix.O_PATH | posix.O_NOFOLLOW)
+    try:
+        if _mount_of(fd) != number:
+            return f"{path} is another mount by now"
+        syscalls.umount2(paths.proc_path(fd), syscalls.MNT_DETACH)
+    finally:
+        posix.close(fd)
+    return ""
+
+
+def _mount_of(fd: int) -> str:
+    """The identifier of the mount that a descriptor is on."""
+    with open(f"/proc/self/fdinfo/{fd}") as lines:
+        for line in lines:
+            if line.startswith("mnt_id:"):
+                return line.split()[1]
+    return ""
