@@ -151,11 +151,13 @@ _PROBES: dict[str, Callable[[], str]] = {
         name: _program(name)
         for name in (
             "buildah",
-            "newuidmap",
             "cc",
             "conmon",
             "crun",
             "docker-registry",
+            "gpg",
+            "newuidmap",
+            "openssl",
             "podman",
             "runc",
             "skopeo",

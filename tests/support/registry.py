@@ -8,11 +8,13 @@ import http.server
 import json
 import re
 import socket
+import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from support.images import Image, digest
 
@@ -153,17 +155,66 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+# bcrypt of "secret" for the user "me", as htpasswd -B writes it.
+_HTPASSWD = "me:$2b$04$x3WsMZyqHgQhTLDJWHOhq.CKvPXZGM1OCMC1TxaOM.u7vqCrjjute\n"
+
+
+class Certificates:
+    """A certificate authority of a test's own, and a server certificate for 127.0.0.1."""
+
+    def __init__(self, directory: Path) -> None:
+        self.authority, self.key, self.certificate = (
+            directory / name for name in ("ca.crt", "server.key", "server.crt")
+        )
+        request = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                   "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]  # fmt: skip
+        authority = ["-subj", "/CN=tests", "-keyout", str(directory / "ca.key"), "-out"]
+        _run(*request, *authority, str(self.authority))
+        server = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+        signed = ["-CA", str(self.authority), "-CAkey", str(directory / "ca.key")]
+        files = ["-keyout", str(self.key), "-out", str(self.certificate)]
+        _run(*request, *server, *signed, *files, "-addext", "basicConstraints=critical,CA:FALSE")
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
 @contextlib.contextmanager
-def debian_registry(directory: Path) -> Iterator[str]:
-    """Debian's docker-registry on a free port; yields its host."""
+def debian_registry(
+    directory: Path,
+    *,
+    certificates: Certificates | None = None,
+    basic: bool = False,
+    token_server: str = "",
+) -> Iterator[str]:
+    """Debian's docker-registry on a free port; yields its host.
+
+    ``basic`` wants the user "me" with "secret"; ``token_server`` is the address of one that
+    signs with the certificates' server key.
+    """
     port = free_port()
-    config = directory / "registry.yml"
+    config = directory / f"registry-{port}.yml"
+    tls = auth = ""
+    if certificates is not None:
+        tls = f", tls: {{certificate: {certificates.certificate}, key: {certificates.key}}}"
+    if basic:
+        (directory / "htpasswd").write_text(_HTPASSWD)
+        auth = f"auth: {{htpasswd: {{realm: tests, path: {directory}/htpasswd}}}}\n"
+    if token_server:
+        assert certificates is not None
+        auth = (
+            f"auth: {{token: {{realm: '{token_server}', service: tests, issuer: tests, "
+            f"rootcertbundle: {certificates.certificate}}}}}\n"
+        )
     config.write_text(
         "version: 0.1\n"
-        f"storage: {{filesystem: {{rootdirectory: {directory}/registry}}}}\n"
-        f"http: {{addr: '127.0.0.1:{port}'}}\n"
+        f"storage: {{filesystem: {{rootdirectory: {directory}/registry-{port}}}, "
+        "delete: {enabled: true}}\n"
+        f"{auth}"
+        f"http: {{addr: '127.0.0.1:{port}'{tls}}}\n"
     )
-    log = (directory / "registry.log").open("wb")
+    log = (directory / f"registry-{port}.log").open("wb")
     process = subprocess.Popen(
         ["docker-registry", "serve", str(config)], stdout=subprocess.DEVNULL, stderr=log
     )
@@ -174,6 +225,79 @@ def debian_registry(directory: Path) -> Iterator[str]:
         process.kill()
         process.wait()
         log.close()
+
+
+class _TokenHandler(http.server.BaseHTTPRequestHandler):
+    """Gives the user "me" with "secret" whatever is asked for, others nothing."""
+
+    certificates: Certificates
+    scopes: list[list[str]]
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
+        pass
+
+    def do_GET(self) -> None:
+        query = parse_qs(urlsplit(self.path).query)
+        scopes = query.get("scope", [])
+        self.scopes.append(scopes)
+        expected = f"Basic {base64.b64encode(b'me:secret').decode()}"
+        if self.headers.get("Authorization") != expected:
+            self.send_response(401)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        body = json.dumps({"token": self._token(scopes)}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _token(self, scopes: list[str]) -> str:
+        access = []
+        for scope in scopes:
+            kind, _, rest = scope.partition(":")
+            name, _, actions = rest.rpartition(":")
+            access.append({"type": kind, "name": name, "actions": actions.split(",")})
+        der = ssl.PEM_cert_to_DER_cert(self.certificates.certificate.read_text())
+        header = {"typ": "JWT", "alg": "ES256", "x5c": [base64.b64encode(der).decode()]}
+        now = int(time.time())
+        claims = {"iss": "tests", "sub": "me", "aud": "tests", "exp": now + 300, "nbf": now - 300,
+                  "iat": now, "jti": "1", "access": access}  # fmt: skip
+        signed = ".".join(_base64url(json.dumps(part).encode()) for part in (header, claims))
+        command = ["openssl", "dgst", "-sha256", "-sign", str(self.certificates.key)]
+        done = subprocess.run(command, input=signed.encode(), check=True, capture_output=True)
+        return f"{signed}.{_base64url(_raw_signature(done.stdout))}"
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _raw_signature(der: bytes) -> bytes:
+    """The two numbers of an ECDSA signature, out of their DER."""
+    first = der[4 : 4 + der[3]]
+    rest = der[4 + der[3] :]
+    return b"".join(part.lstrip(b"\0").rjust(32, b"\0") for part in (first, rest[2:]))
+
+
+@contextlib.contextmanager
+def token_server(certificates: Certificates) -> Iterator[tuple[str, list[list[str]]]]:
+    """A server of tokens; yields its address, and the scopes it was asked for."""
+    scopes: list[list[str]] = []
+    handler = type("Handler", (_TokenHandler,), {"certificates": certificates, "scopes": scopes})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.certificate, certificates.key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield f"https://127.0.0.1:{server.server_address[1]}/token", scopes
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def _wait_until_listening(port: int, process: subprocess.Popen[bytes]) -> None:

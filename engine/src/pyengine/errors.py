@@ -33,6 +33,10 @@ class RegistryError(PyengineError):
         self.transient = transient
 
 
+class TrustError(PyengineError):
+    """The signature policy does not allow an image, or a signature is not good."""
+
+
 class MonitorError(PyengineError):
     """The container's monitor (pyconmon, conmon) cannot be started or failed."""
 

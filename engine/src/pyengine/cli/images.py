@@ -75,6 +75,8 @@ def _say_loaded(loaded: Iterator[tuple[list[str], str]]) -> None:
 @click.option("--variant", metavar="VARIANT", help="Of the architecture, such as v7.")
 @click.option("--policy", type=click.Choice(["always", "missing", "never", "newer"]),
               default="always", help="Whether an image that is here is pulled.")  # fmt: skip
+@click.option("--signature-policy", "policy_file", metavar="FILE",
+              help="policy.json in another place.")  # fmt: skip
 @click.argument("names", metavar="IMAGE...", nargs=-1, required=True)
 @click.pass_obj
 def pull(
@@ -88,6 +90,7 @@ def pull(
     system: str | None,
     variant: str | None,
     policy: str,
+    policy_file: str | None,
     retry: int,
     retry_delay: str | None,
     **given: object,
@@ -103,6 +106,7 @@ def pull(
         platform=platform,
         access=access.make(**given),  # type: ignore[arg-type]  # click made the types
         policy=policy,
+        policy_file=policy_file,
         all_tags=all_tags,
         retry=retry,
         retry_delay_s=access.seconds(retry_delay),

@@ -15,6 +15,7 @@ EXIT_STATUS: dict[tuple[str, type[errors.PyengineError]], int] = {
     ("exec_", errors.ConflictError): 255,
     ("rm", errors.NotFoundError): 1,
     ("rm", errors.ConflictError): 2,
+    ("skopeo", errors.PyengineError): 1,
     ("rmi", errors.NotFoundError): 1,
     ("rmi", errors.InUseError): 2,
 }

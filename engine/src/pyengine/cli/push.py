@@ -26,6 +26,10 @@ if TYPE_CHECKING:
               help="Make the manifest one of this format.")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Print no progress.")
 @click.option("--remove-signatures", is_flag=True, help="Do not copy signatures.")
+@click.option("--sign-by", metavar="KEY", help="Sign with this key of gpg.")
+@click.option("--sign-passphrase-file", metavar="FILE", help="Holds the key's passphrase.")
+@click.option("--signature-policy", "policy_file", metavar="FILE",
+              help="policy.json in another place.")  # fmt: skip
 @click.argument("image")
 @click.argument("place", metavar="[DESTINATION]", required=False)
 @click.pass_obj
@@ -41,6 +45,9 @@ def push(
     form: str | None,
     quiet: bool,
     remove_signatures: bool,
+    sign_by: str | None,
+    sign_passphrase_file: str | None,
+    policy_file: str | None,
     retry: int,
     retry_delay: str | None,
     **given: object,
@@ -48,12 +55,17 @@ def push(
     """Push IMAGE to DESTINATION, by default the registry that its name says."""
     from pyengine.images import pushing
     from pyengine.images.copying import CopyOptions
+    from pyengine.images.trust import policy, signing
 
     options = CopyOptions(
         form=form,
         compression=compression_format or ("gzip" if compress else None),
         level=compression_level,
         remove_signatures=remove_signatures,
+        policy=policy.load(policy_file),
+        sign=signing.signer(
+            pushing.target(engine.images, image, place), sign_by, sign_passphrase_file, None
+        ),
     )
     digest = pushing.push(
         engine.images,

@@ -16,6 +16,7 @@ COMMANDS: Table = {
     "push": ("pyengine.cli.push:push", "Push an image to a specified destination"),
     "save": ("pyengine.cli.image_details:save", "Save image(s) to an archive"),
     "rmi": ("pyengine.cli.images:rmi", "Remove one or more images from local storage"),
+    "skopeo": ("pyengine.cli.skopeo:skopeo", "Copy and inspect images between registries"),
     "tag": ("pyengine.cli.images:tag", "Add an additional name to a local image"),
     "untag": ("pyengine.cli.images:untag", "Remove a name from a local image"),
     "container": ("", "Manage containers"),
@@ -55,6 +56,7 @@ GROUPS: dict[str, Table] = {
         "rm": ("pyengine.cli.images:rmi", "Remove one or more images from local storage"),
         "save": ("pyengine.cli.image_details:save", "Save image(s) to an archive"),
         "tag": ("pyengine.cli.images:tag", "Add an additional name to a local image"),
+        "trust": ("pyengine.cli.trust:trust", "Manage container image trust policy"),
         "untag": ("pyengine.cli.images:untag", "Remove a name from a local image"),
     },
     "container": {

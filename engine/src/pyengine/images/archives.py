@@ -9,6 +9,7 @@ from pyengine.images import choosing, references
 from pyengine.images.adding import NewImage, add_image
 from pyengine.images.transports import docker_archive, files, oci
 from pyengine.images.transports.directory import DirectorySource
+from pyengine.images.trust import policy as trust
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def _add_all(
         report("Getting image source signatures")
         full_names = [references.local_name(name).name for name in names]
         manifest, _ = choosing.choose(source)
+        trust.load().check(source, manifest.data)
         new = NewImage(manifest, source.small_blob(manifest.config), full_names)
         yield full_names, add_image(images, new, source.blob, report)
 

@@ -8,6 +8,7 @@ from pyengine.errors import ArchiveError, ConfigError
 from pyengine.images import choosing, compression, manifests
 from pyengine.images.manifests import Descriptor, Manifest
 from pyengine.images.transports.base import COMPRESSED, UNCOMPRESSED
+from pyengine.images.trust import policy as trust
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyengine.images.transports.base import Destination, Source
+    from pyengine.images.trust.policy import Policy
 
     Report = Callable[[str], None]
 
@@ -34,11 +36,13 @@ class CopyOptions:
         level: of the compression; None for the usual one.
         preserve_digests: fail rather than change a manifest.
         remove_signatures: do not copy them.
+        policy: which images may be copied; None for the one of the machine.
+        sign: makes a signature of the manifest with a digest; None does not sign.
     """
 
     __slots__ = (
-        "compression", "form", "level", "multi", "platform", "preserve_digests",
-        "remove_signatures",
+        "compression", "form", "level", "multi", "platform", "policy", "preserve_digests",
+        "remove_signatures", "sign",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +55,8 @@ class CopyOptions:
         level: int | None = None,
         preserve_digests: bool = False,
         remove_signatures: bool = False,
+        policy: Policy | None = None,
+        sign: Callable[[str], bytes] | None = None,
     ) -> None:
         self.multi = multi
         self.platform = platform
@@ -59,6 +65,8 @@ class CopyOptions:
         self.level = level
         self.preserve_digests = preserve_digests
         self.remove_signatures = remove_signatures
+        self.policy = policy
+        self.sign = sign
 
 
 def copy(source: Source, destination: Destination, options: CopyOptions, report: Report) -> bytes:
@@ -138,6 +146,8 @@ class _Copy:
 
     def run(self, manifest: Manifest, *, instance: bool) -> bytes:
         """Copy the blobs, then the manifest; its bytes as they were written."""
+        policy = self._options.policy or trust.load()
+        policy.check(self._source, manifest.data)
         fields = manifests.parse(manifest.data, self._source.label)
         form = self._form(manifest)
         layers = [
@@ -276,7 +286,9 @@ def _only_form(destination: Destination) -> str | None:
 def _copy_signatures(
     source: Source, destination: Destination, options: CopyOptions, data: bytes
 ) -> None:
-    """Those of the manifest that was written; of one that was changed there are none."""
-    if not options.remove_signatures:
-        digest = manifests.digest_of(data)
-        destination.put_signatures(digest, source.signatures(digest))
+    """Those of the manifest that was written, of which a changed one has none, and a new one."""
+    digest = manifests.digest_of(data)
+    signatures = [] if options.remove_signatures else source.signatures(digest)
+    if options.sign is not None:
+        signatures.append(options.sign(digest))
+    destination.put_signatures(digest, signatures)

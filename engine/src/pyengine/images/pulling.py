@@ -8,6 +8,7 @@ from pyengine.errors import ConfigError, NotFoundError, RegistryError
 from pyengine.images import choosing, references
 from pyengine.images.adding import NewImage, add_image
 from pyengine.images.transports import names, opening
+from pyengine.images.trust import policy as trust
 from pyengine.registry.settings import Access
 
 TYPE_CHECKING = False
@@ -32,12 +33,14 @@ class PullOptions:
         platform: ``os/architecture[/variant]``; None for this machine's.
         access: to registries.
         policy: one of ``POLICIES``: whether an image that is there is pulled again.
+        policy_file: the signature policy; None for the one of the machine.
         all_tags: every tag of the repository.
         retry: how often what may succeed later is tried again.
         retry_delay_s: before that; None doubles it from one second.
     """
 
-    __slots__ = ("access", "all_tags", "platform", "policy", "retry", "retry_delay_s")
+    __slots__ = ("access", "all_tags", "platform", "policy", "policy_file", "retry",
+                 "retry_delay_s")  # fmt: skip
 
     def __init__(
         self,
@@ -45,6 +48,7 @@ class PullOptions:
         platform: str | None = None,
         access: Access | None = None,
         policy: str = "always",
+        policy_file: str | None = None,
         all_tags: bool = False,
         retry: int = 0,
         retry_delay_s: float | None = None,
@@ -52,6 +56,7 @@ class PullOptions:
         self.platform = platform
         self.access = access or Access()
         self.policy = policy
+        self.policy_file = policy_file
         self.all_tags = all_tags
         self.retry = retry
         self.retry_delay_s = retry_delay_s
@@ -179,6 +184,7 @@ def _add(
     if options.policy == "newer" and _is_named(images, image_id, full_names):
         return image_id
     report("Getting image source signatures")
+    trust.load(options.policy_file).check(source, manifest.data)
     new = NewImage(
         manifest,
         source.small_blob(manifest.config),

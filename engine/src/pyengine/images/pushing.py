@@ -62,6 +62,11 @@ def push(
     return retrying(PullOptions(retry=retry, retry_delay_s=retry_delay_s), once, report)
 
 
+def target(images: Images, text: str, place: str | None) -> Place:
+    """Where ``push`` with these words goes to."""
+    return destination_of(images, images.resolve(text), text, place)
+
+
 def destination_of(images: Images, image: Image, text: str, place: str | None) -> Place:
     """Where to; a docker-archive and an oci layout take the image's name where none is given."""
     if place is None:

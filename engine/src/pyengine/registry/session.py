@@ -58,7 +58,7 @@ class Session:
         self._bearer = access.bearer
         self._tokens: dict[str, dict[str, str]] = {}
         self._base: str | None = None
-        self._lock = threading.Lock()
+        self._lock, self._token_lock = threading.Lock(), threading.Lock()
         self._pool = _pool(host, access)
 
     def request(
@@ -91,12 +91,15 @@ class Session:
         again = body is None or isinstance(body, bytes)
         tried_to_authorize = False
         for attempt in range(_ATTEMPTS):
-            sent = {**(headers or {}), **self._authorization(url, scope)}
+            authorization = self._authorization(url, scope)
+            sent = {**(headers or {}), **authorization}
             response = self._send(method, url, what, sent, body)
             if response.status == 401 and not tried_to_authorize and again:
                 challenge = response.headers.get("WWW-Authenticate", "")
                 discard(response)
-                self._authorize(challenge, what, scope)
+                with self._token_lock:
+                    if self._authorization(url, scope) in ({}, authorization):  # nobody else did
+                        self._authorize(challenge, what, scope)
                 tried_to_authorize = True
                 sent = {**(headers or {}), **self._authorization(url, scope)}
                 response = self._send(method, url, what, sent, body)
@@ -192,6 +195,8 @@ class Session:
                 )
             except urllib3.exceptions.HTTPError as error:
                 causes.append(f"{scheme}: {cause(error)}")
+                if "CERTIFICATE_VERIFY_FAILED" in causes[-1]:
+                    break  # it does speak TLS
                 continue
             discard(response)
             return url

@@ -25,9 +25,12 @@ class Access:
         auth_file: auth.json in another place.
         anonymous: never send credentials.
         bearer: a token to send as it is.
+        registries_d: where the places of signatures are configured, instead of the usual one.
     """
 
-    __slots__ = ("anonymous", "auth_file", "bearer", "cert_dir", "login", "tls_verify")
+    __slots__ = (
+        "anonymous", "auth_file", "bearer", "cert_dir", "login", "registries_d", "tls_verify",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -38,6 +41,7 @@ class Access:
         auth_file: str | None = None,
         anonymous: bool = False,
         bearer: str | None = None,
+        registries_d: str | None = None,
     ) -> None:
         self.tls_verify = tls_verify
         self.cert_dir = cert_dir
@@ -45,6 +49,7 @@ class Access:
         self.auth_file = auth_file
         self.anonymous = anonymous
         self.bearer = bearer
+        self.registries_d = registries_d
 
 
 def tls_context(host: str, access: Access) -> ssl.SSLContext:

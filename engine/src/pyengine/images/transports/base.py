@@ -66,8 +66,9 @@ class Source(ABC):
             )
         return bytes(data)
 
-    def signatures(self, digest: str) -> list[bytes]:  # noqa: ARG002 - most have none
-        """Simple signatures of the manifest with this digest."""
+    def signatures(self, digest: str) -> list[bytes]:
+        """Simple signatures of the manifest with this digest; most places have none."""
+        del digest
         return []
 
     def close(self) -> None:  # noqa: B027 - few have anything open

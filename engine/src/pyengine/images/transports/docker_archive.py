@@ -30,7 +30,7 @@ class DockerArchiveSource(Source):
             ArchiveError: something is missing or of the wrong type.
         """
         self.label = label
-        self._archive = archive
+        self.archive = archive
         if not isinstance(entry, dict) or not isinstance(entry.get("Config"), str):
             raise ArchiveError(f"{where}/Config: not a string")
         self.names, names = entry.get("RepoTags") or [], entry.get("Layers") or []
@@ -69,18 +69,18 @@ class DockerArchiveSource(Source):
         """As in the base class."""
         if blob.digest not in self._paths:
             raise ArchiveError(f"{self.label}: it has no blob {blob.digest}")
-        return self._archive.chunks(self._paths[blob.digest])
+        return self.archive.chunks(self._paths[blob.digest])
 
     def close(self) -> None:
         """As in the base class."""
-        self._archive.close()
+        self.archive.close()
 
     def _describe(self, diff_id: str, name: str) -> dict[str, object]:
         """A layer's descriptor; a compressed one is read for its digest."""
-        compressed = next(self._archive.chunks(name), b"").startswith(b"\x1f\x8b")
-        digest = manifests.digest_of_chunks(self._archive.chunks(name)) if compressed else diff_id
+        compressed = next(self.archive.chunks(name), b"").startswith(b"\x1f\x8b")
+        digest = manifests.digest_of_chunks(self.archive.chunks(name)) if compressed else diff_id
         media_type = manifests.DOCKER_LAYER_GZIP if compressed else manifests.DOCKER_LAYER
-        return {"mediaType": media_type, "size": self._archive.size(name), "digest": digest}
+        return {"mediaType": media_type, "size": self.archive.size(name), "digest": digest}
 
 
 def sources(archive: Files, label: str) -> Iterator[DockerArchiveSource]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 
 from pyengine import log
 from pyengine.errors import ConfigError, RegistryError
@@ -40,6 +39,7 @@ class RemoteSource(Source):
         self.reference = reference
         self.label = f"docker://{reference}"
         self.scope = ("docker", str(reference))
+        self._registries_d = access.registries_d
         self._wanted = reference.digest or reference.tag or "latest"
         configured = registries or registries_conf.load()
         endpoints = configured.endpoints(reference.repository, by_digest=bool(reference.digest))
@@ -75,7 +75,7 @@ class RemoteSource(Source):
         from pyengine.registry import lookaside
 
         assert self.reference is not None
-        return lookaside.read(self.reference.repository, digest)
+        return lookaside.read(self.reference.repository, digest, self._registries_d)
 
 
 class RemoteDestination(Destination):
@@ -91,8 +91,7 @@ class RemoteDestination(Destination):
             raise ConfigError(f"push to {self.label}: a tag or a digest, not both")
         endpoint = registries_conf.load().push_endpoint(reference.repository)
         self.registry, self.path = connect(endpoint, access), endpoint.path
-        self._known: set[str] = set()
-        self._lock = threading.Lock()
+        self._registries_d = access.registries_d
 
     def has_blob(self, blob: Descriptor, source: Source) -> bool:
         """There already, or taken over from the source's repository on the same registry."""
@@ -125,7 +124,7 @@ class RemoteDestination(Destination):
         if signatures:
             from pyengine.registry import lookaside
 
-            lookaside.write(self.reference.repository, digest, signatures)
+            lookaside.write(self.reference.repository, digest, signatures, self._registries_d)
 
 
 def connect(endpoint: Endpoint, access: Access) -> Registry:
@@ -134,6 +133,7 @@ def connect(endpoint: Endpoint, access: Access) -> Registry:
     own = Access(
         tls_verify=verify, cert_dir=access.cert_dir, login=access.login,
         auth_file=access.auth_file, anonymous=access.anonymous, bearer=access.bearer,
+        registries_d=access.registries_d,
     )  # fmt: skip
     return Registry(endpoint.host, own, str(endpoint))
 

@@ -1,0 +1,355 @@
+"""skopeo's commands, so that ``alias skopeo='pyengine skopeo'`` works: no root, no store."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from pyengine.cli import login, skopeo_options
+from pyengine.cli.goflags import GoFlagsCommand
+from pyengine.cli.push import write_digest
+from pyengine.cli.skopeo_options import Globals
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyengine.engine import Engine
+    from pyengine.images.transports.base import Destination
+
+
+class Context:
+    """What a command is given."""
+
+    __slots__ = ("engine", "globals")
+
+    def __init__(self, engine: Engine, given: Globals) -> None:
+        self.engine, self.globals = engine, given
+
+
+@click.group()
+@click.option("--insecure-policy", is_flag=True, help="Accept every image, signed or not.")
+@click.option("--override-arch", metavar="ARCH", help="Choose images of this architecture.")
+@click.option("--override-os", metavar="OS", help="Choose images of this operating system.")
+@click.option("--override-variant", metavar="VARIANT", help="Choose images of this variant.")
+@click.option("--policy", "policy_file", metavar="FILE", help="The signature policy.")
+@click.option("--registries.d", "registries_d", metavar="DIR", help="Places of signatures.")
+@click.pass_context
+def skopeo(
+    ctx: click.Context,
+    /,
+    insecure_policy: bool,
+    override_arch: str | None,
+    override_os: str | None,
+    override_variant: str | None,
+    policy_file: str | None,
+    registries_d: str | None,
+) -> None:
+    """Copy and inspect images between registries, archives and directories."""
+    from pyengine.images import manifests
+
+    platform = None
+    if override_arch or override_os or override_variant:
+        platform = manifests.platform_of(override_os, override_arch, override_variant)
+    given = Globals(platform, policy_file, insecure_policy, registries_d)
+    ctx.obj = Context(ctx.obj, given)
+
+
+def report_to_stdout(quiet: bool) -> Any:
+    """Progress, which skopeo prints on standard output."""
+
+    def report(line: str) -> None:
+        if not quiet:
+            click.echo(line)
+
+    return report
+
+
+@skopeo.command(cls=GoFlagsCommand)
+@skopeo_options.access_options("src")
+@skopeo_options.access_options("dest")
+@skopeo_options.retry_option
+@click.option("--additional-tag", "additional_tags", multiple=True, metavar="NAME",
+              help="A further name in a docker-archive.")  # fmt: skip
+@click.option("-a", "--all", "everything", is_flag=True, help="All images of a list.")
+@click.option("--authfile", metavar="FILE", help="auth.json for both sides.")
+@click.option("--dest-compress", is_flag=True, help="Compress layers for a dir: destination.")
+@click.option("--dest-decompress", is_flag=True, help="Take the compression from layers.")
+@click.option("--dest-compress-format", type=click.Choice(["gzip", "zstd"]),
+              help="Compress every layer so.")  # fmt: skip
+@click.option("--dest-compress-level", type=int, metavar="N", help="Of the compression.")
+@click.option("--dest-oci-accept-uncompressed-layers", "keep_uncompressed", is_flag=True,
+              help="Leave uncompressed layers as they are in an oci: destination.")  # fmt: skip
+@click.option("--digestfile", metavar="FILE", help="Write the manifest's digest to a file.")
+@click.option("-f", "--format", "form", type=click.Choice(["oci", "v2s2"]),
+              help="Make the manifest one of this format.")  # fmt: skip
+@click.option("--multi-arch", type=click.Choice(["system", "all", "index-only"]),
+              help="Which images of a list.")  # fmt: skip
+@click.option("--preserve-digests", is_flag=True, help="Fail where a manifest would change.")
+@click.option("-q", "--quiet", is_flag=True, help="Print no progress.")
+@click.option("--remove-signatures", is_flag=True, help="Do not copy signatures.")
+@click.option("--sign-by", metavar="KEY", help="Sign with this key of gpg.")
+@click.option("--sign-identity", metavar="NAME", help="Sign this name, not the destination's.")
+@click.option("--sign-passphrase-file", metavar="FILE", help="Holds the key's passphrase.")
+@click.argument("source", metavar="SOURCE")
+@click.argument("destination", metavar="DESTINATION")
+@click.pass_obj
+def copy(
+    context: Context,
+    /,
+    source: str,
+    destination: str,
+    sign_by: str | None,
+    sign_identity: str | None,
+    sign_passphrase_file: str | None,
+    additional_tags: tuple[str, ...],
+    everything: bool,
+    dest_compress: bool,
+    dest_decompress: bool,
+    dest_compress_format: str | None,
+    dest_compress_level: int | None,
+    keep_uncompressed: bool,
+    digestfile: str | None,
+    form: str | None,
+    multi_arch: str | None,
+    preserve_digests: bool,
+    quiet: bool,
+    remove_signatures: bool,
+    retry_times: int,
+    **values: Any,
+) -> None:
+    """Copy an image from SOURCE to DESTINATION."""
+    from pyengine.images import manifests
+    from pyengine.images.copying import CopyOptions
+    from pyengine.images.pulling import PullOptions, retrying
+    from pyengine.images.transports import base, names, opening
+    from pyengine.images.trust import signing
+
+    if everything and multi_arch:
+        raise click.UsageError("Cannot use --all and --multi-arch flags at the same time")
+    if dest_compress and dest_decompress:
+        raise click.UsageError("--dest-compress and --dest-decompress cannot be used together")
+    here, there = names.parse(source), names.parse(destination)
+    options = CopyOptions(
+        multi=multi_arch or ("all" if everything else "system"),
+        platform=context.globals.platform,
+        form=form,
+        compression=_compression(dest_compress, dest_decompress, dest_compress_format),
+        level=dest_compress_level,
+        preserve_digests=preserve_digests,
+        remove_signatures=remove_signatures,
+        policy=context.globals.policy(),
+        sign=signing.signer(there, sign_by, sign_passphrase_file, sign_identity),
+    )
+    reading = opening.Settings(access=skopeo_options.access(values, context.globals, "src"))
+    writing = opening.Settings(
+        access=skopeo_options.access(values, context.globals, "dest"),
+        additional_tags=list(additional_tags),
+    )
+    if here.transport == "containers-storage":
+        reading.images = context.engine.images
+
+    def change(target: Destination) -> None:
+        if keep_uncompressed and there.transport.startswith("oci"):
+            target.layers = base.KEEP
+
+    def once() -> str:
+        from pyengine.images import syncing
+
+        return manifests.digest_of(
+            syncing.copy_place(
+                here, there, reading, writing, options, report_to_stdout(quiet), change
+            )
+        )
+
+    digest = retrying(PullOptions(retry=retry_times), once, report_to_stdout(quiet))
+    if digestfile:
+        write_digest(digestfile, digest)
+
+
+def _compression(compress: bool, decompress: bool, form: str | None) -> str | None:
+    if decompress:
+        return "none"
+    return form or ("gzip" if compress else None)
+
+
+@skopeo.command(cls=GoFlagsCommand)
+@skopeo_options.access_options()
+@skopeo_options.retry_option
+@click.option("--config", "show_config", is_flag=True, help="Print the image's config.")
+@click.option("-f", "--format", "form", default="", metavar="TEMPLATE", help="A Go template.")
+@click.option("-n", "--no-tags", is_flag=True, help="Do not list the repository's tags.")
+@click.option("--raw", is_flag=True, help="Print the manifest, or with --config the config, as is.")
+@click.argument("image")
+@click.pass_obj
+def inspect(
+    context: Context,
+    /,
+    image: str,
+    show_config: bool,
+    form: str,
+    no_tags: bool,
+    raw: bool,
+    retry_times: int,
+    **values: Any,
+) -> None:
+    """Print what is known of IMAGE without fetching its layers."""
+    from pyengine.cli import fields
+    from pyengine.images import choosing
+    from pyengine.images.pulling import PullOptions, retrying
+    from pyengine.images.transports import names, opening
+
+    place = names.parse(image)
+    settings = opening.Settings(access=skopeo_options.access(values, context.globals))
+    if place.transport == "containers-storage":
+        settings.images = context.engine.images
+
+    def once() -> str:
+        from pyengine.images import remote_inspect
+
+        source = opening.open_source(place, settings)
+        try:
+            if raw and not show_config:
+                return source.manifest()[0].decode()
+            manifest, digests = choosing.choose(source, context.globals.platform)
+            config = source.small_blob(manifest.config)
+            if raw:
+                return config.decode()
+            if show_config:
+                return json.dumps(json.loads(config), indent=4, ensure_ascii=False)
+            found = remote_inspect.describe(source, manifest, digests, config, tags=not no_tags)
+            if form:
+                return fields.render(form, found)
+            return fields_json(found)
+        finally:
+            source.close()
+
+    text = retrying(PullOptions(retry=retry_times), once, lambda line: click.echo(line, err=True))
+    sys.stdout.write(text if raw else f"{text}\n")
+
+
+def fields_json(value: Any) -> str:
+    """As skopeo prints it: Go's encoder escapes what HTML would read as markup."""
+    text = json.dumps(value, indent=4, ensure_ascii=False)
+    for one in "<>&":
+        text = text.replace(one, f"\\u{ord(one):04x}")
+    return text
+
+
+@skopeo.command(cls=GoFlagsCommand)
+@skopeo_options.access_options()
+@skopeo_options.retry_option
+@click.argument("image")
+@click.pass_obj
+def delete(context: Context, /, image: str, retry_times: int, **values: Any) -> None:
+    """Remove IMAGE, a docker:// name, from its registry."""
+    from pyengine.images import syncing
+    from pyengine.images.pulling import PullOptions, retrying
+    from pyengine.images.transports import names
+
+    place, access = names.parse(image), skopeo_options.access(values, context.globals)
+    options = PullOptions(retry=retry_times)
+    retrying(options, lambda: syncing.delete(place, access), lambda line: click.echo(line))
+
+
+@skopeo.command("list-tags", cls=GoFlagsCommand)
+@skopeo_options.access_options()
+@skopeo_options.retry_option
+@click.argument("repository")
+@click.pass_obj
+def list_tags(context: Context, /, repository: str, retry_times: int, **values: Any) -> None:
+    """List the tags of REPOSITORY, or the names in a docker-archive."""
+    from pyengine.images import syncing
+    from pyengine.images.pulling import PullOptions, retrying
+    from pyengine.images.transports import names
+
+    place, access = names.parse(repository), skopeo_options.access(values, context.globals)
+
+    def once() -> str:
+        name, tags = syncing.list_tags(place, access)
+        fields = {"Repository": name} if name else {}
+        return json.dumps({**fields, "Tags": tags}, indent=4)
+
+    click.echo(
+        retrying(PullOptions(retry=retry_times), once, lambda line: click.echo(line, err=True))
+    )
+
+
+@skopeo.command("manifest-digest")
+@click.argument("path", metavar="MANIFEST-FILE")
+def manifest_digest(path: str) -> None:
+    """Print the digest of a manifest in a file."""
+    from pyengine.images import manifests
+
+    with open(path, "rb") as file:
+        click.echo(manifests.digest_of(file.read()))
+
+
+@skopeo.command(cls=GoFlagsCommand)
+@skopeo_options.access_options("src")
+@skopeo_options.access_options("dest")
+@skopeo_options.retry_option
+@click.option("-a", "--all", "everything", is_flag=True, help="All images of a list.")
+@click.option("--authfile", metavar="FILE", help="auth.json for both sides.")
+@click.option("-d", "--dest", "dest_kind", required=True, type=click.Choice(["docker", "dir"]),
+              help="Transport of DESTINATION.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Only say what would be copied.")
+@click.option("-f", "--format", "form", type=click.Choice(["oci", "v2s2"]),
+              help="Make manifests ones of this format.")  # fmt: skip
+@click.option("--keep-going", is_flag=True, help="Go on after an image that failed.")
+@click.option("--preserve-digests", is_flag=True, help="Fail where a manifest would change.")
+@click.option("--remove-signatures", is_flag=True, help="Do not copy signatures.")
+@click.option("--scoped", is_flag=True, help="Keep the whole path of each source's name.")
+@click.option("-s", "--src", "src_kind", required=True, help="Transport of SOURCE.",
+              type=click.Choice(["docker", "dir", "yaml"]))  # fmt: skip
+@click.argument("source", metavar="SOURCE")
+@click.argument("destination", metavar="DESTINATION")
+@click.pass_obj
+def sync(
+    context: Context,
+    /,
+    source: str,
+    destination: str,
+    src_kind: str,
+    dest_kind: str,
+    everything: bool,
+    dry_run: bool,
+    form: str | None,
+    keep_going: bool,
+    preserve_digests: bool,
+    remove_signatures: bool,
+    scoped: bool,
+    retry_times: int,
+    **values: Any,
+) -> None:
+    """Copy every image of SOURCE to DESTINATION."""
+    from pyengine.images import syncing
+    from pyengine.images.copying import CopyOptions
+
+    options = CopyOptions(
+        multi="all" if everything else "system",
+        platform=context.globals.platform,
+        form=form,
+        preserve_digests=preserve_digests,
+        remove_signatures=remove_signatures,
+        policy=context.globals.policy(),
+    )
+    reading = skopeo_options.access(values, context.globals, "src")
+    work = syncing.Sync(
+        dest_kind,
+        destination,
+        skopeo_options.access(values, context.globals, "dest"),
+        options,
+        report_to_stdout(quiet=False),
+        scoped=scoped,
+        dry_run=dry_run,
+        keep_going=keep_going,
+        retry=retry_times,
+    )
+    work.run(syncing.sources(src_kind, source, reading))
+
+
+for command, name in ((login.login, "login"), (login.logout, "logout")):
+    skopeo.add_command(command, name)

@@ -1,0 +1,299 @@
+"""Registries as a whole: copying places, many images at once, tags, removal. Needs no store."""
+
+from __future__ import annotations
+
+import os
+
+from pyengine import log
+from pyengine.errors import ArchiveError, ConfigError, PyengineError
+from pyengine.images import copying, manifests, references
+from pyengine.images.pulling import PullOptions, retrying
+from pyengine.images.transports import names, opening
+from pyengine.images.transports.names import Place
+from pyengine.registry import credentials
+from pyengine.registry.settings import Access
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from pyengine.images.copying import CopyOptions
+    from pyengine.images.transports.base import Destination
+    from pyengine.images.transports.opening import Settings
+
+    Report = Callable[[str], None]
+
+
+def copy_place(
+    here: Place,
+    there: Place,
+    reading: Settings,
+    writing: Settings,
+    options: CopyOptions,
+    report: Report,
+    change: Callable[[Destination], None] | None = None,
+) -> bytes:
+    """Copy from one place to another; the manifest as it was written.
+
+    Raises:
+        PyengineError: by what failed.
+    """
+    source = opening.open_source(here, reading)
+    try:
+        destination = opening.open_destination(there, writing)
+        if change is not None:
+            change(destination)
+        try:
+            return copying.copy(source, destination, options, report)
+        finally:
+            destination.close()
+    finally:
+        source.close()
+
+
+def delete(place: Place, access: Access) -> str:
+    """Remove an image from its registry; the digest of what was removed.
+
+    Raises:
+        ConfigError: the place is in no registry.
+        RegistryError: it is not there, or the registry does not allow it.
+    """
+    from pyengine.images.transports import remote
+    from pyengine.registry import registries_conf, uploads
+
+    if place.transport != "docker":
+        raise ConfigError(f"delete {place}: only images in registries can be deleted")
+    reference = references.pull_name(place.path)
+    endpoint = registries_conf.load().push_endpoint(reference.repository)
+    registry = remote.connect(endpoint, access)
+    digest = reference.digest
+    if not digest:
+        data, _ = registry.manifest(endpoint.path, reference.tag or "latest")
+        digest = manifests.digest_of(data)
+    uploads.delete_manifest(registry, endpoint.path, digest)
+    return digest
+
+
+def list_tags(place: Place, access: Access) -> tuple[str, list[str]]:
+    """A repository and its tags, or the names in a docker-archive and no repository.
+
+    Raises:
+        ConfigError: the place has no tags.
+        RegistryError: or ArchiveError: it cannot be read.
+    """
+    from pyengine.images.transports import docker_archive, remote
+    from pyengine.registry import registries_conf
+
+    if place.transport == "docker-archive":
+        source = opening.open_source(Place(place.transport, place.path, "@0"), opening.Settings())
+        try:
+            archive = source.archive  # type: ignore[attr-defined]  # it is of this transport
+            found = docker_archive.sources(archive, str(place))
+            return "", [tag for image in found for tag in image.names]
+        finally:
+            source.close()
+    if place.transport != "docker":
+        raise ConfigError(f"list tags of {place}: only docker:// and docker-archive: have tags")
+    reference = references.pull_name(place.path)
+    if reference.tag or reference.digest:
+        raise ConfigError(f"list tags of {place}: a repository has no tag or digest")
+    endpoint = registries_conf.load().endpoints(reference.repository, by_digest=False)[-1]
+    registry = remote.connect(endpoint, access)
+    return reference.repository, registry.tags(endpoint.path)
+
+
+class Item:
+    """One image to be copied by ``sync``.
+
+    Attributes:
+        place: where it is.
+        name: its name at the destination, below what was given there.
+        scoped_name: the same with the whole path of its source.
+        access: to its registry.
+    """
+
+    __slots__ = ("access", "name", "place", "scoped_name")
+
+    def __init__(self, place: Place, name: str, scoped_name: str, access: Access) -> None:
+        self.place, self.name, self.scoped_name, self.access = place, name, scoped_name, access
+
+
+def sources(kind: str, given: str, access: Access) -> Iterator[Item]:
+    """The images that a source of ``sync`` stands for.
+
+    Args:
+        kind: ``docker``, ``dir`` or ``yaml``.
+        given: a repository or image, a directory, or a file.
+        access: to the registry; a file has its own for each.
+
+    Raises:
+        ConfigError: the source makes no sense.
+        ArchiveError: there is nothing in it.
+        RegistryError: the registry does not tell its tags.
+    """
+    if kind == "docker":
+        reference = references.pull_name(given)
+        wanted = [reference.digest or reference.tag] if reference.digest or reference.tag else None
+        yield from _repository_items(reference.repository, wanted, access)
+    elif kind == "dir":
+        yield from _directory_items(given)
+    else:
+        yield from _file_items(given, access)
+
+
+def _repository_items(repository: str, wanted: list[str] | None, access: Access) -> Iterator[Item]:
+    tags = list_tags(Place("docker", repository), access)[1] if wanted is None else wanted
+    for tag in tags:
+        mark = "@" if tag.startswith("sha256:") else ":"
+        name = f"{repository.rpartition('/')[2]}{mark}{tag}"
+        yield Item(
+            Place("docker", f"{repository}{mark}{tag}"), name, f"{repository}{mark}{tag}", access
+        )
+
+
+def _directory_items(top: str) -> Iterator[Item]:
+    found = False
+    for path, directories, files in os.walk(top):
+        directories.sort()
+        if "manifest.json" in files:
+            found = True
+            directories.clear()
+            name = os.path.relpath(path, top)
+            name = os.path.basename(os.path.abspath(path)) if name == "." else name
+            yield Item(Place("dir", path), name, os.path.abspath(path).lstrip("/"), Access())
+    if not found:
+        raise ArchiveError(f"sync {top}: no images to sync found in it")
+
+
+def _file_items(path: str, access: Access) -> Iterator[Item]:
+    """Skopeo's YAML: registries with their images, tags or regular expressions for tags."""
+    import yaml
+
+    try:
+        with open(path, "rb") as file:
+            registries = yaml.safe_load(file.read())
+    except OSError as error:
+        raise ConfigError(f"sync: read {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"sync: {path}: not YAML: {error}") from error
+    for host, table in _mapping(registries, path).items():
+        fields = _mapping(table or {}, f"{path}: {host}")
+        unknown = set(fields) - {
+            "images", "images-by-tag-regex", "credentials", "tls-verify", "cert-dir",
+        }  # fmt: skip
+        if unknown:
+            raise ConfigError(f"sync: {path}: {host}: {', '.join(sorted(unknown))}: unknown")
+        own = _file_access(fields, access)
+        for name, tags in _mapping(fields.get("images") or {}, f"{path}: {host}").items():
+            yield from _repository_items(
+                f"{host}/{name}", [str(tag) for tag in tags or []] or None, own
+            )
+        regexes = _mapping(fields.get("images-by-tag-regex") or {}, f"{path}: {host}")
+        for name, regex in regexes.items():
+            yield from _matching_items(f"{host}/{name}", str(regex), own, path)
+
+
+def _matching_items(repository: str, regex: str, access: Access, path: str) -> Iterator[Item]:
+    import re
+
+    try:
+        pattern = re.compile(regex)
+    except re.error as error:
+        raise ConfigError(f"sync: {path}: {repository}: {regex}: {error}") from error
+    tags = list_tags(Place("docker", repository), access)[1]
+    wanted = [tag for tag in tags if pattern.search(tag)]
+    if wanted:
+        yield from _repository_items(repository, wanted, access)
+
+
+def _file_access(fields: dict[str, Any], access: Access) -> Access:
+    login = access.login
+    if fields.get("credentials"):
+        given = _mapping(fields["credentials"], "credentials")
+        login = credentials.Login(str(given.get("username", "")), str(given.get("password", "")))
+    verify = fields.get("tls-verify", access.tls_verify)
+    if verify not in (True, False, None):
+        raise ConfigError(f"sync: tls-verify: {verify!r} is neither true nor false")
+    return Access(
+        tls_verify=verify,
+        cert_dir=fields.get("cert-dir") or access.cert_dir,
+        login=login,
+        auth_file=access.auth_file,
+        anonymous=access.anonymous,
+        bearer=access.bearer,
+        registries_d=access.registries_d,
+    )
+
+
+def _mapping(value: object, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"sync: {where}: not a mapping")
+    return value
+
+
+class Sync:
+    """Copies items below one destination."""
+
+    def __init__(
+        self,
+        kind: str,
+        destination: str,
+        access: Access,
+        options: CopyOptions,
+        report: Report,
+        *,
+        scoped: bool,
+        dry_run: bool,
+        keep_going: bool,
+        retry: int,
+    ) -> None:
+        self._kind, self._destination, self._access = kind, destination.rstrip("/"), access
+        self._options, self._report = options, report
+        self._scoped, self._dry_run = scoped, dry_run
+        self._keep_going, self._retry = keep_going, retry
+
+    def run(self, items: Iterator[Item]) -> None:
+        """Copy each.
+
+        Raises:
+            PyengineError: an image failed; with ``keep_going`` after all others were tried.
+        """
+        failures: list[str] = []
+        for item in items:
+            there = self._place(item)
+            if self._dry_run:
+                self._report(f"Would have copied image {item.place} to {there}")
+                continue
+            self._report(f"Copying image {item.place} to {there}")
+            try:
+                self._copy(item, there)
+            except PyengineError as error:
+                if not self._keep_going:
+                    raise
+                log.warning(f"sync {item.place}: {error}")
+                failures.append(str(item.place))
+        if failures:
+            raise ConfigError(f"sync: {len(failures)} images failed: {', '.join(failures)}")
+
+    def _place(self, item: Item) -> Place:
+        name = item.scoped_name if self._scoped else item.name
+        path = f"{self._destination}/{name}"
+        if self._kind == "docker":
+            # A registry's port is no tag of the path that it becomes.
+            head, slash, last = path.rpartition("/")
+            if self._scoped:
+                host, _, rest = head.partition("/")
+                head = f"{host}/{rest.replace(':', '-')}"
+            return names.parse(f"docker://{head}{slash}{last}")
+        return Place("dir", path)
+
+    def _copy(self, item: Item, there: Place) -> None:
+        reading = opening.Settings(access=item.access)
+        writing = opening.Settings(access=self._access)
+
+        def once() -> str:
+            copy_place(item.place, there, reading, writing, self._options, self._report)
+            return ""
+
+        retrying(PullOptions(retry=self._retry), once, self._report)
