@@ -273,12 +273,12 @@ def test_a_registry_with_tls_and_passwords(
     engine_root: EngineRoot, image: Image, tmp_path: Path, certificates: Certificates
 ) -> None:
     engine_root.ok("load", "-i", images.oci_archive(tmp_path / "in.tar", {"x:1": image}))
-    trust = tmp_path / "certs"
-    trust.mkdir()
-    (trust / "ca.crt").write_bytes(certificates.authority.read_bytes())
-    auth = tmp_path / "auth.json"
+    directory = tmp_path / "certs"
+    directory.mkdir()
+    (directory / "ca.crt").write_bytes(certificates.authority.read_bytes())
+    trust, auth = str(directory), str(tmp_path / "auth.json")
     with debian_registry(tmp_path, certificates=certificates, basic=True) as host:
-        push: list[str | Path] = [
+        push = [
             "push",
             "-q",
             "--cert-dir",
@@ -288,7 +288,7 @@ def test_a_registry_with_tls_and_passwords(
             "x:1",
             f"{host}/x:1",
         ]
-        login: list[str | Path] = [
+        login = [
             "login",
             "--cert-dir",
             trust,
@@ -302,9 +302,9 @@ def test_a_registry_with_tls_and_passwords(
             "login", "-u", "me", "-p", "s", host
         )
         assert "unauthorized" in engine_root.fails(*login, "wrong", host)
-        assert not auth.exists()
+        assert not os.path.exists(auth)
         assert engine_root.ok(*login, "secret", host) == "Login Succeeded!\n"
-        assert auth.stat().st_mode & 0o777 == 0o600
+        assert os.stat(auth).st_mode & 0o777 == 0o600
         assert engine_root.ok("login", "--get-login", "--authfile", auth, host) == "me\n"
         engine_root.ok(*push)
         run("skopeo", "inspect", "--authfile", auth, "--cert-dir", trust, f"docker://{host}/x:1")
@@ -316,7 +316,7 @@ def test_a_registry_with_tls_and_passwords(
         run("skopeo", "login", "--cert-dir", trust, "--authfile", auth, "-u", "me", "-p", "secret",
             host)  # fmt: skip
         engine_root.ok(*push)
-        pull: list[str | Path] = [
+        pull = [
             "pull",
             "-q",
             "--cert-dir",
