@@ -76,6 +76,11 @@ def _memory_limits() -> str:
     return _cgroup_v1("memory")() and _cgroup2_limits()
 
 
+def _memory_limit() -> str:
+    """Either version will do."""
+    return _cgroup_v1("memory")() and _cgroup2_limits()
+
+
 def _systemd() -> str:
     """Whether systemd is process 1 and its manager, or the user's own one, answers."""
     if not os.path.isdir("/run/systemd/system"):
@@ -136,6 +141,7 @@ _PROBES: dict[str, Callable[[], str]] = {
     "userns": _userns,
     "time_namespace": _namespace("time"),
     "cgroup2_limits": _cgroup2_limits,
+    "memory_limit": _memory_limit,
     "memory_limits": _memory_limits,
     "systemd": _systemd,
     "vm": _vm,

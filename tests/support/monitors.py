@@ -182,12 +182,13 @@ class Container:
         """A client of the attach socket in ``directory``; closed with the container."""
         client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.clients.append(client)
-        client.settimeout(PATIENCE_S)
         directory_fd = os.open(directory, os.O_PATH)
         try:
             client.connect(f"/proc/self/fd/{directory_fd}/attach")
         finally:
             os.close(directory_fd)
+        # Not before: a socket with a timeout does not wait for room in the queue.
+        client.settimeout(PATIENCE_S)
         return client
 
     def destroy(self) -> None:

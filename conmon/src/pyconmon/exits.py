@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import posix
 import time
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pyconmon.restart import Restart
 
 UNKNOWN = -1
+_TRIES_ON_FULL_DISK = 30
 # Set for an exit command that has to start the container again; the number of this restart.
 _RESTART_VARIABLE = b"PYCONMON_RESTART"
 
@@ -39,12 +41,27 @@ def record(options: Options, code: int) -> None:
     failure = None
     for path in paths:
         try:
-            files.replace(path, str(code), sync=True)
+            _write_patiently(path, str(code))
         except OSError as error:
             failure = MonitorError(f"Failed to write {code} to exit file {path}", error)
             diagnostics.error(str(failure))
     if failure:
         raise failure
+
+
+def _write_patiently(path: str, text: str) -> None:
+    """Write a file, and wait a while for room on a full disk: nobody else knows the exit code."""
+    for _ in range(_TRIES_ON_FULL_DISK):
+        try:
+            files.replace(path, text, sync=True)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            diagnostics.warn(f"no room for exit file {path}: trying again")
+            time.sleep(1)
+        else:
+            return
+    files.replace(path, text, sync=True)
 
 
 def record_oom(options: Options) -> None:

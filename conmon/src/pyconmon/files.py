@@ -22,7 +22,9 @@ def replace(path: str, text: str, *, sync: bool) -> None:
     flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC
     fd = posix.open(temporary, flags, 0o666)
     try:
-        posix.write(fd, diagnostics.encode(text))
+        rest = diagnostics.encode(text)
+        while rest:  # the last block of a disk takes a part
+            rest = rest[posix.write(fd, rest) :]
         if sync:
             posix.fsync(fd)
         posix.rename(temporary, path)

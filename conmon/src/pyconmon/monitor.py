@@ -132,15 +132,40 @@ class Monitor:
         return self._clean_up() or status
 
     def _detach(self) -> bool:
-        """Leave the caller; ``False`` in the process that only has to end."""
-        pidfile = self._options.conmon_pidfile
-        pid = posix.getpid() if self._options.sync else posix.fork()
-        if pid and pidfile:
+        """Leave the caller; ``False`` in the process that only has to end.
+
+        Raises:
+            MonitorError: the pid file cannot be written; then there is no monitor either.
+        """
+        if self._options.sync:
+            self._write_pidfile(posix.getpid())
+            return True
+        ready_fd, go_fd = posix.pipe2(posix.O_CLOEXEC)
+        pid = posix.fork()
+        if pid == 0:
+            posix.close(go_fd)
+            go = posix.read(ready_fd, 1)
+            posix.close(ready_fd)
+            if not go:
+                posix._exit(1)
+            return True
+        posix.close(ready_fd)
+        try:
+            self._write_pidfile(pid)
+            posix.write(go_fd, b"x")
+        except MonitorError:
+            posix.close(go_fd)
+            posix.waitpid(pid, 0)
+            raise
+        return False
+
+    def _write_pidfile(self, pid: int) -> None:
+        path = self._options.conmon_pidfile
+        if path:
             try:
-                files.replace(pidfile, str(pid), sync=False)
+                files.replace(path, str(pid), sync=False)
             except OSError as error:
-                raise MonitorError(f"Failed to write conmon pidfile {pidfile}", error) from error
-        return pid == 0 or self._options.sync
+                raise MonitorError(f"Failed to write conmon pidfile {path}", error) from error
 
     def _result_pipe(self, name: str) -> caller.ResultPipe:
         if self._options.api_version:
@@ -396,8 +421,9 @@ class Monitor:
             posix.kill(self._container_pid, _signal.SIGKILL)
 
     def _on_oom(self) -> None:
-        self._life.oom_killed = True
-        exits.record_oom(self._options)
+        if not self._life.oom_killed:  # a container that lives on may meet its limit often
+            self._life.oom_killed = True
+            exits.record_oom(self._options)
 
     def _on_timeout(self) -> None:
         if self._runtime_pid > 0:

@@ -37,9 +37,14 @@ def protect_monitor() -> None:
 
 
 def restore_score() -> None:
-    """Give a child back the score that the monitor was started with."""
-    if files.read_all(_SCORE).strip() != _old_score:
-        _write_score(_old_score)
+    """Give a child back the score that the monitor was started with.
+
+    Not that of a caller which may not be killed: the kernel would find nothing to kill in a
+    container that is out of memory, and it would hang for ever. conmon does the same.
+    """
+    wanted = b"0" if _old_score == _PROTECTED else _old_score
+    if files.read_all(_SCORE).strip() != wanted:
+        _write_score(wanted)
 
 
 def cgroup_path(pid: int, controller: str) -> str | None:

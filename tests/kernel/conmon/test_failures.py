@@ -224,25 +224,6 @@ def test_a_timeout_kills_the_container_and_leaves_an_unknown_code(make: Make) ->
     wait_for(lambda: not is_running(pid), "the container's end")
 
 
-def test_memory_kill_is_told_by_the_oom_file(make: Make) -> None:
-    made = make(["sh", "-c", "read go; x=a; while :; do x=$x$x; done"])
-    path = made.bundle / "config.json"
-    config = json.loads(path.read_text())
-    config["linux"]["resources"]["memory"] = {"limit": 8 << 20, "swap": 8 << 20}
-    path.write_text(json.dumps(config))
-    made.create("-i")
-    made.start()
-    made.attach().send(b"go\n")
-    assert made.wait() == "137"
-    made.wait_for_monitor()
-    assert (made.persist_dir / "oom").exists()
-    if made.has_record:
-        record = made.record()
-        assert record["oomKilled"] is True
-        assert record["cause"] == "oom"
-        assert 4 << 20 < record["peakMemoryBytes"] <= 8 << 20
-
-
 def test_ports_of_the_caller_are_free_when_the_exit_is_known(make: Make) -> None:
     """podman leaves the sockets of published ports open in its monitor."""
     made = make(["true"])

@@ -1,0 +1,60 @@
+"""A container that the kernel kills for memory: by an event of v1, by memory.events of v2."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from support.monitors import Container, wait_for
+
+pytestmark = pytest.mark.needs("root", "runc", "busybox", "memory_limit")
+
+Make = Callable[..., Container]
+GREEDY = "x=a; while :; do x=$x$x; done"
+
+
+def limited(make: Make, script: str) -> Container:
+    made = make(["sh", "-c", f"read go; {script}"])
+    path = made.bundle / "config.json"
+    config = json.loads(path.read_text())
+    config["linux"]["resources"]["memory"] = {"limit": 8 << 20, "swap": 8 << 20}
+    path.write_text(json.dumps(config))
+    made.create("-i", "--leave-stdin-open")
+    made.start()
+    made.attach().send(b"go\n")
+    return made
+
+
+def test_memory_kill_is_told_by_the_oom_file(make: Make) -> None:
+    made = limited(make, GREEDY)
+    assert made.wait() == "137"
+    made.wait_for_monitor()
+    assert (made.persist_dir / "oom").exists()
+    if made.has_record:
+        assert (made.bundle / "oom").exists(), "conmon writes it to its working directory"
+        record = made.record()
+        assert record["oomKilled"] is True
+        assert record["cause"] == "oom"
+        assert record["peakMemoryBytes"] is None or 4 << 20 < record["peakMemoryBytes"] <= 8 << 20
+
+
+@pytest.mark.parametrize("monitor", ["pyconmon"], indirect=True)
+def test_a_child_that_is_killed_for_memory_is_told_while_the_container_lives(make: Make) -> None:
+    """conmon 2.1.6 does not see it on v2."""
+    made = limited(make, f"sh -c '{GREEDY}'; read on; exit 3")
+    wait_for((made.persist_dir / "oom").exists, "the oom file")
+    assert not made.exit_file.exists()
+    made.attach().send(b"on\n")
+    assert made.wait() == "3"
+    assert made.record()["cause"] == "exit"
+    assert made.record()["oomKilled"] is True
+
+
+def test_without_a_kill_there_is_no_oom_file(make: Make) -> None:
+    made = limited(make, "exit 0")
+    assert made.wait() == "0"
+    made.wait_for_monitor()
+    assert not (made.persist_dir / "oom").exists()
+    assert not (made.bundle / "oom").exists()
