@@ -167,6 +167,7 @@ _PROBES: dict[str, Callable[[], str]] = {
             "podman",
             "runc",
             "skopeo",
+            "strace",
         )
     },
 }

@@ -367,3 +367,18 @@ def test_whatever_is_in_it_the_answer_is_findings(changes: list[tuple[str, Any]]
         assert finding.pointer.startswith("/") or finding.path == []
         assert finding.problem
         assert finding.section.startswith("config")
+
+
+@pytest.mark.parametrize(
+    ("pointer", "value"),
+    [
+        ("/linux/devices/0/major", 4096),
+        ("/linux/devices/0/minor", -1),
+        ("/linux/resources/devices/0/minor", 1 << 20),
+        ("/linux/resources/devices/0/major", -2),
+        ("/linux/seccomp/defaultErrnoRet", 4096),
+        ("/process/user/additionalGids", list(range(65537))),
+    ],
+)
+def test_numbers_that_linux_does_not_have_are_refused(pointer: str, value: Any) -> None:
+    assert pointers(changed(pointer, value)) == [pointer]

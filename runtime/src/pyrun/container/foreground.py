@@ -41,7 +41,8 @@ def run(request: Request, *, keep: bool, adopt: bool) -> tuple[int, list[str]]:
     """
     bundle = load.read_bundle(request.bundle, request.config_name)
     ours_fd = -1
-    wants_terminal = bool((bundle.config.get("process") or {}).get("terminal"))
+    process = bundle.config.get("process")  # not validated yet
+    wants_terminal = isinstance(process, dict) and bool(process.get("terminal"))
     if wants_terminal and not request.console_socket:
         ours_fd, request.console_fd = _console_pair(bundle.config["process"])
     hold_signals()  # of what comes meanwhile, nothing is lost and nothing left behind

@@ -88,7 +88,10 @@ def _run_one(name: str, hook: JsonObject, state: bytes, init_fd: int) -> None:
     try:
         posix.write(input_fd, state)
         posix.lseek(input_fd, 0, 0)
-        pid = posix.fork()
+        try:
+            pid = posix.fork()
+        except OSError as error:  # createContainer hooks are in the container's cgroup
+            raise ContainerError(f"{name}: cannot be forked: {error.strerror}") from error
         if pid == 0:
             _execute(hook, input_fd, output_fd)
         problem = _wait_until_ended(pid, hook.get("timeout"), init_fd)

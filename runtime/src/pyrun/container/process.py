@@ -46,13 +46,14 @@ class Identity:
         listener: who gets the filter's notify descriptor, or None.
         memory_policy: ``linux.memoryPolicy``.
         limits: ``rlimits`` that the process still has to set for itself.
+        tight_limits: those under which Python could not go on, set right before the program.
         env: of the process, one string per variable.
         warnings: what the process asked for and will not have, as the specification allows.
     """
 
     __slots__ = (
         "env", "filter", "keep_groups", "known", "limits", "listener", "memory_policy",
-        "personality", "process", "sets", "warnings",
+        "personality", "process", "sets", "tight_limits", "warnings",
     )  # fmt: skip
 
     def __init__(
@@ -72,7 +73,9 @@ class Identity:
         sets = process.get("capabilities")
         self.sets = capabilities.Sets(sets or {})
         self.known = capabilities.own_bounding_set()
-        self.limits: list[JsonObject] = process.get("rlimits") or []
+        limits: list[JsonObject] = process.get("rlimits") or []
+        self.limits = [limit for limit in limits if not rlimits.is_tight(limit)]
+        self.tight_limits = [limit for limit in limits if rlimits.is_tight(limit)]
         self.warnings = list(self.sets.unknown)
         if not user_namespace:
             self.warnings += self.sets.beyond(self.known)
@@ -231,12 +234,16 @@ def execute(path: str, identity: Identity) -> None:
     args = identity.process["args"]
     env = dict(entry.partition("=")[::2] for entry in identity.env)
     hooks.reset_signals()
-    if identity.process.get("noNewPrivileges") and identity.listener is None:
-        load_filter(identity)
     try:
+        rlimits.apply(0, identity.tight_limits)
+        if identity.process.get("noNewPrivileges") and identity.listener is None:
+            load_filter(identity)
         posix.execve(path, args, env)
     except OSError as error:
         raise refused(args[0], error) from error
+    except MemoryError as error:
+        problem = "RLIMIT_AS or RLIMIT_DATA leaves it too little memory"
+        raise KernelError(f"execute {args[0]}", problem) from error
 
 
 def _enter(cwd: str) -> bool:

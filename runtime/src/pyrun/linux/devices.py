@@ -68,7 +68,7 @@ def make(root_fd: int, device: JsonObject, pointer: str, *, bind: bool) -> None:
         kind = _KINDS[device["type"]]
     except KeyError:
         raise ConfigError(f"{pointer}/type", f"{device['type']!r} is none of c, u, b, p") from None
-    number = posix.makedev(device.get("major", 0), device.get("minor", 0))
+    number = posix.makedev(device.get("major") or 0, device.get("minor") or 0)
     parent, _, name = path.rpartition("/")
     try:
         parent_fd = paths.make_inside(root_fd, parent or "/", directory=True)
@@ -90,7 +90,7 @@ def make(root_fd: int, device: JsonObject, pointer: str, *, bind: bool) -> None:
             # not allowed to make nodes (a nested container): the host's own will do
             _bind(path, name, parent_fd, (kind, number), pointer)
             return
-        owner = device.get("uid", 0), device.get("gid", 0)
+        owner = device.get("uid") or 0, device.get("gid") or 0
         posix.chown(name, *owner, dir_fd=parent_fd, follow_symlinks=False)
     except OSError as error:
         raise KernelError(f"make the device {path}", error) from error

@@ -17,6 +17,12 @@ _NUMBERS = {
     "RLIMIT_RTPRIO": 14, "RLIMIT_RTTIME": 15,
 }  # fmt: skip
 _INFINITY = (1 << 64) - 1
+_ENOUGH_BYTES = 1 << 30  # for this Python
+
+
+def is_tight(limit: dict[str, Any]) -> bool:
+    """Whether a limit leaves this process too little memory, so that it has to come last."""
+    return limit["type"] in ("RLIMIT_AS", "RLIMIT_DATA") and limit["soft"] < _ENOUGH_BYTES
 
 
 def apply(pid: int, limits: list[dict[str, Any]]) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 NEWEST_MINOR = 3
 MESSAGES_AT_ONCE = 20
+GROUPS_LIMIT = 65536  # NGROUPS_MAX
 
 # Which namespace makes a sysctl the container's own (namespaces(7), sysctl(8)); what is in none of
 # them belongs to the host.
@@ -134,6 +135,9 @@ def _process(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
         seen.add(limit["type"])
         if limit["soft"] > limit["hard"]:
             yield Finding([*place, "soft"], "is above the hard limit", section)
+    if len((process.get("user") or {}).get("additionalGids") or []) > GROUPS_LIMIT:
+        place = ["process", "user", "additionalGids"]
+        yield Finding(place, f"has more than {GROUPS_LIMIT} groups", "config.md, User")
     section = "config.md, Linux Process"
     if not -1000 <= (process.get("oomScoreAdj") or 0) <= 1000:
         yield Finding(["process", "oomScoreAdj"], "is not between -1000 and 1000", section)
@@ -230,6 +234,15 @@ def _devices(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
         for name in ("major", "minor") if device["type"] != "p" else ():
             if device.get(name) is None:
                 yield Finding([*place, name], "is missing", section)
+        for name, problem in _device_number_problems(device, 0):
+            yield Finding([*place, name], problem, section)
+
+
+def _device_number_problems(entry: dict[str, Any], least: int) -> Iterator[tuple[str, str]]:
+    """Numbers that no device of Linux can have (12 and 20 bits, makedev(3))."""
+    for name, most in (("major", (1 << 12) - 1), ("minor", (1 << 20) - 1)):
+        if not least <= (entry.get(name) or 0) <= most:
+            yield name, f"is not between {least} and {most}"
 
 
 def _sysctl(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
@@ -275,6 +288,8 @@ def _resource_problems(resources: dict[str, Any]) -> Iterator[tuple[list[str], s
         if not set(rule.get("access") or "") <= set("rwm"):
             place = ["devices", str(index), "access"]
             yield place, "has a letter other than r, w and m", "Allowed Device list"
+        for name, problem in _device_number_problems(rule, -1):  # -1 is any
+            yield ["devices", str(index), name], problem, "Allowed Device list"
     memory = resources.get("memory") or {}
     limit, swap = memory.get("limit") or 0, memory.get("swap") or 0
     if 0 < swap < limit:
@@ -314,17 +329,15 @@ def _seccomp(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
     if not profile:
         return
     top, section = ["linux", "seccomp"], "config-linux.md, Seccomp"
-    with_errno = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
-    if profile.get("defaultErrnoRet") is not None and profile["defaultAction"] not in with_errno:
-        place = [*top, "defaultErrnoRet"]
-        yield Finding(place, f"does not fit {profile['defaultAction']}", section)
+    if problem := _errno_problem(profile["defaultAction"], profile.get("defaultErrnoRet")):
+        yield Finding([*top, "defaultErrnoRet"], problem, section)
     notifies = profile["defaultAction"] == "SCMP_ACT_NOTIFY"
     for index, rule in enumerate(profile.get("syscalls") or []):
         place = [*top, "syscalls", str(index)]
         if not rule["names"]:
             yield Finding([*place, "names"], "must have at least one entry", section)
-        if rule.get("errnoRet") is not None and rule["action"] not in with_errno:
-            yield Finding([*place, "errnoRet"], f"does not fit {rule['action']}", section)
+        if problem := _errno_problem(rule["action"], rule.get("errnoRet")):
+            yield Finding([*place, "errnoRet"], problem, section)
         notifies = notifies or rule["action"] == "SCMP_ACT_NOTIFY"
         for number, argument in enumerate(rule.get("args") or []):
             if argument["index"] > 5:
@@ -392,6 +405,16 @@ def _is_interface(name: str) -> bool:
     )
 
 
+def _errno_problem(action: str, value: int | None) -> str:
+    """What is wrong with the number that an action returns; seccomp(2) cuts off what is above."""
+    most = {"SCMP_ACT_ERRNO": 4095, "SCMP_ACT_TRACE": 65535}.get(action)
+    if value is None:
+        return ""
+    if most is None:
+        return f"does not fit {action}"
+    return f"is above {most}" if value > most else ""
+
+
 def _intel_rdt(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
     rdt = (config.get("linux") or {}).get("intelRdt") or {}
     section = "config-linux.md, IntelRdt"
@@ -413,7 +436,7 @@ _RULES = [
     (
         [
             ("process", name)
-            for name in ("cwd", "args", "env", "rlimits", "oomScoreAdj", "ioPriority")
+            for name in ("cwd", "args", "env", "user", "rlimits", "oomScoreAdj", "ioPriority")
         ],
         _process,
     ),
