@@ -165,6 +165,7 @@ _PROBES: dict[str, Callable[[], str]] = {
             "newuidmap",
             "openssl",
             "podman",
+            "ps",
             "runc",
             "skopeo",
             "strace",

@@ -42,7 +42,7 @@ _OPTIONS = {
     "--log": "FILE, journald:NAME or syslog:NAME for messages, beside standard error",
     "--log-format": "text or json",
     "--log-level": "error, warning, info or debug",
-    "--cgroup-manager": "cgroupfs or systemd",
+    "--cgroup-manager": "cgroupfs, systemd or disabled",
     "--rootless": "true, false or auto: whether to go without privileges",
     "--criu": "the criu to checkpoint and restore with, as older runc had it",
 }
@@ -52,6 +52,10 @@ _SWITCHES = {
     "--help": "print this text",
     "--version": "print the version",
 }
+_SAME = {
+    "-h": "--help", "-help": "--help", "-?": "--help", "--usage": "--help",
+    "-v": "--version", "-V": "--version",
+}  # fmt: skip
 # 127 and 126 as a shell has them; 3, and 1 for the rest, as runc
 _STATUS: dict[type[PyrunError], int] = {
     CommandNotFoundError: 127,
@@ -136,7 +140,7 @@ def _read_globals(arguments: list[str], settings: Settings) -> list[str]:
     while rest and rest[0].startswith("-"):
         word = rest.pop(0)
         name, equals, value = word.partition("=")
-        name = {"-h": "--help", "-v": "--version", "-help": "--help"}.get(name, name)
+        name = _SAME.get(name, name)
         if name in _OPTIONS:
             if not equals:
                 if not rest:
@@ -182,8 +186,8 @@ def _set(settings: Settings, name: str, value: str) -> None:
             raise UsageError(f"--log-format is text or json, not {value!r}")
         settings.log_format = value
     elif name == "--cgroup-manager":
-        if value not in ("cgroupfs", "systemd"):
-            raise UsageError(f"--cgroup-manager is cgroupfs or systemd, not {value!r}")
+        if value not in ("cgroupfs", "systemd", "disabled"):
+            raise UsageError(f"--cgroup-manager is cgroupfs, systemd or disabled, not {value!r}")
         settings.cgroup_driver = value
     elif value in ("true", "false"):
         settings.rootless = value == "true"

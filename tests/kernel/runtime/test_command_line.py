@@ -23,6 +23,8 @@ def test_an_unknown_command_is_status_3_and_help_is_0(pyrun: Runtime) -> None:
     shown = pyrun.call("help")
     assert (shown.returncode, "Commands:" in shown.stdout) == (0, True)
     assert pyrun.call("help", "run").stdout == pyrun.call("run", "--help").stdout
+    assert pyrun.call("run", "--usage").stdout == pyrun.call("run", "--help").stdout
+    assert pyrun.call("-V").stdout == pyrun.call("--version").stdout
 
 
 @pytest.mark.parametrize("command", [["list"], ["help"], ["run", "--help"]])

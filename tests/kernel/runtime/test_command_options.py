@@ -144,3 +144,39 @@ def test_a_cgroup_that_cannot_be_entered_is_refused(
     name = pyrun.start(bundle)
     done = pyrun.call("exec", *words, name, "true")
     assert (done.returncode, problem in done.stderr) == (255, True), done.stderr
+
+
+def test_without_a_cgroup_manager_the_container_stays_in_the_callers_cgroup(
+    pyrun_path: str, tmp_path: Path, bundle: Bundle
+) -> None:
+    bundle.config["mounts"] = [
+        entry for entry in bundle.config["mounts"] if entry["type"] != "cgroup"
+    ]
+    bundle.shell("sleep 1000")
+    with Runtime(pyrun_path, tmp_path / "state", "--cgroup-manager", "disabled") as pyrun:
+        name = pyrun.start(bundle)
+        own = Path("/proc/self/cgroup").read_text()
+        assert Path(f"/proc/{pyrun.state(name)['pid']}/cgroup").read_text() == own
+        assert pyrun.call("exec", name, "echo", "in").stdout == "in\n"
+        done = pyrun.call("ps", "--format", "json", name)
+        assert pyrun.state(name)["pid"] in json.loads(done.stdout)
+        assert json.loads(pyrun.call("events", "--stats", name).stdout)["data"]["pids"] == {}
+        for words in (["pause", name], ["update", "--pids-limit", "5", name]):
+            refused = pyrun.call(*words)
+            assert (refused.returncode, "needs a cgroup" in refused.stderr) == (1, True)
+        assert pyrun.call("delete", "--force", name).returncode == 0
+        assert pyrun.left(name) == []
+
+
+def test_without_a_cgroup_manager_no_limit_is_dropped_silently(
+    pyrun_path: str, tmp_path: Path, bundle: Bundle
+) -> None:
+    with Runtime(pyrun_path, tmp_path / "state", "--cgroup-manager", "disabled") as pyrun:
+        done = pyrun.run(bundle)
+        assert (done.returncode, "without a cgroup no rule holds" in done.stderr) == (0, True)
+        bundle.linux["resources"]["pids"] = {"limit": 5}
+        done = pyrun.run(bundle)
+        assert (done.returncode, "/linux/resources/pids: needs a cgroup" in done.stderr) == (
+            1,
+            True,
+        )

@@ -87,6 +87,7 @@ def next_event(lines: IO[str] | None) -> dict[str, Any]:
 @pytest.mark.needs("memory_limits")
 def test_memory_that_runs_out_is_an_event(pyrun: Runtime, bundle: Bundle) -> None:
     bundle.linux["resources"]["memory"] = {"limit": 16 * MIB}
+    bundle.process["oomScoreAdj"] = 500  # whatever keeps the tests themselves alive
     bundle.shell("tail /dev/zero")
     name = pyrun.create(bundle)
     with following(pyrun, name) as events:
@@ -115,6 +116,7 @@ def test_an_interval_must_be_a_time(pyrun: Runtime, interval: str) -> None:
     assert (done.returncode, "--interval needs a time" in done.stderr) == (1, True), interval
 
 
+@pytest.mark.needs("ps")
 def test_ps_shows_the_processes_of_the_container_only(runtime: InLayout, bundle: Bundle) -> None:
     bundle.shell("sleep 1111 & exec sleep 2222")
     name = runtime.start(bundle)
@@ -128,6 +130,7 @@ def test_ps_shows_the_processes_of_the_container_only(runtime: InLayout, bundle:
     assert sorted(line.split()[-1] for line in own) == ["1111", "2222", "COMMAND"]
 
 
+@pytest.mark.needs("ps")
 def test_ps_says_what_is_wrong(pyrun: Runtime, bundle: Bundle) -> None:
     bundle.shell("sleep 1000")
     name = pyrun.start(bundle)

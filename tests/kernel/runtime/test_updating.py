@@ -43,6 +43,16 @@ def limit(pyrun: Runtime, name: str, file: str) -> str:
     return Path(record["paths"][controller], last).read_text().strip()
 
 
+def has_file(pyrun: Runtime, name: str, file: str) -> bool:
+    """Whether this machine has the controller; cpuset is an option of the kernel."""
+    try:
+        limit(pyrun, name, file)
+    except FileNotFoundError:
+        assert "cpuset" in file
+        return False
+    return True
+
+
 def saved(pyrun: Runtime, name: str) -> dict[str, object]:
     config = json.loads((pyrun.root / name / "config.json").read_text())
     found: dict[str, object] = config["linux"]["resources"]
@@ -55,7 +65,7 @@ def saved(pyrun: Runtime, name: str) -> dict[str, object]:
 def test_each_option_changes_its_file(pyrun: Runtime, bundle: Bundle, version: int) -> None:
     name = running(pyrun, bundle)
     for options, *files, value in LIMITS:
-        if files[version - 1]:
+        if files[version - 1] and has_file(pyrun, name, files[version - 1]):
             done = pyrun.call("update", *options, name)
             assert (done.returncode, done.stderr) == (0, ""), options
             assert limit(pyrun, name, files[version - 1]) == value, options

@@ -127,7 +127,7 @@ class Syntax:
             if word == "--":
                 options.arguments += rest[::-1]
                 break
-            if word in ("--help", "-h") and "h" not in self._short:
+            if word in ("--help", "-h", "--usage", "-?") and "h" not in self._short:
                 sys.stdout.write(self.help())
                 raise HelpShown
             if word.startswith("--"):

@@ -27,7 +27,7 @@ class Settings:
         log: a file, ``journald:NAME``, ``syslog:NAME``, or an empty string.
         log_format: ``text`` or ``json``.
         level: the least urgent of ``LEVELS`` that is written.
-        cgroup_driver: ``cgroupfs`` or ``systemd``.
+        cgroup_driver: ``cgroupfs``, ``systemd`` or ``disabled``.
         criu: the program to checkpoint and restore with.
         rootless: whether the caller lacks the privileges of the host's root.
     """

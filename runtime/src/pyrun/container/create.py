@@ -34,7 +34,7 @@ class Request:
 
     Attributes:
         bundle: its path.
-        cgroup_driver: ``cgroupfs`` or ``systemd``.
+        cgroup_driver: ``cgroupfs``, ``systemd`` or ``disabled``.
         config_name: of config.json in the bundle.
         console_socket: its path, or an empty string.
         console_fd: a connected console socket, instead of its path; or -1.
@@ -92,6 +92,8 @@ def create(request: Request, bundle: Bundle | None = None) -> Entry:
     check_terminal(config, request)
     task = _prepare(bundle, request)
     request.warnings = task.identity.warnings
+    if request.cgroup_driver == "disabled" and _device_rules(config):
+        request.warnings.append("/linux/resources/devices: without a cgroup no rule holds")
     request.notes = task.identity.filter.notes if task.identity.filter else []
     entry, manager = reserve(task, bundle, request)
     try:
@@ -121,6 +123,10 @@ def extend(config: JsonObject) -> None:
         extensions.apply(config)
         if config.get("hooks"):
             hooks.redirect(annotations)  # init cannot open the files any more
+
+
+def _device_rules(config: JsonObject) -> list[JsonObject]:
+    return ((config.get("linux") or {}).get("resources") or {}).get("devices") or []
 
 
 def reserve(task: Task, bundle: Bundle, request: Request) -> tuple[Entry, Manager]:

@@ -29,7 +29,8 @@ def manager(
     Args:
         cgroups_path: ``linux.cgroupsPath``, or an empty string.
         container_id: names the cgroup when ``cgroups_path`` is empty.
-        driver: ``cgroupfs``, or ``systemd`` (then ``cgroups_path`` is ``slice:prefix:name``).
+        driver: ``cgroupfs``, ``systemd`` (then ``cgroups_path`` is ``slice:prefix:name``), or
+            ``disabled`` (then it means nothing).
         rootless: an unprivileged caller may go without a cgroup while no limit is asked for.
         annotations: of config.json; some are for systemd.
 
@@ -38,6 +39,10 @@ def manager(
         KernelError: no cgroup hierarchy is mounted, systemd cannot be reached, or the cgroup has
             processes.
     """
+    if driver == "disabled":
+        from pyrun.linux.cgroups import none
+
+        return none.Manager("none", {}, hierarchies(), rootless=rootless)
     if driver == "systemd":
         from pyrun.linux.cgroups import systemd
 
@@ -69,6 +74,10 @@ def from_record(record: dict[str, Any]) -> Manager:
         from pyrun.linux.cgroups import systemd
 
         return systemd.from_record(record)
+    if record["driver"] == "disabled":
+        from pyrun.linux.cgroups import none
+
+        return none.Manager("none", {}, [], rootless=record["rootless"])
     return _make(record["layout"], record["paths"], [], rootless=record["rootless"])
 
 
