@@ -256,6 +256,7 @@ while not os.path.exists("/dev/shm/end"):
                 os.waitpid(int(pid), 0x40000000)
                 after = comm(pid)
                 libc.ptrace(17, int(pid), 0, 0)
+                os.kill(int(pid), 18)  # the stop of attaching may come after that of an execve
             else:
                 after = comm(pid)
             if ways and before == after and after not in own:
