@@ -108,6 +108,11 @@ def _veth() -> str:
     return "" if done.returncode == 0 else f"no pair of interfaces: {done.stderr.strip()}"
 
 
+def _realtime() -> str:
+    done = subprocess.run(["chrt", "-f", "10", "true"], check=False, capture_output=True, text=True)
+    return "" if done.returncode == 0 else f"no real-time policy: {done.stderr.strip()}"
+
+
 def _numa() -> str:
     return "" if os.path.exists("/proc/self/numa_maps") else "this kernel knows no NUMA"
 
@@ -148,6 +153,7 @@ _PROBES: dict[str, Callable[[], str]] = {
     "delegable_pids": _delegable_pids,
     "veth": _veth,
     "numa": _numa,
+    "realtime": _realtime,
     "apparmor": _apparmor,
     **{
         f"cgroup_{name}": _cgroup_v1(name)
