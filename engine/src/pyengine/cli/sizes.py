@@ -3,9 +3,18 @@
 
 def human(count: int) -> str:
     """Bytes with three significant digits in powers of 1000: ``1.24 MB``."""
+    return _written(count, 3, " ")
+
+
+def precise(count: int) -> str:
+    """With four digits, as ``image tree`` and ``system df`` write them: ``1.238MB``."""
+    return _written(count, 4, "")
+
+
+def _written(count: int, digits: int, space: str) -> str:
     value = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if value < 1000:
-            return f"{value:.3g} {unit}"
+            return f"{value:.{digits}g}{space}{unit}"
         value /= 1000
-    return f"{value:.3g} TB"
+    return f"{value:.{digits}g}{space}TB"

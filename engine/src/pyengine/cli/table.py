@@ -9,6 +9,7 @@ COMMANDS: Table = {
     "history": ("pyengine.cli.image_details:history", "Show history of a specified image"),
     "image": ("", "Manage images"),
     "images": ("pyengine.cli.images:images", "List images in local storage"),
+    "import": ("pyengine.cli.image_trees:import_", "Import a tarball to create an image"),
     "load": ("pyengine.cli.images:load", "Load image(s) from a tar archive"),
     "login": ("pyengine.cli.login:login", "Log in to a container registry"),
     "logout": ("pyengine.cli.login:logout", "Log out of a container registry"),
@@ -41,22 +42,28 @@ COMMANDS: Table = {
 # The commands below a noun; the noun itself has a line without a module above.
 GROUPS: dict[str, Table] = {
     "image": {
+        "diff": ("pyengine.cli.image_trees:diff", "Inspect changes to the image's file systems"),
         "exists": ("pyengine.cli.images:exists", "Check if an image exists in local storage"),
         "history": ("pyengine.cli.image_details:history", "Show history of a specified image"),
         "inspect": (
             "pyengine.cli.image_details:inspect",
             "Display the configuration of an image",
         ),
+        "import": ("pyengine.cli.image_trees:import_", "Import a tarball to create an image"),
         "list": ("pyengine.cli.images:images", "List images in local storage"),
         "load": ("pyengine.cli.images:load", "Load image(s) from a tar archive"),
         "ls": ("pyengine.cli.images:images", "List images in local storage"),
+        "mount": ("pyengine.cli.image_trees:mount", "Mount an image's root filesystem"),
         "prune": ("pyengine.cli.images:prune", "Remove unused images"),
         "pull": ("pyengine.cli.images:pull", "Pull an image from a registry"),
         "push": ("pyengine.cli.push:push", "Push an image to a specified destination"),
         "rm": ("pyengine.cli.images:rmi", "Remove one or more images from local storage"),
         "save": ("pyengine.cli.image_details:save", "Save image(s) to an archive"),
         "tag": ("pyengine.cli.images:tag", "Add an additional name to a local image"),
+        "tree": ("pyengine.cli.image_trees:tree", "Print layer hierarchy of an image"),
         "trust": ("pyengine.cli.trust:trust", "Manage container image trust policy"),
+        "umount": ("pyengine.cli.image_trees:unmount", "Unmount an image's root filesystem"),
+        "unmount": ("pyengine.cli.image_trees:unmount", "Unmount an image's root filesystem"),
         "untag": ("pyengine.cli.images:untag", "Remove a name from a local image"),
     },
     "container": {

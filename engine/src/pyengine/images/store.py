@@ -141,7 +141,14 @@ class Images:
                         f"image used by {users[0]}: image is in use by a container: consider "
                         "removing the container before the image, or force removal with --force"
                     )
+                if self.storage.image_mounts.is_mounted(image_id) and not force:
+                    raise InUseError(
+                        f"image {image_id[:12]} is mounted: unmount it with `image unmount`, or "
+                        "force removal with --force"
+                    )
                 intent = self._delete(connection, image_id)
+            if self.storage.image_mounts.is_mounted(image_id):
+                self.storage.image_mounts.unmount(image_id)
             self.storage.trash(intent)
         self.storage.empty_trash(intent)
         intent.finish()
@@ -161,7 +168,8 @@ class Images:
             with self.database.write(durable=True, frees_space=True) as connection:
                 for (image_id,) in connection.execute("SELECT id FROM images").fetchall():
                     named = self._names(connection, image_id) and not everything
-                    if not named and not self._containers(connection, image_id):
+                    used = self._containers(connection, image_id)
+                    if not (named or used or self.storage.image_mounts.is_mounted(image_id)):
                         connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
                         removed.append(image_id)
                 digests = connection.execute(

@@ -292,6 +292,22 @@ def fetch(url: str, what: str, limit_bytes: int) -> bytes | None:
     return data
 
 
+def download(url: str, what: str) -> Iterator[bytes]:
+    """A file of any size from any web server.
+
+    Raises:
+        RegistryError: it does not answer, refuses, or breaks off.
+    """
+    timeout = urllib3.Timeout(connect=_CONNECT_TIMEOUT_S, read=_READ_TIMEOUT_S)
+    try:
+        response = urllib3.PoolManager(timeout=timeout).request("GET", url, preload_content=False)
+        if response.status != 200:
+            raise RegistryError(f"{what}: HTTP status {response.status}")
+        yield from response.stream(1 << 18, decode_content=False)
+    except urllib3.exceptions.HTTPError as error:
+        raise RegistryError(f"{what}: {cause(error)}", transient=True) from error
+
+
 def discard(response: urllib3.BaseHTTPResponse) -> None:
     """Read nothing more; the connection is kept if little was left."""
     response.drain_conn()

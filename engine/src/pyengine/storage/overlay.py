@@ -22,7 +22,9 @@ def in_user_namespace() -> bool:
         return file.read().split() != ["0", "0", "4294967295"]
 
 
-def mount(layers: Sequence[str], upper: str, work: str, target: str, *, volatile: bool) -> None:
+def mount(
+    layers: Sequence[str], upper: str | None, work: str | None, target: str, *, volatile: bool
+) -> None:
     """Show ``layers`` (directories, bottom first) with ``upper`` on them at ``target``.
 
     Directories are named by descriptors, so that two hundred layers fit in the page of options
@@ -30,7 +32,7 @@ def mount(layers: Sequence[str], upper: str, work: str, target: str, *, volatile
 
     Args:
         layers: at least one.
-        upper: takes the changes.
+        upper: takes the changes; None for a view that cannot be changed, of two layers at least.
         work: overlay's own directory, empty, beside ``upper``.
         target: an empty directory.
         volatile: skip the sync at unmount; ``upper`` is lost then and must not be mounted again.
@@ -46,7 +48,9 @@ def mount(layers: Sequence[str], upper: str, work: str, target: str, *, volatile
 
     try:
         lower = ":".join(named(path) for path in reversed(layers))
-        options = f"lowerdir={lower},upperdir={named(upper)},workdir={named(work)},index=off"
+        options = f"lowerdir={lower},index=off"
+        if upper is not None and work is not None:
+            options += f",upperdir={named(upper)},workdir={named(work)}"
         if in_user_namespace():
             options += ",userxattr"
         if volatile:

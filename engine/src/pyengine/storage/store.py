@@ -4,6 +4,7 @@ pyengine.db            the truth: a file that no row accounts for is an orphan
 blobs/sha256/HEX       manifests, configs and layers as they came, as in an OCI image layout
 layers/HEX             unpacked layers under their diff id, in overlay's form
 containers/ID          diff, work and merged (overlay), or only merged (vfs)
+mounts/ID              images' trees that image mount shows
 staging/               what an intent is making or removing
 locks/                 one file per object
 """
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from pyengine.database.connection import Database
     from pyengine.database.intents import Intent
+    from pyengine.storage.image_mounts import ImageMounts
 
 
 class Storage:
@@ -142,6 +144,13 @@ class Storage:
     def container_directory(self, container_id: str) -> str:
         """The container's own directory; files beside diff, work and merged are the caller's."""
         return f"{self.root}/containers/{container_id}"
+
+    @property
+    def image_mounts(self) -> ImageMounts:
+        """Images' trees on the host."""
+        from pyengine.storage.image_mounts import ImageMounts
+
+        return ImageMounts(self)
 
     @property
     def driver(self) -> str:

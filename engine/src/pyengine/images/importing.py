@@ -1,0 +1,99 @@
+"""Making an image of a root file system's archive (``import``)."""
+
+from __future__ import annotations
+
+import datetime
+import os
+
+from pyengine.errors import ArchiveError
+from pyengine.images import changes, manifests, references
+from pyengine.images.adding import NewImage, add_image
+from pyengine.images.manifests import Manifest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pyengine.images.store import Images
+    from pyengine.storage.addition import LayerSource
+
+_CHUNK_BYTES = 1 << 20
+
+
+def import_archive(
+    images: Images,
+    archive_fd: int,
+    name: str | None,
+    *,
+    platform: str,
+    instructions: tuple[str, ...],
+    message: str,
+    report: Callable[[str], None],
+) -> str:
+    """Add an image whose only layer is an uncompressed, seekable archive; its id.
+
+    Args:
+        images: the store.
+        archive_fd: of the archive.
+        name: the image gets, or None.
+        platform: ``os/architecture[/variant]``.
+        instructions: such as ``CMD ["sh"]``.
+        message: becomes the history's comment.
+        report: takes podman's progress lines.
+
+    Raises:
+        ConfigError: the name or an instruction makes no sense.
+        ArchiveError: the archive is broken.
+        StorageError: it cannot be written.
+    """
+    names = [references.local_name(name).name] if name else []
+    settings = changes.apply({}, instructions)
+    size = os.fstat(archive_fd).st_size
+    if not size:
+        raise ArchiveError("import: the archive is empty")
+    digest = manifests.digest_of_chunks(_chunks(archive_fd, size))
+    now = datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z")
+    system, architecture, *variant = platform.split("/")
+    config = {
+        "created": now,
+        "architecture": architecture,
+        **({"variant": variant[0]} if variant else {}),
+        "os": system,
+        "config": settings,
+        "rootfs": {"type": "layers", "diff_ids": [digest]},
+        "history": [
+            {
+                "created": now,
+                "created_by": f"/bin/sh -c #(nop) ADD file:{digest[7:]} in /",
+                **({"comment": message} if message else {}),
+            }
+        ],
+    }
+    data = manifests.encode_in_order(config)
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": manifests.OCI_MANIFEST,
+        "config": {
+            "mediaType": manifests.OCI_CONFIG, "digest": manifests.digest_of(data),
+            "size": len(data),
+        },
+        "layers": [{"mediaType": manifests.OCI_LAYER, "digest": digest, "size": size}],
+    }  # fmt: skip
+    text = manifests.encode_in_order(manifest)
+    new = NewImage(Manifest(text, manifests.OCI_MANIFEST, "import"), data, names)
+
+    def fetch(layer: LayerSource) -> Iterator[bytes]:
+        return _chunks(archive_fd, layer.size)
+
+    report("Getting image source signatures")
+    return add_image(images, new, fetch, report)
+
+
+def _chunks(fd: int, size: int) -> Iterator[bytes]:
+    position = 0
+    while position < size:
+        chunk = os.pread(fd, _CHUNK_BYTES, position)
+        if not chunk:
+            raise ArchiveError("import: the archive became shorter meanwhile")
+        position += len(chunk)
+        yield chunk

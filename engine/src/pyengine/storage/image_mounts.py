@@ -1,0 +1,91 @@
+"""Images' trees, shown read-only on the host (``image mount``)."""
+
+from __future__ import annotations
+
+import os
+
+from pyengine.errors import StorageError
+from pyengine.storage import overlay, trees
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyengine.storage.store import Storage
+
+
+class ImageMounts:
+    """Directories ``mounts/ID`` below the root; whether one is mounted, the kernel knows.
+
+    With the vfs driver an image of several layers is copied there, and the copy is what counts.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._directory = f"{storage.root}/mounts"
+
+    def mount(self, image_id: str, diff_ids: Sequence[str]) -> str:
+        """Show an image and return the path; mounted already is fine.
+
+        Raises:
+            StorageError: the kernel refuses, or the copy does not fit.
+        """
+        path = f"{self._directory}/{image_id}"
+        if self.is_mounted(image_id):
+            return path
+        layers = [self._storage.layer_path(diff_id) for diff_id in diff_ids]
+        try:
+            if self._storage.driver == "overlay":
+                empty = f"{self._directory}/empty"
+                os.makedirs(empty, exist_ok=True)
+                os.makedirs(path, exist_ok=True)
+                # Without an upper directory the kernel wants two lower ones.
+                overlay.mount([empty, *layers], None, None, path, volatile=False)
+            else:
+                self._copy(layers, path, image_id)
+        except OSError as error:
+            raise StorageError(f"mount image {image_id[:12]}: {error.strerror}") from error
+        return path
+
+    def unmount(self, image_id: str) -> bool:
+        """Take an image's tree away, busy or not; whether it was there.
+
+        Raises:
+            StorageError: the kernel refuses.
+        """
+        path = f"{self._directory}/{image_id}"
+        was_mounted = self.is_mounted(image_id)
+        overlay.unmount(path)
+        try:
+            trees.remove_tree(path)
+        except OSError as error:
+            raise StorageError(f"unmount image {image_id[:12]}: {error.strerror}") from error
+        return was_mounted
+
+    def is_mounted(self, image_id: str) -> bool:
+        """Whether the tree is there."""
+        path = f"{self._directory}/{image_id}"
+        # A reboot leaves the empty directory of a mount.
+        return os.path.isdir(path) and (os.path.ismount(path) or bool(os.listdir(path)))
+
+    def mounted(self) -> dict[str, str]:
+        """The paths by image id."""
+        if not os.path.isdir(self._directory):
+            return {}
+        names = sorted(set(os.listdir(self._directory)) - {"empty"})
+        return {name: f"{self._directory}/{name}" for name in names if self.is_mounted(name)}
+
+    def _copy(self, layers: list[str], path: str, image_id: str) -> None:
+        """Complete or not at all: an intent's staging directory goes with its intent."""
+        storage = self._storage
+        intents = storage.database.intents
+        intent = intents.begin("image-files", image_id, {"paths": []})
+        staged = f"{storage.staging_path(intent)}/tree"
+        try:
+            os.makedirs(staged)
+            trees.stack_layers(layers, staged)
+            os.makedirs(self._directory, exist_ok=True)
+            os.rename(staged, path)
+        finally:
+            storage.empty_trash(intent)
+            intent.finish()
