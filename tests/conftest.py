@@ -29,6 +29,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="needs whose absence fails a test instead of skipping it; 'all' for every one",
     )
     parser.addoption(
+        "--emulated", action="store_true", help="also run what needs an emulated guest: minutes"
+    )
+    parser.addoption(
         "--check-leaks", action="store_true", help="fail when the run leaves something behind"
     )
 

@@ -25,3 +25,23 @@ def test_the_runtime_passes_its_kernel_tests_on_cgroup_v2_with_systemd(user: str
         text=True,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.needs("vm")
+def test_criu_checkpoints_and_restores_where_it_works(pytestconfig: pytest.Config) -> None:
+    """Neither in user-mode Linux nor on every host: so in an emulated machine, which is slow."""
+    if not pytestconfig.getoption("--emulated"):
+        pytest.skip("--emulated runs it, in five minutes")
+    words = [".venv/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=300"]
+    done = subprocess.run(
+        [
+            str(TOP / "tools/vm/run"), "--kind", "qemu", "--timeout", "1100", "--", *words,
+            "--must-run=criu,podman,systemd", "tests/kernel/runtime/test_checkpoint.py",
+            "tests/compat/test_podman_checkpoint.py",
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]

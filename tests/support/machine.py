@@ -133,6 +133,14 @@ def _delegable_pids() -> str:
     return _cgroup2_limits()
 
 
+def _criu() -> str:
+    """Whether there is a CRIU that works on this kernel."""
+    if not shutil.which("criu"):
+        return "criu is not installed"
+    done = subprocess.run(["criu", "check"], check=False, capture_output=True, text=True)
+    return "" if done.returncode == 0 else f"criu check: {done.stderr.strip()[-200:]}"
+
+
 def _vm() -> str:
     cache = os.environ.get("VM_CACHE") or os.path.expanduser("~/.cache/pyrun-vm")
     return "" if os.path.exists(f"{cache}/done") else "no guest: tools/vm/build makes it"
@@ -149,6 +157,7 @@ _PROBES: dict[str, Callable[[], str]] = {
     "memory_limit": _memory_limit,
     "memory_limits": _memory_limits,
     "systemd": _systemd,
+    "criu": _criu,
     "vm": _vm,
     "delegable_pids": _delegable_pids,
     "veth": _veth,

@@ -159,7 +159,7 @@ def test_only_a_running_container_can_be_checkpointed(
         (["--status-fd", "1"], "--status-fd tells of --lazy-pages"),
         (["--lazy-pages", "--status-fd", "77"], "--status-fd 77: Bad file descriptor"),
         (["--parent-path", "/abs"], "must be relative to --image-path"),
-        (["--parent-path", "../gone"], "there is no directory ../gone"),
+        (["--parent-path", "../gone"], "i/../gone: No such file or directory"),
         (["--work-path", "/proc/gone"], "open the directory /proc/gone"),
     ],
 )
@@ -205,8 +205,9 @@ def test_every_option_reaches_criu(
     assert b"\x0a\x05/data\x12\x05/data" in found[23]
     assert b"\x0a\x10/proc/timer_list\x12\x09/dev/null" in found[23]
     descriptors = json.loads((tmp_path / "images/descriptors.json").read_text())
-    assert [text.encode() for text in descriptors] == found[37]
+    assert [text.split()[0].encode() for text in descriptors] == found[37]
     assert all(text.startswith("file[") for text in descriptors)
+    assert descriptors[0].endswith("] /dev/null")
 
 
 def test_a_missing_configuration_file_for_criu_is_an_error(
@@ -269,7 +270,8 @@ def test_a_detached_restore_leaves_a_running_container(
     bundle.mount("/data", type="bind", source=str(tmp_path / "log"))
     bundle.hook("createRuntime", tmp_path / "hook", f"cat > {tmp_path}/told")
     bundle.save()
-    (images / "descriptors.json").write_text('["file[1:2]", "pipe:[77]", "/dev/pts/0"]')
+    descriptors = '["file[1:2] /dev/null", "pipe:[77]", "pipe:[77]", "/dev/pts/0"]'
+    (images / "descriptors.json").write_text(descriptors)
     steps = [["restored", "exec sleep 1000"], ["notify", "setup-namespaces"], ["answer", ""]]
     criu.plan({RESTORE: steps})
     bundle.linux["namespaces"] = [
@@ -347,6 +349,14 @@ def test_what_is_no_checkpoint_is_refused_by_name(
     assert "must hold a list of strings" in restore(pyrun, bundle, images)
     (images / "descriptors.json").unlink()
     assert "(is it a --pre-dump?)" in restore(pyrun, bundle, images)
+
+
+def test_a_file_of_the_host_that_is_gone_is_named(
+    pyrun: Runtime, bundle: Bundle, images: Path
+) -> None:
+    (images / "descriptors.json").write_text('["", "file[1:2] /no/log"]')
+    told = restore(pyrun, bundle, images)
+    assert "descriptor 1 of the container was /no/log: No such file or directory" in told
 
 
 def test_a_failed_restore_leaves_nothing_and_says_why(

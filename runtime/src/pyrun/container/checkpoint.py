@@ -117,13 +117,13 @@ def ready(images: Images) -> str:
 def _dump(entry: Entry, request: Request, program: str) -> None:
     images = request.images
     config = entry.config()
-    request.parent_path = _checked_parent(request)
     if request.pre_dump:
         criu_service.require_feature(program, "mem_track", "--pre-dump")
     if images.options.get("lazy_pages"):
         criu_service.require_feature(program, "lazy_pages", "--lazy-pages")
     opened = open_directories(images, make=True)
     try:
+        _check_parent(request, opened[0])
         options = {
             **common_options(config, images, "dump.log"),
             **directory_options(opened),
@@ -144,7 +144,7 @@ def _dump(entry: Entry, request: Request, program: str) -> None:
             kind = criu.DUMP
             options["ext_mnt"] = list(_external_mounts(entry, config))
             found = _descriptors(entry.state["pid"])
-            options["external"] += [name for name in found if name.startswith("file[")]
+            options["external"] += [name.split()[0] for name in found if name.startswith("file[")]
             _write_descriptors(opened[0], found)
         notice = None
         if request.status_fd >= 0:
@@ -159,16 +159,15 @@ def _dump(entry: Entry, request: Request, program: str) -> None:
             posix.close(fd)
 
 
-def _checked_parent(request: Request) -> str:
+def _check_parent(request: Request, directory_fd: int) -> None:
     parent = request.parent_path
-    if not parent:
-        return ""
     if parent.startswith("/"):
         raise ContainerError(f"--parent-path {parent} must be relative to --image-path")
-    if not names.is_dir(f"{request.images.path}/{parent}"):
-        problem = f"there is no directory {parent} beside or below {request.images.path}"
-        raise ContainerError(f"--parent-path: {problem}")
-    return parent
+    try:
+        posix.stat(f"{parent or '.'}/.", dir_fd=directory_fd)
+    except OSError as error:
+        where = f"{request.images.path}/{parent}"
+        raise ContainerError(f"--parent-path: {where}: {error.strerror}") from error
 
 
 def open_directories(images: Images, *, make: bool) -> list[int]:
@@ -294,8 +293,8 @@ def bind_mounts(config: JsonObject, hierarchies: list[Hierarchy]) -> Iterator[tu
 def _descriptors(pid: int) -> list[str]:
     """What init has as standard input, output and error, in CRIU's words.
 
-    A file of the host, such as /dev/null or a log, belongs to no mount of the container; like a
-    pipe it is replaced at restore by what ``restore`` has itself at that place.
+    A file of the host, such as /dev/null or a log, belongs to no mount of the container: with its
+    path, it is opened again at restore. A pipe is replaced by what ``restore`` has itself there.
     """
     with open(f"/proc/{pid}/mountinfo") as lines:
         own = {line.split(" ", 1)[0] for line in lines}
@@ -312,7 +311,7 @@ def _descriptors(pid: int) -> list[str]:
         )
         mount_id = _mount_id(pid, number)
         if plain and mount_id not in own:
-            name = f"file[{int(mount_id):x}:{info.st_ino:x}]"
+            name = f"file[{int(mount_id):x}:{info.st_ino:x}] {name}"
         found.append(name)
     return found
 

@@ -295,23 +295,31 @@ def _external_mounts(task: Task, manager: Manager) -> Iterator[Message]:
 
 
 def _inherited(task: Task, descriptors: list[str], copies: list[int]) -> list[Message]:
-    """Our own descriptors for those that lead out of the container; fills ``copies``."""
+    """Descriptors for those that lead out of the container; fills ``copies`` with the new ones."""
     found: list[Message] = []
     for number, name in enumerate(descriptors):
-        if not name.startswith(("pipe:", "file[")):
+        key, _, path = name.partition(" ")
+        if not key.startswith(("pipe:", "file[")) or any(key == known["key"] for known in found):
             continue
         try:
-            copy_fd = _high_copy(number)
+            copies.append(_open_again(path) if path else _high_copy(number))
         except OSError as error:
-            problem = f"needs descriptor {number} for {name}"
-            raise ContainerError(f"the container {problem}: {error.strerror}") from error
-        copies.append(copy_fd)
-        found.append({"key": name, "fd": copy_fd})
+            what = f"descriptor {number} of the container was {path or key}"
+            raise ContainerError(f"{what}: {error.strerror}") from error
+        found.append({"key": key, "fd": copies[-1]})
     for kind, (_, key) in checkpoint.EXTERNAL.items():
         flag = namespaces.TYPES[kind][0]
         if flag in task.plan.joined:
             found.append({"key": key, "fd": task.plan.joined[flag]})
     return found
+
+
+def _open_again(path: str) -> int:
+    """A file of the host; CRIU sets its position and compares its size."""
+    try:
+        return posix.open(path, posix.O_RDWR | posix.O_NOCTTY | posix.O_CLOEXEC)
+    except PermissionError:
+        return posix.open(path, posix.O_RDONLY | posix.O_NOCTTY | posix.O_CLOEXEC)
 
 
 def _high_copy(fd: int) -> int:
