@@ -72,6 +72,13 @@ def _cgroup2_limits() -> str:
     return f"cgroup2 lacks {', '.join(sorted(missing_here))}" if missing_here else ""
 
 
+def _ps() -> str:
+    if problem := _program("ps")():
+        return problem
+    done = subprocess.run(["ps", "-ef"], check=False, capture_output=True, text=True)
+    return "" if done.returncode == 0 else f"ps -ef fails here: {done.stderr.strip()}"
+
+
 def _memory_limits() -> str:
     return _cgroup_v1("memory")() and _cgroup2_limits()
 
@@ -156,6 +163,7 @@ _PROBES: dict[str, Callable[[], str]] = {
     "cgroup2_limits": _cgroup2_limits,
     "memory_limit": _memory_limit,
     "memory_limits": _memory_limits,
+    "ps": _ps,
     "systemd": _systemd,
     "criu": _criu,
     "vm": _vm,
@@ -183,7 +191,6 @@ _PROBES: dict[str, Callable[[], str]] = {
             "newuidmap",
             "openssl",
             "podman",
-            "ps",
             "runc",
             "skopeo",
             "strace",

@@ -110,6 +110,26 @@ def test_an_unknown_system_call_is_refused_on_request(pyrun: Runtime, bundle: Bu
     assert pyrun.run(bundle).returncode == 0
 
 
+def test_the_notify_descriptor_goes_to_the_receiver(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    rule = {"names": ["sethostname"], "action": "SCMP_ACT_NOTIFY"}
+    bundle.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen(1)
+        listener.settimeout(30)
+        annotate(bundle, seccomp__receiver=listener.getsockname())
+        name = pyrun.create(bundle)
+        peer, _ = listener.accept()
+        with peer:
+            text, ancillary, _, _ = peer.recvmsg(1 << 16, socket.CMSG_LEN(4 * 8))
+    assert json.loads(text)["state"]["id"] == name
+    for fd in array.array("i", ancillary[0][2]):
+        assert "seccomp notify" in os.readlink(f"/proc/self/fd/{fd}")
+        os.close(fd)
+
+
 @pytest.mark.needs("hybrid", "v2_view")
 def test_the_mount_becomes_the_hierarchy_of_an_older_systemd(
     pyrun_path: str, tmp_path: Path, bundle: Bundle

@@ -53,7 +53,10 @@ def features() -> JsonObject:
 
 
 def _annotations() -> dict[str, str]:
-    found = {"io.github.pyrun.version": VERSION}
+    found = {
+        "io.github.pyrun.version": VERSION,
+        "org.opencontainers.runc.checkpoint.enabled": "true",  # callers of runc ask for this key
+    }
     version = seccomp.library_version()
     if version:
         found["io.github.seccomp.libseccomp.version"] = version

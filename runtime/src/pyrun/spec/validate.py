@@ -324,6 +324,13 @@ def _block_io_problems(block: dict[str, Any]) -> Iterator[tuple[list[str], str, 
                 yield [*place, name], "is not between 10 and 1000", "Block IO"
 
 
+def _has_receiver(config: dict[str, Any]) -> bool:
+    """Crun's ways to name the listener outside of the profile (``container/extensions``)."""
+    annotations = config.get("annotations")
+    named = type(annotations) is dict and annotations.get("run.oci.seccomp.receiver")
+    return bool(named or names.environment("RUN_OCI_SECCOMP_RECEIVER"))
+
+
 def _seccomp(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
     profile = (config.get("linux") or {}).get("seccomp")
     if not profile:
@@ -343,7 +350,7 @@ def _seccomp(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
             if argument["index"] > 5:
                 where = [*place, "args", str(number), "index"]
                 yield Finding(where, "a system call has arguments 0 to 5", section)
-    if notifies and not profile.get("listenerPath"):
+    if notifies and not profile.get("listenerPath") and not _has_receiver(config):
         yield Finding([*top, "listenerPath"], "is needed for SCMP_ACT_NOTIFY", section)
     if profile.get("listenerMetadata") and not profile.get("listenerPath"):
         yield Finding([*top, "listenerMetadata"], "must not be there without listenerPath", section)
