@@ -12,12 +12,29 @@ from pathlib import Path
 
 import click
 
-from conformance import config_linux_md, config_md, runtime_md
+from conformance import (
+    config_linux_cgroups_md,
+    config_linux_md,
+    config_linux_namespaces_md,
+    config_linux_seccomp_md,
+    config_md,
+    config_mounts_md,
+    runtime_md,
+)
 from conformance.cases import REQUIREMENTS, Failure, NotApplicable, Requirement
 from conformance.containers import Machine
 from conformance.report import FAIL, NOT_APPLICABLE, PASS, Outcome, Results, as_json, markdown
 
-MODULES = (runtime_md, config_md, config_linux_md)  # importing them registers their tests
+# Importing them registers their tests.
+MODULES = (
+    runtime_md,
+    config_md,
+    config_mounts_md,
+    config_linux_md,
+    config_linux_namespaces_md,
+    config_linux_cgroups_md,
+    config_linux_seccomp_md,
+)
 VIEWS = {
     # crun makes directories where cgroup2 was mounted; a tmpfs of the namespace takes them.
     "v1": (

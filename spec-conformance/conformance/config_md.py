@@ -1,10 +1,9 @@
-"""config.md: version, root, mounts, process, hostname, hooks, annotations, extensibility."""
+"""config.md: version, root, process, hostname, hooks, annotations, extensibility."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,6 @@ from conformance.containers import Container, Machine
 from conformance.runtime_md import hook, log_hook, logged
 
 FILE = "config.md"
-
-
-def bind(container: Container, *options: str) -> Path:
-    """A directory of the host on /mnt, with mount options."""
-    source = container.bundle / "source"
-    source.mkdir()
-    entry = {"destination": "/mnt", "type": "bind", "source": str(source), "options": list(options)}
-    container.config["mounts"].append(entry)
-    return source
 
 
 # --- Specification version
@@ -82,147 +72,6 @@ def root_is_writable(machine: Machine) -> None:
     container = machine.container()
     del container.config["root"]["readonly"]
     expect_equal(container.run("touch /file && echo written"), "written\n", "a write")
-
-
-# --- Mounts
-
-
-@requirement(FILE, "Mounts", "The runtime MUST mount entries in the listed order")
-def mounts_are_in_order(machine: Machine) -> None:
-    container = machine.container()
-    for name in ("first", "second"):
-        entry = {"destination": "/mnt", "type": "tmpfs", "source": name}
-        container.config["mounts"].append(entry)
-    seen = container.run("cat /proc/self/mounts")
-    order = [line.split()[0] for line in seen.splitlines() if line.split()[1] == "/mnt"]
-    expect_equal(order, ["first", "second"], "mounts on /mnt")
-
-
-@requirement(FILE, "Mounts", 'A relative destination MUST be interpreted as relative to "/"')
-def relative_destination(machine: Machine) -> None:
-    container = machine.container()
-    entry = {"destination": "mnt", "type": "tmpfs", "source": "relative"}
-    container.config["mounts"].append(entry)
-    expect("relative /mnt tmpfs" in container.run("cat /proc/self/mounts"), "it is not on /mnt")
-
-
-@requirement(FILE, "Mounts", "destination is REQUIRED")
-def destination_is_required(machine: Machine) -> None:
-    container = machine.container()
-    container.config["mounts"].append({"type": "tmpfs", "source": "nowhere"})
-    container.refused("a mount without destination")
-
-
-@requirement(FILE, "Mounts", "bind MUST be implemented: a bind mount")
-def option_bind(machine: Machine) -> None:
-    container = machine.container()
-    (bind(container, "bind") / "file").write_text("content")
-    expect_equal(container.run("cat /mnt/file"), "content", "the file's content")
-
-
-@requirement(FILE, "Mounts", "rbind MUST be implemented: a recursive bind mount")
-def option_rbind(machine: Machine) -> None:
-    container = machine.container()
-    inner = bind(container, "rbind") / "inner"
-    inner.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "conformance-inner", str(inner)], check=True)
-    try:
-        seen = container.run("cat /proc/self/mounts")
-    finally:
-        subprocess.run(["umount", "-l", str(inner)], check=True)
-    expect("conformance-inner /mnt/inner" in seen, "the inner mount is not there")
-
-
-def mount_options(container: Container, options: list[str]) -> set[str]:
-    """The per-mount options that a tmpfs mounted with ``options`` has."""
-    entry = {"destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": options}
-    container.config["mounts"].append(entry)
-    seen = container.run("cat /proc/self/mountinfo")
-    (line,) = [line for line in seen.splitlines() if line.split()[4] == "/mnt"]
-    both = f"{line.split()[5]},{line.split()[-1]}"
-    return set(both.split(","))
-
-
-def register_option(option: str, shown: str, *, before: str = "", absent: bool = False) -> None:
-    """An option word and what mountinfo shows of it."""
-
-    @requirement(FILE, "Mounts", f"{option} MUST be implemented", f"option_{option}")
-    def test(machine: Machine) -> None:
-        options = [before, option] if before else [option]
-        seen = mount_options(machine.container(), options)
-        if absent:
-            expect(shown not in seen, f"mountinfo shows {shown} in {sorted(seen)}")
-        else:
-            expect(shown in seen, f"mountinfo does not show {shown} in {sorted(seen)}")
-
-
-for _word in (
-    "ro",
-    "nosuid",
-    "nodev",
-    "noexec",
-    "noatime",
-    "nodiratime",
-    "relatime",
-    "sync",
-    "dirsync",
-    "lazytime",
-):
-    register_option(_word, _word)
-register_option("rw", "rw", before="ro")
-for _word, _opposite in (
-    ("suid", "nosuid"),
-    ("dev", "nodev"),
-    ("exec", "noexec"),
-    ("diratime", "nodiratime"),
-    ("async", "sync"),
-):
-    register_option(_word, _opposite, before=_opposite, absent=True)
-register_option("strictatime", "relatime", absent=True)
-register_option("defaults", "rw")
-
-
-def register_propagation(option: str, tag: str) -> None:
-    @requirement(FILE, "Mounts", f"{option} MUST be implemented: propagation", f"option_{option}")
-    def test(machine: Machine) -> None:
-        container = machine.container()
-        bind(container, "bind", option)
-        seen = container.run("cat /proc/self/mountinfo")
-        (line,) = [line for line in seen.splitlines() if line.split()[4] == "/mnt"]
-        fields = line.partition(" - ")[0].split()[6:]
-        tags = {field.partition(":")[0] for field in fields}
-        if tag == "master" and not host_shares(container.bundle):
-            raise NotApplicable("the bundle is on a private mount, which has no master")
-        expect_equal(tags, {tag} if tag else set(), "propagation tags")
-
-
-def host_shares(path: Path) -> bool:
-    """Whether the mount that ``path`` is on propagates."""
-    best, shared = "", False
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        fields = line.partition(" - ")[0].split()
-        if str(path).startswith(fields[4]) and len(fields[4]) >= len(best):
-            best, shared = fields[4], any(field.startswith("shared:") for field in fields[6:])
-    return shared
-
-
-for _word, _tag in (
-    ("private", ""),
-    ("rprivate", ""),
-    ("shared", "shared"),
-    ("rshared", "shared"),
-    ("slave", "master"),
-    ("rslave", "master"),
-    ("unbindable", "unbindable"),
-    ("runbindable", "unbindable"),
-):
-    register_propagation(_word, _tag)
-
-
-@requirement(FILE, "Mounts", "Unknown options SHOULD be treated as filesystem-specific ones")
-def unknown_options_go_to_the_filesystem(machine: Machine) -> None:
-    seen = mount_options(machine.container(), ["size=1024k"])
-    expect("size=1024k" in seen, f"the file system shows {sorted(seen)}")
 
 
 # --- Process
@@ -364,6 +213,26 @@ def oom_score_adj_is_unchanged(machine: Machine) -> None:
     own = Path("/proc/self/oom_score_adj").read_text()
     seen = machine.container().run("cat /proc/self/oom_score_adj")
     expect_equal(seen, own, "oom_score_adj")
+
+
+@requirement(FILE, "Linux Process", "execCPUAffinity.final: the CPUs that exec's process runs on")
+def exec_cpu_affinity(machine: Machine) -> None:
+    container = machine.container()
+    container.process["execCPUAffinity"] = {"initial": "0", "final": "0"}
+    container.must_start()
+    seen = machine.command("exec", container.id, "cat", "/proc/self/status").out
+    cpus = [line.split()[1] for line in seen.splitlines() if line.startswith("Cpus_allowed_list")]
+    expect_equal(cpus, ["0"], "processors")
+
+
+@requirement(FILE, "Linux Process", "execCPUAffinity is not applicable to the init process")
+def exec_cpu_affinity_leaves_init(machine: Machine) -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        raise NotApplicable("there is one processor only")
+    container = machine.container()
+    container.process["execCPUAffinity"] = {"initial": "0", "final": "0"}
+    pid = container.must_start().state()["pid"]
+    expect_equal(os.sched_getaffinity(pid), os.sched_getaffinity(0), "processors of init")
 
 
 @requirement(FILE, "User", "uid and gid specify the IDs in the container namespace")
