@@ -25,7 +25,7 @@ import json, os, signal, subprocess, sys
 sys.path.insert(0, sys.argv[1])
 from pyrun.errors import PyrunError
 from pyrun.linux.cgroups import select
-from pyrun.linux.cgroups.manager import read_file, write_file
+from pyrun.linux.cgroups.hierarchy import read_file, write_file
 
 name, path = sys.argv[2:4]
 group = select.manager(path, name)

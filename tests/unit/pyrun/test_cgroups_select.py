@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from pyrun.errors import KernelError
-from pyrun.linux.cgroups import manager, select, v1, v2
+from pyrun.linux.cgroups import select, v1, v2
+from pyrun.linux.cgroups.hierarchy import Hierarchy
 
 HYBRID_MOUNTS = """\
 24 1 0:21 / /proc rw - proc proc rw
@@ -75,8 +76,8 @@ def test_spaces_in_a_mountpoint_are_decoded() -> None:
     assert found.mountpoint == "/cgroups here"
 
 
-def hierarchy(fstype: str, own: str) -> manager.Hierarchy:
-    return manager.Hierarchy("x", fstype, ("memory",), "/sys/fs/cgroup/x", own)
+def hierarchy(fstype: str, own: str) -> Hierarchy:
+    return Hierarchy("x", fstype, ("memory",), "/sys/fs/cgroup/x", own)
 
 
 @pytest.mark.parametrize(

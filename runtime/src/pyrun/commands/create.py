@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from pyrun.commands.options import FLAG, VALUE, Options, Syntax
-from pyrun.container import create as creation
-from pyrun.container import interpreter
+from pyrun.container import interpreter, stage
+from pyrun.container.request import Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ OPTIONS = {
 SYNTAX = Syntax("create [options] CONTAINER-ID", OPTIONS, (1, 1))
 
 
-def request(options: Options, settings: Settings) -> creation.Request:
+def request(options: Options, settings: Settings) -> Request:
     """What the options of ``create`` and ``run`` ask for."""
-    made = creation.Request(settings.root, options.arguments[0])
+    made = Request(settings.root, options.arguments[0])
     made.bundle = options.text("bundle", ".")
     made.config_name = options.text("config", "config.json")
     made.console_socket = options.text("console-socket")
@@ -42,13 +42,15 @@ def main(words: list[str], settings: Settings) -> int:
     """``pyrun create``."""
     options = SYNTAX.parse(words)
     interpreter.protect()
-    asked = request(options, settings)
-    creation.create(asked)
-    report(asked, settings)
+    begun = stage.begin(request(options, settings))
+    from pyrun.container import create as creation  # while the stage loads its half
+
+    creation.create(begun)
+    report(begun.request, settings)
     return 0
 
 
-def report(asked: creation.Request, settings: Settings) -> None:
+def report(asked: Request, settings: Settings) -> None:
     """Log what creating the container gave to say."""
     for warning in asked.warnings:
         settings.write("warning", warning)

@@ -3,8 +3,8 @@ from __future__ import annotations
 from pyrun import syscalls
 from pyrun.commands import checkpoint
 from pyrun.commands.options import FLAG, VALUE, Syntax
-from pyrun.container import create as creation
 from pyrun.container import foreground, restore
+from pyrun.container.request import Request
 from pyrun.errors import UsageError
 
 TYPE_CHECKING = False
@@ -42,7 +42,7 @@ def main(words: list[str], settings: Settings) -> int:
         images.options["lsm_profile"] = profile
     if options.text("lsm-mount-context"):
         images.options["lsm_mount_context"] = options.text("lsm-mount-context")
-    request = creation.Request(settings.root, options.arguments[0])
+    request = Request(settings.root, options.arguments[0])
     request.bundle = options.text("bundle", ".")
     request.console_socket = options.text("console-socket")
     request.pid_file = options.text("pid-file")

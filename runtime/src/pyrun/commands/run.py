@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pyrun.commands import create
 from pyrun.commands.options import FLAG, Syntax
-from pyrun.container import foreground, interpreter
+from pyrun.container import interpreter, stage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,14 +23,18 @@ def main(words: list[str], settings: Settings) -> int:
     """``pyrun run``: the exit status is the container's."""
     options = SYNTAX.parse(words)
     interpreter.protect()
-    request = create.request(options, settings)
-    if options.flag("detach"):
-        foreground.detach(request)
-        create.report(request, settings)
-        return 0
-    adopt = not options.flag("no-subreaper")
-    status, warnings = foreground.run(request, keep=options.flag("keep"), adopt=adopt)
-    create.report(request, settings)
+    detach = options.flag("detach")
+    begun = stage.begin(create.request(options, settings), foreground=not detach)
+    from pyrun.container import foreground  # while the stage loads its half
+
+    status = 0
+    warnings: list[str] = []
+    if detach:
+        foreground.detach(begun)
+    else:
+        adopt = not options.flag("no-subreaper")
+        status, warnings = foreground.run(begun, keep=options.flag("keep"), adopt=adopt)
+    create.report(begun.request, settings)
     for warning in warnings:
         settings.write("warning", warning)
     return status

@@ -10,7 +10,7 @@ from pyrun.linux import mounts, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyrun.linux.cgroups.manager import Hierarchy
+    from pyrun.linux.cgroups.hierarchy import Hierarchy
     from pyrun.spec.types import JsonObject
 
 _ALWAYS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from pyrun.spec.types import JsonObject
 
 _LIMIT_BYTES = 1 << 16
+_LIMIT_LINES = 64
+_LIMIT_COLUMNS = 256
 
 
 class ChannelClosedError(errors.PyrunError):
@@ -95,3 +97,10 @@ def revive(record: JsonObject) -> errors.PyrunError:
     if isinstance(error, errors.KernelError):
         error.errno = record["errno"]
     return error
+
+
+def shortened(lines: list[str]) -> list[str]:
+    """Messages, few and short enough for one packet."""
+    kept = [line[:_LIMIT_COLUMNS] for line in lines[:_LIMIT_LINES]]
+    more = len(lines) - len(kept)
+    return [*kept, f"and {more} more"] if more else kept

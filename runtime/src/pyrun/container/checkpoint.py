@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pyrun.container.criu_service import Notice
     from pyrun.container.store import Entry
-    from pyrun.linux.cgroups.manager import Hierarchy
+    from pyrun.linux.cgroups.hierarchy import Hierarchy
     from pyrun.linux.criu import Message
     from pyrun.spec.types import JsonObject
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 import posix
 
 from pyrun import names
+from pyrun.container.stage import RECEIVER_VARIABLE
 from pyrun.errors import ConfigError, KernelError
-from pyrun.linux.cgroups.manager import UNIFIED, make_directories, write_file
+from pyrun.linux.cgroups.hierarchy import UNIFIED, write_file
+from pyrun.linux.cgroups.manager import make_directories
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrun.linux.cgroups.manager import Manager
     from pyrun.spec.types import JsonObject
 
-# It stands for the annotation where there is none, as in crun.
-_RECEIVER_VARIABLE = "RUN_OCI_SECCOMP_RECEIVER"
 _REFUSED = {
     "run.oci.handler": "pyrun runs programs itself: it has no handler such as krun or wasm",
     "run.oci.seccomp.plugins": "pyrun loads no plugins: name a socket in run.oci.seccomp.receiver",
@@ -59,7 +59,7 @@ def _error(name: str, problem: str) -> ConfigError:
 def _set_receiver(config: JsonObject, annotations: dict[str, str]) -> None:
     """The socket for the filter's notify descriptor, unless the profile names one."""
     name = "run.oci.seccomp.receiver"
-    path = annotations.get(name) or names.environment(_RECEIVER_VARIABLE)
+    path = annotations.get(name) or names.environment(RECEIVER_VARIABLE)
     profile = (config.get("linux") or {}).get("seccomp")
     if not path:
         return

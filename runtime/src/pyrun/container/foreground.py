@@ -6,51 +6,37 @@ import _signal  # type: ignore[import-not-found]  # typeshed has only signal
 import posix
 
 from pyrun import syscalls
-from pyrun.container import create as creation
-from pyrun.container import lifecycle, store
+from pyrun.container import attached, lifecycle, store
 from pyrun.errors import ContainerError
-from pyrun.spec import load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrun.container import join
     from pyrun.container.checkpoint import Images
-    from pyrun.container.create import Request
+    from pyrun.container.request import Request
+    from pyrun.container.stage import Stage
     from pyrun.container.store import Entry
-    from pyrun.spec.types import JsonObject
-
-# Not to be forwarded: what the kernel sends to this very process.
-_OWN = frozenset({
-    _signal.SIGCHLD, _signal.SIGKILL, _signal.SIGSTOP, _signal.SIGPIPE, _signal.SIGURG,
-    _signal.SIGSEGV, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL, _signal.SIGTTIN,
-    _signal.SIGTTOU, _signal.SIGXFSZ, _signal.SIGXCPU, _signal.SIGTRAP, _signal.SIGSYS,
-    _signal.SIGABRT, _signal.SIGWINCH,
-})  # fmt: skip
 
 
-def run(request: Request, *, keep: bool, adopt: bool) -> tuple[int, list[str]]:
+def run(begun: Stage, *, keep: bool, adopt: bool) -> tuple[int, list[str]]:
     """Create, start, wait and delete; returns the exit status and warnings.
 
     Args:
-        request: what is asked for.
+        begun: what is asked for.
         keep: does not delete it.
         adopt: waits for the orphans of a container without a pid namespace, too.
 
     Raises:
         PyrunError: nothing of the container is left then.
     """
-    bundle = load.read_bundle(request.bundle, request.config_name)
-    ours_fd = -1
-    process = bundle.config.get("process")  # not validated yet
-    wants_terminal = isinstance(process, dict) and bool(process.get("terminal"))
-    if wants_terminal and not request.console_socket:
-        ours_fd, request.console_fd = _console_pair(bundle.config["process"])
-    hold_signals()  # of what comes meanwhile, nothing is lost and nothing left behind
-    entry = creation.create(request, bundle)
+    from pyrun.container import create as creation
+
+    request = begun.request
+    entry = creation.create(begun)
     if adopt:
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     _start(entry, request)
-    return _follow(entry, request, ours_fd, keep=keep)
+    return _follow(entry, request, begun.console_fd, keep=keep)
 
 
 def restore(request: Request, images: Images) -> tuple[int, list[str]]:
@@ -60,13 +46,14 @@ def restore(request: Request, images: Images) -> tuple[int, list[str]]:
         PyrunError: nothing of the container is left then.
     """
     from pyrun.container import restore as restoring
+    from pyrun.spec import load
 
     bundle = load.read_bundle(request.bundle, request.config_name)
     ours_fd = -1
     wants_terminal = bool((bundle.config.get("process") or {}).get("terminal"))
     if wants_terminal and not request.console_socket:
-        ours_fd, request.console_fd = _console_pair({})
-    hold_signals()
+        ours_fd, request.console_fd = attached.console_pair({})
+    attached.hold_signals()
     return _follow(restoring.restore(request, images, bundle), request, ours_fd, keep=False)
 
 
@@ -92,20 +79,9 @@ def execute(request: join.Request, entry: Entry) -> int:
 
     ours_fd = -1
     if request.process.get("terminal") and not request.console_socket:
-        ours_fd, request.console_fd = _console_pair(request.process)
-    hold_signals()
+        ours_fd, request.console_fd = attached.console_pair(request.process)
+    attached.hold_signals()
     return _pass_through(join.execute(request, entry), ours_fd, request.console_fd)
-
-
-def _console_pair(settings: JsonObject) -> tuple[int, int]:
-    """Two ends of a socket: ours gets the terminal that the container process sends.
-
-    It has the size of the caller's terminal from the beginning.
-    """
-    if posix.isatty(0):
-        columns, lines = posix.get_terminal_size(0)
-        settings["consoleSize"] = {"height": lines, "width": columns}
-    return syscalls.socketpair(syscalls.SOCK_STREAM)
 
 
 def _pass_through(pid: int, console_fd: int, their_fd: int) -> int:
@@ -123,22 +99,12 @@ def _pass_through(pid: int, console_fd: int, their_fd: int) -> int:
         posix.close(master_fd)
 
 
-def forwarded() -> set[int]:
-    """The signals that are the container's business."""
-    return set(range(1, _signal.NSIG)) - _OWN - {32, 33}  # those two are glibc's own
-
-
-def hold_signals() -> None:
-    """Keep signals until they can be forwarded: the container may answer before we wait for it."""
-    _signal.pthread_sigmask(_signal.SIG_BLOCK, forwarded() | {_signal.SIGCHLD})
-
-
 def wait(pid: int) -> int:
     """Wait for a child and forward every signal to it; 128 and the signal's number if killed.
 
     The signals are held already.
     """
-    signals = forwarded() | {_signal.SIGCHLD}
+    signals = attached.forwarded() | {_signal.SIGCHLD}
     while True:
         ended, word = posix.waitpid(-1, posix.WNOHANG)
         if ended == pid:
@@ -174,14 +140,15 @@ def status_of(word: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def detach(request: Request) -> None:
+def detach(begun: Stage) -> None:
     """Create and start a container, and leave it running.
 
     Raises:
         PyrunError: nothing of the container is left then.
     """
-    entry = creation.create(request)
-    _start(entry, request)
+    from pyrun.container import create as creation
+
+    _start(creation.create(begun), begun.request)
 
 
 def _start(entry: Entry, request: Request) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # typeshed has only signal
 import posix
 
 from pyrun import syscalls
@@ -67,3 +68,13 @@ def fork_in_pid_namespace(
     syscalls.setns(own_fd, flag)
     posix.close(own_fd)
     return made
+
+
+def end(pids: list[int]) -> None:
+    """Kill and reap what was forked."""
+    for pid in pids:
+        try:
+            posix.kill(pid, _signal.SIGKILL)
+            posix.waitpid(pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            continue

@@ -9,15 +9,16 @@ from __future__ import annotations
 import posix
 
 from pyrun import syscalls
-from pyrun.container import cgroup_mounts, channel, hooks, process
+from pyrun.container import cgroup_mounts, channel, fork, hooks, process
 from pyrun.container.channel import Channel, ChannelClosedError
 from pyrun.errors import ContainerError, KernelError
 from pyrun.linux import devices, interfaces, keyring, mounts, namespaces, rootfs
+from pyrun.linux.cgroups import hierarchy
 from pyrun.spec import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyrun.linux.cgroups.manager import Manager
+    from pyrun.linux.cgroups.hierarchy import Hierarchy
     from pyrun.linux.namespaces import Plan
     from pyrun.spec.types import JsonObject
 
@@ -27,14 +28,15 @@ class Task:
 
     Attributes:
         bundle: absolute path of the bundle.
-        cgroup: the container's, to be entered; the parent does what ``enter`` does not.
         channel: the child's end.
         config: config.json.
         console_fd: the console socket, or -1.
+        entered: cgroup directories that the process enters by itself.
         fifo_fd: the exec fifo, opened O_PATH.
         first_free_fd: descriptors from here on are not for the container.
+        hierarchies: of the host, for mounts of type ``cgroup``.
         identity: of the process.
-        in_cgroup: whether the parent has said that its part is done.
+        in_cgroup: whether the parent knows of this process, and it is in all of its cgroup.
         keyring_name: the session keyring to join, or an empty string.
         parents_fds: only the parent may hold them: its end of the channel, whose closing is the
             news of its death, and the lock, which dies with its last holder.
@@ -46,18 +48,19 @@ class Task:
     """
 
     __slots__ = (
-        "bundle", "cgroup", "channel", "config", "console_fd", "fifo_fd", "first_free_fd",
-        "identity", "in_cgroup", "keyring_name", "parents_fds", "plan", "rootfs", "state", "trees",
-        "use_pivot",
+        "bundle", "channel", "config", "console_fd", "entered", "fifo_fd", "first_free_fd",
+        "hierarchies", "identity", "in_cgroup", "keyring_name", "parents_fds", "plan", "rootfs",
+        "state", "trees", "use_pivot",
     )  # fmt: skip
 
     bundle: str
-    cgroup: Manager
     channel: Channel
     config: JsonObject
     console_fd: int
+    entered: list[str]
     fifo_fd: int
     first_free_fd: int
+    hierarchies: list[Hierarchy]
     identity: process.Identity
     in_cgroup: bool
     keyring_name: str
@@ -109,29 +112,58 @@ def main(task: Task) -> None:
         posix._exit(1)
 
 
+def stage(task: Task) -> None:
+    """The stage's part after its preparations: makes the namespaces and forks init; never returns.
+
+    Raises:
+        KernelError: the kernel refused a namespace or a cgroup.
+        ChannelClosedError: the parent was killed, or config.json is not valid.
+    """
+    _make_namespaces(task)
+    record = task.channel.receive("cgroup")
+    hierarchy.enter(record["entered"])
+    task.hierarchies = [hierarchy.Hierarchy(*fields) for fields in record["hierarchies"]]
+    task.fifo_fd = posix.open(record["fifo"], posix.O_PATH | posix.O_CLOEXEC)
+    _fork_init(task, hierarchy.clone_fd(record["clone"]))
+
+
 def helper(task: Task) -> None:
-    """The process between parent and init, where user or time namespaces ask for one."""
+    """The process between parent and init, where a user or time namespace asks for one."""
     try:
         task.leave_parent()
-        task.cgroup.enter()
+        hierarchy.enter(task.entered)
         task.channel.receive("go")  # the parent has done its part
         _enter_user_namespace(task)
-        plan = task.plan
-        namespaces.join(plan, ~syscalls.CLONE_NEWUSER)
-        namespaces.unshare(plan.new & ~syscalls.CLONE_NEWUSER)
-        if plan.new & syscalls.CLONE_NEWTIME:
-            namespaces.set_time_offsets(task.linux("timeOffsets") or {})  # type: ignore[arg-type]  # validated
-        pid = posix.fork()
-        if pid == 0:
-            wait_for_helper(task.channel)
-            main(task)
-        task.channel.send("forked", pid=pid)
-        posix._exit(0)
+        _make_namespaces(task)
+        _fork_init(task, -1)
     except BaseException as error:  # noqa: BLE001 - as in main
         if not isinstance(error, ChannelClosedError):
             task.channel.send("error", **channel.describe(error))
     finally:
         posix._exit(1)
+
+
+def _make_namespaces(task: Task) -> None:
+    """Make and join all but the user namespace.
+
+    A mount namespace is joined, and a cgroup namespace made, by init itself: the one shows another
+    /proc, the other has the cgroup as its root that its maker is in.
+    """
+    plan = task.plan
+    namespaces.join(plan, ~(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS))
+    namespaces.unshare(plan.new & ~(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWCGROUP))
+    if plan.new & syscalls.CLONE_NEWTIME:
+        namespaces.set_time_offsets(task.linux("timeOffsets") or {})  # type: ignore[arg-type]  # validated
+    if plan.new & syscalls.CLONE_NEWNET:
+        interfaces.set_loopback_up()
+
+
+def _fork_init(task: Task, cgroup_fd: int) -> None:
+    pid, cloned = fork.fork(cgroup_fd, lambda: main(task))
+    warnings = channel.shortened(task.identity.warnings)
+    notes = channel.shortened(task.identity.notes())
+    task.channel.send("forked", pid=pid, cloned=cloned, warnings=warnings, notes=notes)
+    posix._exit(0)
 
 
 def wait_for_helper(own: Channel) -> None:
@@ -191,47 +223,39 @@ class StartPipe:
         if self._fd >= 0:
             posix.write(self._fd, jsontext.dumps(channel.describe(error)).encode())
         else:
+            _wait_for_parent(self._task)
             self._task.channel.send("error", **channel.describe(error))
 
 
 def _set_up(task: Task) -> None:
     """Everything between the fork and the process's own settings."""
-    plan, config = task.plan, task.config
-    two_steps = needs_helper(plan)
-    if not two_steps:
-        task.cgroup.enter()
+    config = task.config
     posix.setsid()
     set_oom_score(config.get("process") or {})
     if task.keyring_name:
         keyring.join(task.keyring_name)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
-    if not two_steps:
-        namespaces.join(plan, ~namespaces.OF_CHILDREN)
-        namespaces.unshare(plan.new & ~(namespaces.OF_CHILDREN | syscalls.CLONE_NEWCGROUP))
-    if plan.new & syscalls.CLONE_NEWNET:
-        interfaces.set_loopback_up()
+    namespaces.join(task.plan, syscalls.CLONE_NEWNS)
     if config.get("hostname"):
         _uts("hostname", config["hostname"], syscalls.sethostname)
     if config.get("domainname"):
         _uts("domainname", config["domainname"], syscalls.setdomainname)
     if task.linux("netDevices"):
-        _enter_cgroup(task)  # its answer comes first
+        _wait_for_parent(task)  # its answer comes first
         task.channel.send("network")
         task.channel.receive("go")
     _change_root(task)
 
 
-def _enter_cgroup(task: Task) -> None:
-    """Wait until this process is in the whole of its cgroup, and make that the root.
+def _wait_for_parent(task: Task) -> None:
+    """Wait until the parent has our pid and we are in the whole of the cgroup; make that the root.
 
-    Joining cgroup2 takes as long as all mounts, mostly waiting, so both go on at the same time;
-    only what shows the cgroup has to wait. The helper has waited already.
+    Before that the parent listens to the process that forked us, through the same channel.
     """
-    if task.in_cgroup or needs_helper(task.plan):
-        return
-    task.in_cgroup = True
-    task.channel.receive("go")
-    namespaces.unshare(task.plan.new & syscalls.CLONE_NEWCGROUP)
+    if not task.in_cgroup:
+        task.in_cgroup = True
+        task.channel.receive("go")
+        namespaces.unshare(task.plan.new & syscalls.CLONE_NEWCGROUP)
 
 
 def needs_helper(plan: Plan) -> bool:
@@ -284,14 +308,14 @@ def _change_root(task: Task) -> None:
     mounter = mounts.Mounter(root_fd, task.bundle, label, task.trees, _copy_tree)
     for index, entry in enumerate(config.get("mounts") or ()):
         if entry.get("type") in ("cgroup", "cgroup2"):
-            _enter_cgroup(task)
+            _wait_for_parent(task)
             own = plan.has(syscalls.CLONE_NEWCGROUP)
-            cgroup_mounts.mount(mounter, entry, index, task.cgroup.hierarchies, own_namespace=own)
+            cgroup_mounts.mount(mounter, entry, index, task.hierarchies, own_namespace=own)
         else:
             mounter.mount(entry, index)
     devices.make_all(root_fd, settings.get("devices") or [], bind=plan.has(syscalls.CLONE_NEWUSER))
     devices.make_links(root_fd)
-    _enter_cgroup(task)
+    _wait_for_parent(task)
     if task.hooks("prestart") or task.hooks("createRuntime"):
         task.channel.send("mounted")
         task.channel.receive("go")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import posix
 
 from pyrun import names, syscalls
-from pyrun.container import channel, create, fork, init, lifecycle, process, store
+from pyrun.container import channel, fork, init, lifecycle, prepare, process, store
+from pyrun.container.request import inherited, listen_environment
 from pyrun.errors import ContainerError, KernelError
 from pyrun.linux import keyring, namespaces, rlimits
 from pyrun.linux.cgroups import select
@@ -99,7 +100,7 @@ def execute(request: Request, entry: Entry) -> int:
         PyrunError: it could not be started; nothing of it is left.
     """
     config = entry.config()
-    create.extend(config)
+    prepare.extend(config)
     manager = select.from_record(entry.state["cgroup"] or {})
     task = _prepare(request, config, entry)
     manager.descend(request.cgroups)
@@ -122,11 +123,11 @@ def execute(request: Request, entry: Entry) -> int:
         ours.send("go")
         _wait_for_execve(ours)
     except channel.ChannelClosedError as error:
-        create.end(pids)
+        fork.end(pids)
         problem = "its process was killed (has the container stopped?)"
         raise ContainerError(f"exec in container {entry.id}: {problem}") from error
     except BaseException:
-        create.end(pids)
+        fork.end(pids)
         raise
     finally:
         ours.close()
@@ -154,7 +155,8 @@ def _prepare(request: Request, config: JsonObject, entry: Entry) -> _Task:
     task = _Task()
     task.identity = process.Identity(settings, config.get("linux") or {}, compiled)
     task.identity.keep_groups = process.keeps_groups(config)
-    task.first_free_fd = 3 + create.inherited(request.preserve_fds, task.identity.env)
+    task.identity.env += listen_environment()
+    task.first_free_fd = 3 + inherited(request.preserve_fds)
     task.keyring_name = f"_ses.{entry.id}"
     task.console_fd = request.console_fd
     terminal = bool(settings.get("terminal"))

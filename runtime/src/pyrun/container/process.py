@@ -88,6 +88,10 @@ class Identity:
         if self.memory_policy:
             __import__("pyrun.linux.memory_policy")
 
+    def notes(self) -> list[str]:
+        """What there is to say about the profile, for the debug log."""
+        return self.filter.notes if self.filter else []
+
     def enter_user_namespace(self) -> None:
         """Whoever enters one has every capability in it, whatever the caller lacks."""
         self.known = capabilities.own_bounding_set()

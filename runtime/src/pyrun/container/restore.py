@@ -5,12 +5,14 @@ from __future__ import annotations
 import posix
 
 from pyrun import names, syscalls
-from pyrun.container import checkpoint, criu_service, init, lifecycle
+from pyrun.container import checkpoint, criu_service, init, lifecycle, prepare
 from pyrun.container import create as creation
+from pyrun.container.stage import hook_state
 from pyrun.errors import ConfigError, ContainerError, KernelError
 from pyrun.linux import criu, interfaces, mounts, namespaces, paths
 from pyrun.linux.cgroups import select
-from pyrun.linux.cgroups.manager import own_paths, read_file
+from pyrun.linux.cgroups.hierarchy import read_file
+from pyrun.linux.cgroups.manager import own_paths
 from pyrun.spec import jsontext, load, validate
 
 TYPE_CHECKING = False
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyrun.container.checkpoint import Images
-    from pyrun.container.create import Request
     from pyrun.container.init import Task
+    from pyrun.container.request import Request
     from pyrun.container.store import Entry
     from pyrun.linux.cgroups.manager import Manager
     from pyrun.linux.criu import Message
@@ -43,7 +45,7 @@ def restore(request: Request, images: Images, bundle: Bundle | None = None) -> E
     step = f"restore container {request.container_id}"
     bundle = bundle or load.read_bundle(request.bundle, request.config_name)
     validate.require(bundle.config, bundle.path)
-    creation.extend(bundle.config)
+    prepare.extend(bundle.config)
     creation.check_terminal(bundle.config, request)
     task = _prepare(bundle, request)
     try:
@@ -57,7 +59,7 @@ def restore(request: Request, images: Images, bundle: Bundle | None = None) -> E
     except ContainerError as error:
         task.plan.close()
         raise ContainerError(f"{step}: {error}") from error
-    entry, manager = creation.reserve(task, bundle, request)
+    entry, manager = creation.reserve(bundle, request)
     try:
         _restore(task, entry, manager, images, program, descriptors)
         creation.write_pid_file(request, entry.state["pid"])
@@ -88,13 +90,7 @@ def _prepare(bundle: Bundle, request: Request) -> Task:
         if not names.exists(source):
             raise ConfigError(f"/mounts/{index}/source", f"{source} does not exist")
     task.plan = namespaces.plan((config.get("linux") or {}).get("namespaces") or ())
-    task.state = {
-        "ociVersion": config["ociVersion"],
-        "id": request.container_id,
-        "status": "creating",
-        "bundle": bundle.path,
-        "annotations": config.get("annotations") or {},
-    }
+    task.state = hook_state(bundle, request.container_id)
     return task
 
 
@@ -137,7 +133,7 @@ def _restore(
     """The cgroup, the processes, and their record."""
     linux = task.config.get("linux") or {}
     manager.create(linux.get("resources") or {})
-    group = creation.make_resctrl_group(linux, entry)
+    group = creation.make_resctrl_group(task.config, entry)
     own_mounts = bool(task.plan.new & syscalls.CLONE_NEWNS)
     root = f"{entry.path}/root"
     copies: list[int] = []
@@ -199,9 +195,10 @@ class _Events:
         if script == "setup-namespaces":
             if task.plan.new & syscalls.CLONE_NEWNET:
                 _set_loopback_up(pid)
-            if task.linux("netDevices"):
-                creation.move_net_devices(task, pid)
-            creation.run_hooks(task, pid)
+            devices = (task.config.get("linux") or {}).get("netDevices")
+            if devices:
+                creation.move_net_devices(devices, pid)
+            creation.run_hooks(task.config.get("hooks") or {}, task.state, pid)
         elif script == "orphan-pts-master" and task.console_fd >= 0 and fd >= 0:
             from pyrun.linux import console
 

@@ -8,7 +8,7 @@ import select
 from pyrun.container import lifecycle
 from pyrun.errors import ContainerError, KernelError
 from pyrun.linux.cgroups import select as drivers
-from pyrun.linux.cgroups.manager import UNIFIED, read_file, write_file
+from pyrun.linux.cgroups.hierarchy import UNIFIED, read_file, write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

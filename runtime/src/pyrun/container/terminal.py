@@ -9,7 +9,7 @@ import posix
 import select
 import termios
 
-from pyrun.container import foreground
+from pyrun.container import attached, foreground
 
 _CHUNK_BYTES = 1 << 16
 
@@ -25,7 +25,7 @@ def relay(pid: int, master_fd: int) -> int:
     saved = termios.tcgetattr(0) if own_tty else None
     pid_fd = posix.pidfd_open(pid)
     try:
-        for number in foreground.forwarded():
+        for number in attached.forwarded():
             _signal.signal(number, lambda caught, _frame: foreground.send(pid, caught))
         _signal.signal(_signal.SIGCHLD, lambda *_: foreground.reap_orphans(pid))
         if own_tty:

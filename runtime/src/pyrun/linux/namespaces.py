@@ -98,7 +98,8 @@ def plan(entries: Iterable[dict[str, Any]], pointer: str = "/linux/namespaces") 
 
 def _open(path: str, flag: int, name: str, pointer: str) -> int:
     try:
-        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+        # a fifo, which is none, must not keep us
+        fd = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
     except OSError as error:
         raise ConfigError(pointer, f"open {path}: {error.strerror}") from error
     try:

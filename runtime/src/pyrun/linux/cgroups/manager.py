@@ -16,6 +16,8 @@ import time
 
 from pyrun import names
 from pyrun.errors import ConfigError, KernelError
+from pyrun.linux.cgroups import hierarchy
+from pyrun.linux.cgroups.hierarchy import UNIFIED, Hierarchy, read_file, write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,37 +27,8 @@ if TYPE_CHECKING:
     # controller, file, value, pointer below the resources
     Setting = tuple[str, str, str, str]
 
-UNIFIED = ""  # the key of the cgroup2 directory in ``paths``
 SIGKILL = 9
 DELETE_TIMEOUT_S = 10.0
-
-
-class Hierarchy:
-    """One mounted cgroup hierarchy of the host, for joining it and for a container's cgroup mount.
-
-    Attributes:
-        name: the directory below /sys/fs/cgroup, such as ``cpu,cpuacct`` or ``unified``; empty
-            where cgroup2 itself is mounted at /sys/fs/cgroup.
-        fstype: ``cgroup`` or ``cgroup2``.
-        data: what mount(2) takes to mount it again, such as ``cpu,cpuacct`` or
-            ``none,name=systemd``; empty for cgroup2.
-        controllers: ``("cpu", "cpuacct")``, ``("name=systemd",)``; ``("",)`` for cgroup2.
-        mountpoint: where the host has it.
-        own: the path of this process in it, below ``mountpoint``.
-    """
-
-    __slots__ = ("controllers", "data", "fstype", "mountpoint", "name", "own")
-
-    def __init__(
-        self, name: str, fstype: str, controllers: tuple[str, ...], mountpoint: str, own: str
-    ) -> None:
-        self.name = name
-        self.fstype = fstype
-        self.controllers = controllers
-        self.mountpoint = mountpoint
-        self.own = own
-        words = [f"none,{word}" if word.startswith("name=") else word for word in controllers]
-        self.data = ",".join(words)
 
 
 class Manager(abc.ABC):
@@ -138,23 +111,8 @@ class Manager(abc.ABC):
         return []
 
     def enter(self, sub_path: str = "") -> None:
-        """Move this process, which has one thread, where that is quicker than ``join``.
-
-        Moving the thread that asks needs no lock on the forks of the whole host, for which the
-        kernel may wait 20 ms (docs/adr/0011).
-
-        Args:
-            sub_path: a cgroup below the container's (``exec --cgroup``).
-
-        Raises:
-            KernelError: the kernel refused.
-        """
-        for directory in self.entered():
-            target = _below(directory, sub_path)
-            try:
-                write_file(f"{target}/tasks", "0")
-            except OSError as error:
-                raise KernelError(f"enter cgroup {target}", error) from error
+        """Move this process where that is quicker than ``join``; see ``hierarchy.enter``."""
+        hierarchy.enter(self.entered(), sub_path)
 
     def descend(self, sub_paths: dict[str, str]) -> None:
         """Continue with cgroups below the container's in some hierarchies of v1.
@@ -174,7 +132,7 @@ class Manager(abc.ABC):
                 raise KernelError(step, "it is not below the container's")
             for name, path in self.paths.items():  # those that share its hierarchy
                 if path == directory:
-                    self.paths[name] = _below(directory, sub_path)
+                    self.paths[name] = hierarchy.below(directory, sub_path)
 
     def join(
         self,
@@ -206,7 +164,7 @@ class Manager(abc.ABC):
         for directory in self.directories():
             if directory in done:
                 continue
-            target = _below(directory, sub_path)
+            target = hierarchy.below(directory, sub_path)
             try:
                 write_file(f"{target}/cgroup.procs", str(pid))
             except OSError as error:
@@ -216,20 +174,13 @@ class Manager(abc.ABC):
                     raise KernelError(f"move process {pid} to cgroup {target}", error) from error
                 write_file(f"{place}/cgroup.procs", str(pid))
 
-    def clone_fd(self, sub_path: str = "") -> int:
-        """The cgroup2 directory for CLONE_INTO_CGROUP, or -1 where only ``join`` works; close it.
+    def clone_path(self) -> str:
+        """The cgroup2 directory that a process can be born in; empty where only ``join`` works."""
+        return self.paths.get(UNIFIED, "")
 
-        Args:
-            sub_path: as for ``join``.
-        """
-        directory = self.paths.get(UNIFIED)
-        if not directory or ".." in sub_path.split("/"):
-            return -1
-        try:
-            flags = posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC
-            return posix.open(_below(directory, sub_path), flags)
-        except OSError:
-            return -1  # ``join`` says why
+    def clone_fd(self, sub_path: str = "") -> int:
+        """``clone_path`` as ``hierarchy.clone_fd`` has it; close it."""
+        return hierarchy.clone_fd(self.clone_path(), sub_path)
 
     def directories(self) -> list[str]:
         """Every directory of the container once, whichever controllers share it."""
@@ -367,10 +318,6 @@ class Manager(abc.ABC):
             pending = refused
 
 
-def _below(directory: str, sub_path: str) -> str:
-    return f"{directory}/{sub_path.strip('/')}" if sub_path else directory
-
-
 def _some(pids: list[int]) -> str:
     return ", ".join(map(str, pids[:5])) + (" and more" if len(pids) > 5 else "")
 
@@ -409,27 +356,6 @@ def own_paths(text: str) -> dict[tuple[str, ...], str]:
         _, controllers, path = line.split(":", 2)
         found[tuple(controllers.split(","))] = path
     return found
-
-
-def read_file(path: str) -> str:
-    """The whole text of a small file."""
-    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        chunks = []
-        while chunk := posix.read(fd, 65536):
-            chunks.append(chunk)
-    finally:
-        posix.close(fd)
-    return names.decode(b"".join(chunks))
-
-
-def write_file(path: str, value: str) -> None:
-    """Write ``value`` at once, as the files of cgroups want it; never makes a file."""
-    fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
-    try:
-        posix.write(fd, value.encode())
-    finally:
-        posix.close(fd)
 
 
 def tree_procs(directory: str) -> set[int]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pyrun import names
 from pyrun.errors import KernelError
-from pyrun.linux.cgroups.manager import UNIFIED, Hierarchy, Manager, own_paths, read_file
+from pyrun.linux.cgroups.hierarchy import UNIFIED, Hierarchy, read_file
+from pyrun.linux.cgroups.manager import Manager, own_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pyrun import names
 from pyrun.linux.cgroups import stats_v2
-from pyrun.linux.cgroups.manager import UNIFIED
+from pyrun.linux.cgroups.hierarchy import UNIFIED
 from pyrun.linux.cgroups.stats_v2 import device_entry, entry, lines, number, without_zeros
 
 TYPE_CHECKING = False

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posix
 
-from pyrun.linux.cgroups.manager import read_file
+from pyrun.linux.cgroups.hierarchy import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

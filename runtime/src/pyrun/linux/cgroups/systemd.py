@@ -18,7 +18,8 @@ from pyrun.linux.cgroups import (
     v1,
     v2,
 )
-from pyrun.linux.cgroups.manager import UNIFIED, Hierarchy, Manager, make_directories, read_file
+from pyrun.linux.cgroups.hierarchy import UNIFIED, Hierarchy, read_file
+from pyrun.linux.cgroups.manager import Manager, make_directories
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -210,9 +211,9 @@ class Scope(Manager):
             resources, pointer, creating=creating
         )
 
-    def clone_fd(self, sub_path: str = "") -> int:
-        """See ``manager.Manager.clone_fd``; the scope is not there before its first process."""
-        return -1 if self.pending else super().clone_fd(sub_path)
+    def clone_path(self) -> str:
+        """See ``manager.Manager.clone_path``; the scope is not there before its first process."""
+        return "" if self.pending else super().clone_path()
 
     def delete(self) -> None:
         """Kill what is left, remove the directories, and have systemd forget the unit.

@@ -10,7 +10,7 @@ import time
 from pyrun import names
 from pyrun.errors import ConfigError, KernelError
 from pyrun.linux.cgroups import manager
-from pyrun.linux.cgroups.manager import UNIFIED, read_file, write_file
+from pyrun.linux.cgroups.hierarchy import UNIFIED, read_file, write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
