@@ -134,9 +134,15 @@ def test_program_without_its_interpreter_is_reported_by_start(
     assert pyrun.state(name)["status"] == "stopped"
 
 
+def test_a_command_that_does_not_exist_has_the_status_of_runc(pyrun: Runtime) -> None:
+    done = pyrun.call("frobnicate")
+    assert done.returncode == 3
+    assert "there is no command 'frobnicate'" in done.stderr
+
+
 @pytest.mark.parametrize(
     "words",
-    [["frobnicate"], ["state"], ["state", "a", "b"], ["run", "--frob", "x"], ["--frob", "list"],
+    [["state"], ["state", "a", "b"], ["run", "--frob", "x"], ["--frob", "list"],
      ["run", "--bundle"], ["kill", "x", "SIGNONE"], ["--log-format", "xml", "list"]],
 )  # fmt: skip
 def test_wrong_command_line(pyrun: Runtime, words: list[str]) -> None:
