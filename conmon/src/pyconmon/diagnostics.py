@@ -7,6 +7,7 @@ where a warning can be read, and an error also goes through the sync pipe.
 from __future__ import annotations
 
 import posix
+import time
 
 ERROR = 0
 WARNING = 1
@@ -20,7 +21,7 @@ LEVELS = {
 }  # fmt: skip
 
 _LETTERS = "ewidd"
-_NAMES = ("error", "warning", "info", "debug", "trace")
+_NAMES = ("error", "nwarn", "ninfo", "ndebug", "ntrace")
 # syslog's facility user (1) with the severities of RFC 5424, as conmon maps them.
 _PRIORITIES = (8 + 3, 8 + 6, 8 + 6, 8 + 6, 8 + 6)
 
@@ -81,7 +82,11 @@ def _send(fd: int, text: str) -> None:
 def _write_syslog(severity: int, text: str) -> None:
     import _socket
 
-    line = f"<{_PRIORITIES[severity]}>conmon: conmon {_container[:20]} <{_NAMES[severity]}>: {text}"
+    # To the letter as conmon's syslog(3) writes it, the space before the newline included.
+    line = (
+        f"<{_PRIORITIES[severity]}>{time.strftime('%b %e %T')} conmon:"
+        f" conmon {_container[:20]} <{_NAMES[severity]}>: {text} \n"
+    )
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_NONBLOCK)
     try:
         sock.connect("/dev/log")

@@ -344,6 +344,7 @@ class Monitor:
             self._fail("Runtime did not set up terminal")
             return
         self._container_pid = pid
+        diagnostics.debug(f"container PID: {pid}")
         self._life.created_ns = time.time_ns()
         if options.health_command:
             from pyconmon.health import Health
@@ -401,6 +402,7 @@ class Monitor:
     def _after_container(self, status: int | None) -> None:
         self._life.status = status
         self._code = exits.UNKNOWN if status is None else exits.code_of(status)
+        diagnostics.info(f"container {self._container_pid} exited with status {self._code}")
         self._container_pid = -1
         self._loop.stop()
 
