@@ -79,10 +79,6 @@ def _ps() -> str:
     return "" if done.returncode == 0 else f"ps -ef fails here: {done.stderr.strip()}"
 
 
-def _memory_limits() -> str:
-    return _cgroup_v1("memory")() and _cgroup2_limits()
-
-
 def _memory_limit() -> str:
     """Either version will do."""
     return _cgroup_v1("memory")() and _cgroup2_limits()
@@ -162,7 +158,6 @@ _PROBES: dict[str, Callable[[], str]] = {
     "time_namespace": _namespace("time"),
     "cgroup2_limits": _cgroup2_limits,
     "memory_limit": _memory_limit,
-    "memory_limits": _memory_limits,
     "ps": _ps,
     "systemd": _systemd,
     "criu": _criu,

@@ -142,34 +142,6 @@ def test_the_mount_becomes_the_hierarchy_of_an_older_systemd(
     assert (line[2], "name=systemd" in line[3]) == ("cgroup", True)
 
 
-@pytest.mark.needs("v2_view")
-def test_init_is_moved_to_a_delegated_cgroup(
-    pyrun_path: str, tmp_path: Path, bundle: Bundle
-) -> None:
-    bundle.linux["namespaces"].append({"type": "user"})
-    for name in ("uidMappings", "gidMappings"):
-        bundle.linux[name] = [{"containerID": 0, "hostID": 100000, "size": 1000}]
-    bundle.shell("sleep 1000")
-    bundle.config["annotations"] = {"run.oci.delegate-cgroup": "payload"}
-    alone = os.path.exists("/sys/fs/cgroup/cgroup.procs")
-    top = Path("/sys/fs/cgroup" if alone else "/sys/fs/cgroup/unified")
-    with InLayout(pyrun_path, tmp_path / "state", "host" if alone else "v2") as pyrun:
-        name = pyrun.start(bundle)
-        state = json.loads((pyrun.root / name / "state.json").read_text())
-        lines = Path(f"/proc/{state['pid']}/cgroup").read_text().splitlines()
-        (place,) = [line[3:] for line in lines if line.startswith("0::")]
-        assert place.endswith(f"/{name}/payload")
-        # the container sees it below its own root
-        shown = pyrun.call("exec", name, "cat", "/proc/1/cgroup").stdout
-        assert "0::/payload" in shown.splitlines()
-        directory = top / place.lstrip("/")
-        assert (directory.stat().st_uid, (directory / "cgroup.procs").stat().st_gid) == (
-            100000, 100000,
-        )  # fmt: skip
-        assert pyrun.call("delete", "--force", name).returncode == 0
-        assert pyrun.left(name) == []
-
-
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
     [

@@ -84,7 +84,7 @@ def next_event(lines: IO[str] | None) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.needs("memory_limits")
+@pytest.mark.needs("memory_limit")
 def test_memory_that_runs_out_is_an_event(pyrun: Runtime, bundle: Bundle) -> None:
     bundle.linux["resources"]["memory"] = {"limit": 16 * MIB}
     bundle.process["oomScoreAdj"] = 500  # whatever keeps the tests themselves alive
