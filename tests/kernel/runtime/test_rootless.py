@@ -137,6 +137,27 @@ def test_exec_without_privileges(caller: Caller) -> None:
         assert caller.call("delete", "--force", "two").returncode == 0
 
 
+def test_a_container_without_a_cgroup_is_watched_but_neither_paused_nor_limited(
+    caller: Caller,
+) -> None:
+    config(caller, ["sleep", "1000"])
+    caller.detached("run", "-d", "box")
+    try:
+        pid = json.loads(caller.call("state", "box").stdout)["pid"]
+        assert json.loads(caller.call("ps", "--format", "json", "box").stdout) == [pid]
+        done = caller.call("events", "--stats", "box")
+        assert (done.returncode, json.loads(done.stdout)["data"]["pids"]) == (0, {}), done.stderr
+        for words, problem in (
+            (["pause", "box"], "freeze the container"),
+            (["update", "--pids-limit", "5", "box"], "/linux/resources/pids/limit: needs the"),
+        ):
+            refused = caller.call(*words)
+            assert (refused.returncode, problem in refused.stderr) == (1, True), refused.stderr
+        assert json.loads(caller.call("state", "box").stdout)["status"] == "running"
+    finally:
+        assert caller.call("delete", "--force", "box").returncode == 0
+
+
 def test_ids_that_nobody_gave_are_refused(caller: Caller) -> None:
     config(caller, ["true"])
     text = caller.read()
