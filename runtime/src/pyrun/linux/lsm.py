@@ -49,9 +49,9 @@ def apply(profile: str, label: str, proc_fd: int) -> None:
     """
     if profile and _apparmor_word(profile):
         try:
-            _write("attr/apparmor/exec", f"exec {profile}", proc_fd)
-        except FileNotFoundError:  # before Linux 5.8
-            _write("attr/exec", f"exec {profile}", proc_fd)
+            _write(_apparmor_file(proc_fd), f"exec {profile}", proc_fd)
+        except FileNotFoundError as error:
+            raise KernelError(f"set the AppArmor profile {profile}", "it is not loaded") from error
         except OSError as error:
             raise KernelError(f"set the AppArmor profile {profile}", error) from error
     if label:
@@ -64,6 +64,14 @@ def apply(profile: str, label: str, proc_fd: int) -> None:
 def _apparmor_word(profile: str) -> bool:
     """``unconfined`` without AppArmor in the kernel is what there is already."""
     return profile != "unconfined" or _apparmor()
+
+
+def _apparmor_file(proc_fd: int) -> str:
+    try:
+        posix.stat("attr/apparmor/exec", dir_fd=proc_fd)
+    except FileNotFoundError:  # before Linux 5.8
+        return "attr/exec"
+    return "attr/apparmor/exec"
 
 
 def _write(name: str, value: str, proc_fd: int) -> None:
