@@ -33,6 +33,13 @@ class Faults:
         self.accept_ranges = True
         self.before_blob: Callable[[str], None] = lambda _: None
         self.requests: list[str] = []
+        self.authorizations: list[str] = []  # of manifests and blobs that were sent
+        self.token = "let-me-in"
+        self.tags: list[str] = []
+        self.busy: dict[str, int] = {}  # digest or tag -> refuse so many requests for it
+        self.busy_status, self.retry_after = 429, "1"
+        self.redirect: dict[str, str] = {}  # digest or tag -> another address, or "itself"
+        self.trickle: dict[str, int] = {}  # digest -> bytes sent at once
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -48,11 +55,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         path = urlsplit(self.path).path
         self.faults.requests.append(f"{path} {self.headers.get('Range', '')}".strip())
         if path == "/token":
-            self._answer(200, json.dumps({"token": "let-me-in"}).encode(), "application/json")
+            self._answer(200, json.dumps({"token": self.faults.token}).encode(), "application/json")
         elif not self._authorized():
             self._refuse()
         elif path == "/v2/":
             self._answer(200, b"{}", "application/json")
+        elif path.endswith("/tags/list"):
+            body = json.dumps({"name": "x", "tags": self.faults.tags}).encode()
+            self._answer(200, body, "application/json")
         elif match := _PATH.match(path):
             self._serve(match["reference"])
         else:
@@ -75,6 +85,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._answer(401, b"", "text/plain", {"WWW-Authenticate": challenge})
 
     def _serve(self, reference: str) -> None:
+        self.faults.authorizations.append(self.headers.get("Authorization", ""))
+        if self.faults.busy.get(reference):
+            self.faults.busy[reference] -= 1
+            headers = {"Retry-After": self.faults.retry_after}
+            self._answer(self.faults.busy_status, b"", "text/plain", headers)
+            return
+        if reference in self.faults.redirect:
+            target = self.faults.redirect[reference].replace("itself", self.path)
+            self._answer(307, b"", "text/plain", {"Location": target})
+            return
         if reference in self.faults.status:
             self._answer(self.faults.status[reference], b"", "text/plain")
             return
@@ -89,7 +109,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if wanted and self.faults.accept_ranges:
             self._answer(206, data[int(wanted[1]) :], media_type)
         else:
-            self._answer(200, data, media_type, cut=self.faults.cut_after.get(reference))
+            cut, pieces = self.faults.cut_after.get(reference), self.faults.trickle.get(reference)
+            self._answer(200, data, media_type, cut=cut, pieces=pieces or 0)
 
     def _answer(
         self,
@@ -98,6 +119,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         media_type: str,
         headers: dict[str, str] | None = None,
         cut: int | None = None,
+        pieces: int = 0,
     ) -> None:
         self.send_response(status)
         for key, value in (headers or {}).items():
@@ -106,7 +128,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         with contextlib.suppress(OSError):  # the client may be killed meanwhile
-            self.wfile.write(data if cut is None else data[:cut])
+            for start in range(0, len(data), pieces or max(1, len(data))):
+                self.wfile.write(data[:cut][start : start + (pieces or len(data))])
         if cut is not None:
             self.close_connection = True
 
