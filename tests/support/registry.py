@@ -36,6 +36,7 @@ class Faults:
         self.authorizations: list[str] = []  # of manifests and blobs that were sent
         self.token = "let-me-in"
         self.tags: list[str] = []
+        self.search: list[dict[str, object]] = []
         self.busy: dict[str, int] = {}  # digest or tag -> refuse so many requests for it
         self.busy_status, self.retry_after = 429, "1"
         self.redirect: dict[str, str] = {}  # digest or tag -> another address, or "itself"
@@ -60,6 +61,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._refuse()
         elif path == "/v2/":
             self._answer(200, b"{}", "application/json")
+        elif path == "/v1/search":
+            body = json.dumps({"results": self.faults.search}).encode()
+            self._answer(200, body, "application/json")
         elif path.endswith("/tags/list"):
             body = json.dumps({"name": "x", "tags": self.faults.tags}).encode()
             self._answer(200, body, "application/json")

@@ -33,8 +33,10 @@ COMMANDS: Table = {
     "ps": ("pyengine.cli.ps:ps", "List containers"),
     "rm": ("pyengine.cli.containers:rm", "Remove one or more containers"),
     "run": ("pyengine.cli.run:run", "Run a command in a new container"),
+    "search": ("pyengine.cli.search:search", "Search registry for image"),
     "start": ("pyengine.cli.containers:start", "Start one or more containers"),
     "stop": ("pyengine.cli.containers:stop", "Stop one or more containers"),
+    "system": ("", "Manage pyengine"),
     "wait": ("pyengine.cli.containers:wait", "Block on one or more containers"),
     "version": ("pyengine.cli.system:version", "Display the pyengine version information"),
 }
@@ -59,12 +61,17 @@ GROUPS: dict[str, Table] = {
         "push": ("pyengine.cli.push:push", "Push an image to a specified destination"),
         "rm": ("pyengine.cli.images:rmi", "Remove one or more images from local storage"),
         "save": ("pyengine.cli.image_details:save", "Save image(s) to an archive"),
+        "search": ("pyengine.cli.search:search", "Search registry for image"),
         "tag": ("pyengine.cli.images:tag", "Add an additional name to a local image"),
         "tree": ("pyengine.cli.image_trees:tree", "Print layer hierarchy of an image"),
         "trust": ("pyengine.cli.trust:trust", "Manage container image trust policy"),
         "umount": ("pyengine.cli.image_trees:unmount", "Unmount an image's root filesystem"),
         "unmount": ("pyengine.cli.image_trees:unmount", "Unmount an image's root filesystem"),
         "untag": ("pyengine.cli.images:untag", "Remove a name from a local image"),
+    },
+    "system": {
+        "df": ("pyengine.cli.df:df", "Show pyengine disk usage"),
+        "info": ("pyengine.cli.info:info", "Display pyengine system information"),
     },
     "container": {
         "cleanup": ("pyengine.cli.containers:cleanup", "Clean up after a container that has ended"),
