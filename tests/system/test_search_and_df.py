@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support import images
-from support.containers import ContainerRoot
+from support.containers import IMAGE, ContainerRoot
 from support.engine import EngineRoot
 from support.images import Image, Layer
 from support.registry import SmallRegistry, debian_registry, free_port
@@ -79,7 +79,7 @@ def test_df_counts_each_layer_once(engine_root: EngineRoot, tmp_path: Path) -> N
 
 
 def test_df_counts_what_containers_and_volumes_hold(box: ContainerRoot) -> None:
-    box.ok("run", "--name", "df-test", "-v", "df-volume:/v", "localhost/busybox:latest", "sh", "-c",
+    box.ok("run", "--name", "df-test", "-v", "df-volume:/v", IMAGE, "sh", "-c",
            "echo 12345 >/kept; echo 123 >/v/file")  # fmt: skip
     listed = {row["Type"]: row for row in json.loads(box.ok("system", "df", "--format", "json"))}
     assert listed["Images"]["Active"] == 1

@@ -11,12 +11,12 @@ from pyengine.errors import ConfigError, RegistryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 DESCRIPTION_WIDTH = 44
 HEADINGS = {"Name": "NAME", "Description": "DESCRIPTION"}
 MORE_HEADINGS = {"Stars": "STARS", "Official": "OFFICIAL", "Automated": "AUTOMATED"}
-_FILTERS = ("is-automated", "is-official", "stars")
 
 
 @click.command(cls=GoFlagsCommand)
@@ -67,20 +67,18 @@ def search(
         click.echo(line)
 
 
-def _filters(texts: tuple[str, ...]) -> list[Any]:
-    tests = []
-    for text in texts:
-        key, _, value = text.partition("=")
-        if key not in _FILTERS or (key == "stars" and not value.isdigit()):
-            raise ConfigError(f"--filter {text}: invalid filter: use {', '.join(_FILTERS)}")
-        if key == "stars":
-            least = int(value)
-            tests.append(lambda row, least=least: row["Stars"] >= least)
-        else:
-            column = key.removeprefix("is-").capitalize()
-            expected = value in ("", "true")
-            tests.append(lambda row, column=column, expected=expected: row[column] == expected)
-    return tests
+def _filters(texts: tuple[str, ...]) -> list[Callable[[dict[str, Any]], bool]]:
+    return [_filter(text) for text in texts]
+
+
+def _filter(text: str) -> Callable[[dict[str, Any]], bool]:
+    key, _, value = text.partition("=")
+    if key == "stars" and value.isdigit():
+        return lambda row: bool(row["Stars"] >= int(value))
+    if key in ("is-official", "is-automated"):
+        column, wanted = key.removeprefix("is-").capitalize(), value in ("", "true")
+        return lambda row: bool(row[column] == wanted)
+    raise ConfigError(f"--filter {text}: invalid filter: use stars=N, is-official or is-automated")
 
 
 def _found(term: str, reached: Any, limit: int) -> list[dict[str, Any]]:
