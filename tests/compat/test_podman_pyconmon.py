@@ -15,6 +15,7 @@ import pexpect
 import pytest
 
 from support.machine import BUSYBOX
+from support.monitors import is_running, wait_for
 
 pytestmark = [
     pytest.mark.needs("root", "podman", "runc", "conmon", "busybox"),
@@ -24,7 +25,7 @@ pytestmark = [
 
 # The test machine may not raise hard limits, which podman's defaults do.
 CONTAINERS_CONF = '[containers]\ndefault_ulimits = ["nofile=1024:4096", "nproc=1024:4096"]\n'
-APPLETS = ("sh", "cat", "echo", "sleep", "true", "stty", "seq", "head")
+APPLETS = ("sh", "cat", "echo", "sleep", "true", "stty", "seq", "head", "mkfifo", "touch")
 IMAGE = "localhost/busybox-for-monitors"
 PATIENCE_S = 60
 
@@ -195,3 +196,53 @@ def test_attach_to_a_terminal(podman: Podman, name: str) -> None:
     assert podman("wait", name).stdout == "2\n"
     assert re.search(r"^42\r?$", podman("logs", name).stdout, re.M)
     podman("rm", "-f", "-t", "0", name)
+
+
+def test_a_detached_exec_runs_on(podman: Podman, name: str) -> None:
+    podman(*RUN, "-d", "--name", name, IMAGE, "sh", "-c", "mkfifo /f; read go < /f; echo $go")
+    script = "until [ -p /f ]; do sleep 0.05; done; echo hi > /f"
+    started = podman("exec", "-d", name, "sh", "-c", script)
+    assert started.returncode == 0, started.stderr
+    assert podman("wait", name).stdout == "0\n"
+    assert podman("logs", name).stdout == "hi\n"
+    assert podman("rm", name).returncode == 0
+
+
+def test_created_started_and_restarted(podman: Podman, name: str) -> None:
+    script = "echo run; [ -e /seen ] && exit 7; touch /seen; exit 3"
+    assert (
+        podman("create", "--network", "none", "--name", name, IMAGE, "sh", "-c", script).returncode
+        == 0
+    )
+    first, second = podman("start", "-a", name), podman("start", "-a", name)
+    assert (first.stdout, first.returncode) == ("run\n", 3)
+    assert (second.stdout, second.returncode) == ("run\n", 7)
+    assert podman("logs", name).stdout == "run\nrun\n"
+    assert podman("rm", name).returncode == 0
+
+
+def test_a_signal_reaches_the_container(podman: Podman, name: str) -> None:
+    podman(*RUN, "-d", "--name", name, IMAGE, "sh", "-c",
+           "trap 'exit 8' USR1; echo ready; while :; do sleep 0.05; done")  # fmt: skip
+    follower = podman.spawn("logs", "-f", name)
+    follower.expect("ready")
+    assert podman("kill", "-s", "USR1", name).returncode == 0
+    follower.expect(pexpect.EOF)
+    follower.close()
+    assert podman("wait", name).stdout == "8\n"
+    assert podman("rm", name).returncode == 0
+
+
+def test_a_running_container_is_removed_by_force(podman: Podman, name: str) -> None:
+    podman(*RUN, "-d", "--name", name, IMAGE, "sleep", "1000")
+    pid = podman("inspect", "--format", "{{.State.ConmonPid}}", name).stdout.strip()
+    assert b"sleep" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+    assert podman("rm", "-f", "-t", "0", name).returncode == 0
+    assert podman("container", "exists", name).returncode == 1
+    wait_for(lambda: not is_running(pid), "the monitor's end")
+
+
+def test_a_container_that_runs_too_long_is_ended(podman: Podman, name: str) -> None:
+    done = podman(*RUN, "--timeout", "1", "--name", name, IMAGE, "sleep", "1000")
+    assert done.returncode == 255
+    assert podman("rm", name).returncode == 0

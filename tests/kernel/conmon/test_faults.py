@@ -200,7 +200,7 @@ def test_hundreds_of_checks_leave_no_process_and_no_descriptor(make: Make) -> No
 def test_rotation_neither_loses_nor_doubles_a_line(
     make: Make, mib: int, limit_mib: int, files: int
 ) -> None:
-    """Lines of seven digits; LOG.1 is newer than LOG.2."""
+    """LOG.1 is newer than LOG.2. Lines of eight bytes, which no block of 8192 cuts into parts."""
     last = 1_000_000 + mib * (1 << 20) // 53
     made = make(["seq", "1000000", str(last)])
     code = made.run(
