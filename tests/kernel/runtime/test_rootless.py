@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -357,3 +358,18 @@ def test_a_limit_without_a_delegated_cgroup_is_refused(tester: Caller) -> None:
     assert done.returncode == 1
     assert "/linux/resources/pids/limit: needs the cgroup controller pids" in done.stderr
     assert list((tester.home / "state").iterdir()) == []
+
+
+def test_recording_system_calls_works_or_says_that_tracing_is_not_allowed(caller: Caller) -> None:
+    config(caller, ["true"])
+    text = caller.read()
+    profile = caller.home / "profile.json"
+    text["annotations"] = {"io.containers.trace-syscall": f"of:{profile}"}
+    caller.write(text)
+    done = caller.call("run", "recorded")
+    if done.returncode == 0:
+        assert "execve" in profile.read_text()
+    else:
+        assert re.search(r"trace process \d+: Operation not permitted", done.stderr)
+        assert not profile.exists()
+    assert caller.call("list", "-q").stdout == ""

@@ -187,7 +187,7 @@ def _make(begun: Stage, task: Task | None, entry: Entry, manager: Manager) -> No
         entry.state["pid_start"] = lifecycle.start_time(pid)
         if config.get("hooks"):
             entry.save()  # a hook may hang: delete --force must find init
-        _wait_for_init(begun, ours, pid)
+        _wait_for_init(begun, entry, ours, pid)
         entry.state["stage"] = "created"
         entry.state["cgroup"] = manager.record()  # what it really has
         entry.save()
@@ -305,7 +305,7 @@ def _from_helper(
     return ours
 
 
-def _wait_for_init(begun: Stage, ours: Channel, pid: int) -> None:
+def _wait_for_init(begun: Stage, entry: Entry, ours: Channel, pid: int) -> None:
     """Answer what init asks until it stands ready."""
     config = begun.bundle.config
     all_hooks = config.get("hooks") or {}
@@ -317,6 +317,13 @@ def _wait_for_init(begun: Stage, ours: Channel, pid: int) -> None:
     if all_hooks.get("prestart") or all_hooks.get("createRuntime"):
         ours.receive("mounted")
         run_hooks(all_hooks, stage.hook_state(begun.bundle, begun.request.container_id), pid)
+        ours.send("go")
+    if config.get("process") and stage.TRACE in (config.get("annotations") or {}):
+        from pyrun.container import record
+
+        ours.receive("settling")
+        recorder = record.begin(config, config["process"], pid, first=True)
+        entry.state["recorder"] = [recorder, lifecycle.start_time(recorder)]
         ours.send("go")
     try:
         ours.receive("created")

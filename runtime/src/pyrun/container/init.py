@@ -11,6 +11,7 @@ import posix
 from pyrun import syscalls
 from pyrun.container import cgroup_mounts, channel, fork, hooks, process
 from pyrun.container.channel import Channel, ChannelClosedError
+from pyrun.container.stage import TRACE
 from pyrun.errors import ContainerError, KernelError
 from pyrun.linux import devices, interfaces, keyring, mounts, namespaces, rootfs
 from pyrun.linux.cgroups import hierarchy
@@ -94,6 +95,9 @@ def main(task: Task) -> None:
         _set_up(task)
         process.hide_descriptors(task.first_free_fd)
         has_program = bool(task.config.get("process"))
+        if has_program and TRACE in (task.config.get("annotations") or {}):
+            task.channel.send("settling")
+            task.channel.receive("go")  # there is a recorder now
         path = process.settle(task.identity, start.proc_fd) if has_program else ""
         task.channel.send("created")
         task.channel.receive("go")

@@ -7,6 +7,7 @@ import posix
 from pyrun import names, syscalls
 from pyrun.container import channel, fork, init, lifecycle, prepare, process, store
 from pyrun.container.request import inherited, listen_environment
+from pyrun.container.stage import TRACE
 from pyrun.errors import ContainerError, KernelError
 from pyrun.linux import keyring, namespaces, rlimits
 from pyrun.linux.cgroups import select
@@ -58,7 +59,7 @@ class _Task:
 
     __slots__ = (
         "cgroup", "channel", "console_fd", "first_free_fd", "identity", "keyring_name",
-        "parents_fds", "plan", "root_fd", "sub_cgroup",
+        "parents_fds", "plan", "recorded", "root_fd", "sub_cgroup",
     )  # fmt: skip
 
     cgroup: Manager
@@ -69,6 +70,7 @@ class _Task:
     keyring_name: str
     parents_fds: list[int]
     plan: namespaces.Plan
+    recorded: bool
     root_fd: int
     sub_cgroup: str
 
@@ -112,6 +114,12 @@ def execute(request: Request, entry: Entry) -> int:
         _spawn(task, entry, ours, pids)
         task.channel.close()
         pid = pids[-1]
+        if task.recorded:
+            from pyrun.container import record
+
+            ours.receive("settling")
+            record.begin(config, task.identity.process, pid, first=False)
+            ours.send("go")
         ours.receive("created")
         if request.pid_file:
             path = names.absolute(request.pid_file)
@@ -158,6 +166,7 @@ def _prepare(request: Request, config: JsonObject, entry: Entry) -> _Task:
     task.identity.env += listen_environment()
     task.first_free_fd = 3 + inherited(request.preserve_fds)
     task.keyring_name = f"_ses.{entry.id}"
+    task.recorded = TRACE in (config.get("annotations") or {})
     task.console_fd = request.console_fd
     terminal = bool(settings.get("terminal"))
     if terminal:
@@ -285,6 +294,9 @@ def _child(task: _Task) -> None:
         if task.identity.process.get("terminal"):
             _make_console(task)
         process.hide_descriptors(task.first_free_fd)
+        if task.recorded:
+            task.channel.send("settling")
+            task.channel.receive("go")  # there is a recorder now
         path = process.settle(task.identity, proc_fd)
         task.channel.send("created")
         task.channel.receive("go")

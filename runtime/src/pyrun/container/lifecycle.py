@@ -271,6 +271,12 @@ def clear(entry: Entry) -> None:
     manager = _manager(entry)
     if manager:
         manager.delete()
+    if entry.state.get("recorder"):
+        from pyrun.container import record
+
+        recorder, begun = entry.state["recorder"]
+        if start_time(recorder) == begun:
+            record.wait(recorder)
     if entry.state.get("resctrl"):
         from pyrun.linux import resctrl
 

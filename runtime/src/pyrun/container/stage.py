@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # stands for the annotation where there is none, as in crun
 RECEIVER_VARIABLE = "RUN_OCI_SECCOMP_RECEIVER"
+TRACE = "io.containers.trace-syscall"  # the annotation that container/record.py reads
 # What the stage can do by itself; whatever else config.json asks for is ``create``'s to begin.
 _NAMESPACES = frozenset(("mount", "network", "ipc", "uts", "cgroup", "pid"))
 _LINUX = frozenset((

@@ -28,4 +28,5 @@ class State(TypedDict, total=False):
     own_pid_namespace: bool
     hooks: JsonObject  # poststart and poststop, for start and delete
     resctrl: JsonObject  # resctrl.Group.record()
+    recorder: list[int]  # process id and start time of container/record.py's
     host_mounts: list[str] | None  # without a mount namespace: what was below the root before
