@@ -142,4 +142,12 @@ CREATE TABLE exit_codes (             -- of containers removed a short while ago
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS = (_FIRST, _EXIT_CODES)
+_MANIFEST_LISTS = """
+CREATE TABLE manifest_lists (         -- made by `manifest create`
+    name TEXT PRIMARY KEY,            -- "registry/repository:tag"
+    content TEXT NOT NULL,            -- the index, JSON
+    places TEXT NOT NULL              -- by digest, where each of its images is, JSON
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS = (_FIRST, _EXIT_CODES, _MANIFEST_LISTS)

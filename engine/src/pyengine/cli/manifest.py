@@ -1,0 +1,228 @@
+"""manifest: lists of images for several platforms."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from pyengine.cli import access
+from pyengine.cli.goflags import GoFlagsCommand
+from pyengine.cli.many import for_each
+from pyengine.cli.push import write_digest
+from pyengine.cli.report import progress
+from pyengine.errors import NotFoundError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pyengine.engine import Engine
+    from pyengine.images.lists import Lists
+
+    Function = Callable[..., Any]
+
+
+def _lists(engine: Engine) -> Lists:
+    from pyengine.images.lists import Lists
+
+    return Lists(engine.images)
+
+
+def _platform_options(function: Function) -> Function:
+    options = (
+        click.option("--annotation", "annotations", multiple=True, metavar="KEY=VALUE",
+                     help="Annotate the image."),
+        click.option("--arch", "architecture", metavar="ARCH", help="Its architecture."),
+        click.option("--features", multiple=True, metavar="TEXT", help="Its features."),
+        click.option("--os", "system", metavar="OS", help="Its operating system."),
+        click.option("--os-features", multiple=True, metavar="TEXT", help="Features of its OS."),
+        click.option("--os-version", metavar="TEXT", help="Version of its OS."),
+        click.option("--variant", metavar="VARIANT", help="Of the architecture."),
+    )  # fmt: skip
+    for one in reversed(options):
+        function = one(function)
+    return function
+
+
+def _changes(values: dict[str, Any]) -> dict[str, Any]:
+    """Take the platform's options out of ``values``, under the index' keys."""
+    names = {"system": "os", "os_version": "os.version", "os_features": "os.features"}
+    keys = ("annotations", "architecture", "features", "system", "os_features", "os_version",
+            "variant")  # fmt: skip
+    return {names.get(key, key): values.pop(key) for key in keys}
+
+
+@click.command(cls=GoFlagsCommand)
+@access.options
+@click.option("--all", "everything", is_flag=True, help="All images of lists that are added.")
+@click.option("-a", "--amend", is_flag=True, help="An existing list of this name is fine.")
+@click.argument("name", metavar="LIST")
+@click.argument("images", metavar="[IMAGE...]", nargs=-1)
+@click.pass_obj
+def create(
+    engine: Engine,
+    /,
+    name: str,
+    images: tuple[str, ...],
+    everything: bool,
+    amend: bool,
+    **given: Any,
+) -> None:
+    """Make the list LIST of IMAGEs."""
+    lists = _lists(engine)
+    reached = access.make(**given)
+    full = lists.create(name, amend=amend)
+    try:
+        for image in images:
+            lists.add(full, image, reached, {}, everything=everything)
+    except BaseException:
+        if not amend:
+            lists.remove(full)
+        raise
+    click.echo(lists.id_of(full))
+
+
+@click.command(cls=GoFlagsCommand)
+@access.options
+@_platform_options
+@click.option("--all", "everything", is_flag=True, help="All images, if IMAGE is a list.")
+@click.argument("name", metavar="LIST")
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.pass_obj
+def add(
+    engine: Engine, /, name: str, images: tuple[str, ...], everything: bool, **values: Any
+) -> None:
+    """Add IMAGEs to LIST."""
+    lists = _lists(engine)
+    full, changes = lists.find(name), _changes(values)
+    reached = access.make(**values)
+    for image in images:
+        lists.add(full, image, reached, changes, everything=everything)
+    click.echo(lists.id_of(full))
+
+
+@click.command()
+@_platform_options
+@click.argument("name", metavar="LIST")
+@click.argument("image")
+@click.pass_obj
+def annotate(engine: Engine, /, name: str, image: str, **values: Any) -> None:
+    """Change what LIST says of IMAGE."""
+    lists = _lists(engine)
+    full = lists.find(name)
+    lists.annotate(full, image, _changes(values))
+    click.echo(lists.id_of(full))
+
+
+@click.command(cls=GoFlagsCommand)
+@access.options
+@click.argument("name", metavar="LIST")
+@click.pass_obj
+def inspect(engine: Engine, /, name: str, **given: Any) -> None:
+    """Print LIST, or the list of this name in a registry."""
+    lists = _lists(engine)
+    try:
+        index = lists.index(lists.find(name))
+    except NotFoundError:
+        from pyengine.images.transports import names, opening
+
+        place = names.parse(name) if names.is_place(name) else names.Place("docker", name)
+        settings = opening.Settings(access=access.make(**given), images=engine.images)
+        source = opening.open_source(place, settings)
+        try:
+            index = json.loads(source.manifest()[0])
+        finally:
+            source.close()
+    click.echo(json.dumps(index, indent=4))
+
+
+@click.command()
+@click.argument("name", metavar="LIST")
+@click.pass_obj
+def exists(engine: Engine, /, name: str) -> int:
+    """Exit with 0 if LIST is there and with 1 if it is not."""
+    try:
+        _lists(engine).find(name)
+    except NotFoundError:
+        return 1
+    return 0
+
+
+@click.command()
+@click.argument("name", metavar="LIST")
+@click.argument("image")
+@click.pass_obj
+def remove(engine: Engine, /, name: str, image: str) -> None:
+    """Take IMAGE, a digest or what was added, from LIST."""
+    lists = _lists(engine)
+    full = lists.find(name)
+    lists.take_out(full, image)
+    click.echo(lists.id_of(full))
+
+
+@click.command("rm")
+@click.argument("names", metavar="LIST...", nargs=-1, required=True)
+@click.pass_obj
+def rm_list(engine: Engine, /, names: tuple[str, ...]) -> None:
+    """Remove LISTs."""
+    lists = _lists(engine)
+
+    def remove_one(name: str) -> str:
+        full = lists.find(name)
+        return f"Untagged: {full}\nDeleted: {lists.remove(full)}"
+
+    for_each(names, remove_one)
+
+
+@click.command(cls=GoFlagsCommand)
+@access.options
+@click.option("--all", "everything", type=bool, default=True,
+              help="Push the list's images too (default true).")  # fmt: skip
+@click.option("--compression-format", type=click.Choice(["gzip", "zstd"]),
+              help="Compress every layer so.")  # fmt: skip
+@click.option("--compression-level", type=int, metavar="N", help="Of the compression.")
+@click.option("--digestfile", metavar="FILE", help="Write the list's digest to a file.")
+@click.option("-f", "--format", "form", type=click.Choice(["oci", "v2s2"]),
+              help="Make the list and its manifests ones of this format.")  # fmt: skip
+@click.option("-q", "--quiet", is_flag=True, help="Print no progress.")
+@click.option("--remove-signatures", is_flag=True, help="Do not copy signatures.")
+@click.option("--rm", "remove_after", is_flag=True, help="Remove the list afterwards.")
+@click.argument("name", metavar="LIST")
+@click.argument("place", metavar="[DESTINATION]", required=False)
+@click.pass_obj
+def push(
+    engine: Engine,
+    /,
+    name: str,
+    place: str | None,
+    everything: bool,
+    compression_format: str | None,
+    compression_level: int | None,
+    digestfile: str | None,
+    form: str | None,
+    quiet: bool,
+    remove_signatures: bool,
+    remove_after: bool,
+    **given: Any,
+) -> None:
+    """Push LIST to DESTINATION, by default the registry that its name says."""
+    from pyengine.images.copying import CopyOptions
+
+    lists = _lists(engine)
+    full = lists.find(name)
+    options = CopyOptions(
+        multi="all" if everything else "index-only",
+        form=form,
+        compression=compression_format,
+        level=compression_level,
+        remove_signatures=remove_signatures,
+    )
+    reached = access.make(**given)
+    digest = lists.push(full, place or full, options, reached, progress(quiet))
+    if digestfile:
+        write_digest(digestfile, digest)
+    if remove_after:
+        lists.remove(full)
+    click.echo(digest)

@@ -1,0 +1,294 @@
+"""Manifest lists (indexes) made here: images of several platforms under one name."""
+
+from __future__ import annotations
+
+import json
+
+from pyengine import jsontext
+from pyengine.errors import ArchiveError, ConfigError, ConflictError, NotFoundError
+from pyengine.images import choosing, copying, manifests, references
+from pyengine.images.manifests import Manifest
+from pyengine.images.transports import names, opening
+from pyengine.images.transports.base import Source
+from pyengine.images.transports.names import Place
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from pyengine.images.copying import CopyOptions
+    from pyengine.images.store import Images
+    from pyengine.images.transports.base import Blob
+    from pyengine.registry.settings import Access
+
+_EMPTY = {"schemaVersion": 2, "mediaType": manifests.DOCKER_LIST, "manifests": []}
+
+
+class Lists:
+    """The manifest lists of one storage root.
+
+    A list holds the index, and for each of its images the place that it came from.
+    """
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+        self._database = images.database
+
+    def create(self, text: str, *, amend: bool) -> str:
+        """Make an empty list; its full name.
+
+        Raises:
+            ConflictError: a list or an image has the name.
+        """
+        name = references.local_name(text).name
+        with self._database.write(durable=True) as connection:
+            if _row(connection, name) is not None:
+                if amend:
+                    return name
+                raise ConflictError(f"manifest list {name}: that name is already in use")
+            taken = connection.execute("SELECT 1 FROM names WHERE name = ?", (name,)).fetchone()
+            if taken:
+                raise ConflictError(f"manifest list {name}: an image has that name")
+            self._write(connection, name, dict(_EMPTY), {})
+        return name
+
+    def find(self, text: str) -> str:
+        """The full name of a list.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        with self._database.read() as connection:
+            for reference in references.local_candidates(text):
+                if _row(connection, reference.name) is not None:
+                    return reference.name
+        raise NotFoundError(f"{text}: manifest list not known")
+
+    def index(self, name: str) -> dict[str, Any]:
+        """The index as it is now."""
+        return self._read(name)[0]
+
+    def add(
+        self, name: str, text: str, access: Access, changes: dict[str, Any], *, everything: bool
+    ) -> list[str]:
+        """Add an image, or all of a list; the digests of what was added.
+
+        Args:
+            name: of the list.
+            text: an image of the store, a name in a registry, or a transport and what it takes.
+            access: to registries.
+            changes: of platform and annotations, as ``annotate`` takes them.
+            everything: all images of a list, rather than the one for this machine.
+
+        Raises:
+            NotFoundError: there is no such image; or another error of its transport.
+        """
+        place = self._place(text)
+        source = opening.open_source(place, opening.Settings(access=access, images=self._images))
+        try:
+            entries = list(_entries(source, everything=everything))
+        finally:
+            source.close()
+        for entry in entries:
+            _change(entry, changes)
+        with self._database.write(durable=True) as connection:
+            index, places = self._parse(_row(connection, name), name)
+            for entry in entries:
+                kept = [one for one in index["manifests"] if one["digest"] != entry["digest"]]
+                index["manifests"] = [*kept, entry]
+                places[entry["digest"]] = str(place)
+            if any("oci" in entry["mediaType"] for entry in index["manifests"]):
+                index["mediaType"] = manifests.OCI_INDEX
+            self._write(connection, name, index, places)
+        return [str(entry["digest"]) for entry in entries]
+
+    def annotate(self, name: str, text: str, changes: dict[str, Any]) -> str:
+        """Change what the list says of an image; its digest.
+
+        Raises:
+            NotFoundError: the list has no such image.
+        """
+        place = "" if text.startswith("sha256:") else str(self._place(text))
+        with self._database.write(durable=True) as connection:
+            index, places = self._parse(_row(connection, name), name)
+            entry = _entry(index, places, name, text, place)
+            _change(entry, changes)
+            self._write(connection, name, index, places)
+        return str(entry["digest"])
+
+    def take_out(self, name: str, text: str) -> str:
+        """Take an image from a list; its digest.
+
+        Raises:
+            NotFoundError: the list has no such image.
+        """
+        place = "" if text.startswith("sha256:") else str(self._place(text))
+        with self._database.write(durable=True) as connection:
+            index, places = self._parse(_row(connection, name), name)
+            entry = _entry(index, places, name, text, place)
+            index["manifests"].remove(entry)
+            places.pop(entry["digest"], None)
+            self._write(connection, name, index, places)
+        return str(entry["digest"])
+
+    def remove(self, name: str) -> str:
+        """Remove a list; the id it had."""
+        list_id = self.id_of(name)
+        with self._database.write(durable=True) as connection:
+            connection.execute("DELETE FROM manifest_lists WHERE name = ?", (name,))
+        return list_id
+
+    def id_of(self, name: str) -> str:
+        """What ``create`` and ``add`` print: the digest of the name, which never changes."""
+        return manifests.digest_of(name.encode()).removeprefix("sha256:")
+
+    def push(
+        self,
+        name: str,
+        place: str,
+        options: CopyOptions,
+        access: Access,
+        report: Callable[[str], None],
+    ) -> str:
+        """Push the list, with its images unless ``options.multi`` says ``index-only``.
+
+        Returns:
+            The index' digest at the destination.
+
+        Raises:
+            PyengineError: by what failed.
+        """
+        index, places = self._read(name)
+        target = names.parse(place) if names.is_place(place) else Place("docker", place)
+        source = _ListSource(self._images, name, index, places, access)
+        destination = opening.open_destination(target, opening.Settings(access=access))
+        try:
+            return manifests.digest_of(copying.copy(source, destination, options, report))
+        finally:
+            destination.close()
+            source.close()
+
+    def _place(self, text: str) -> Place:
+        if names.is_place(text):
+            return names.parse(text)
+        try:
+            return Place("containers-storage", self._images.resolve(text).id)
+        except NotFoundError:
+            return Place("docker", str(references.pull_name(text)))
+
+    def _read(self, name: str) -> tuple[dict[str, Any], dict[str, str]]:
+        with self._database.read() as connection:
+            return self._parse(_row(connection, name), name)
+
+    def _parse(self, row: Any, name: str) -> tuple[dict[str, Any], dict[str, str]]:
+        if row is None:
+            raise NotFoundError(f"{name}: manifest list not known")
+        return jsontext.loads(row[0]), jsontext.loads(row[1])
+
+    def _write(
+        self, connection: Any, name: str, index: dict[str, Any], places: dict[str, str]
+    ) -> None:
+        connection.execute(
+            "INSERT OR REPLACE INTO manifest_lists VALUES (?, ?, ?)",
+            (name, json.dumps(index), json.dumps(places)),
+        )
+
+
+def _row(connection: Any, name: str) -> Any:
+    query = "SELECT content, places FROM manifest_lists WHERE name = ?"
+    return connection.execute(query, (name,)).fetchone()
+
+
+def _entry(
+    index: dict[str, Any], places: dict[str, str], name: str, text: str, place: str
+) -> dict[str, Any]:
+    """The image with a digest, or that was added from a place."""
+    for entry in index["manifests"]:
+        if entry["digest"] == text or (place and places.get(entry["digest"]) == place):
+            found: dict[str, Any] = entry
+            return found
+    raise NotFoundError(f"manifest list {name}: it has no image {text}")
+
+
+def _entries(source: Source, *, everything: bool) -> Iterator[dict[str, Any]]:
+    """Descriptors of a source's images, with the platforms that their configs tell."""
+    data, media_type = source.manifest()
+    if everything and manifests.is_index(data, media_type, source.label):
+        yield from manifests.parse(data, source.label)["manifests"]
+        return
+    manifest, digests = choosing.choose(source)
+    config = manifests.check_config(source.small_blob(manifest.config), source.label)
+    platform = {"architecture": config.get("architecture", ""), "os": config.get("os", "")}
+    if config.get("variant"):
+        platform["variant"] = str(config["variant"])
+    yield {
+        "mediaType": manifest.media_type,
+        "size": len(manifest.data),
+        "digest": digests[-1],
+        "platform": platform,
+    }
+
+
+def _change(entry: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Apply platform keys and annotations that were given."""
+    platform = entry.setdefault("platform", {})
+    for key in ("architecture", "os", "os.version", "variant"):
+        if changes.get(key):
+            platform[key] = changes[key]
+    for key in ("features", "os.features"):
+        if changes.get(key):
+            platform[key] = list(changes[key])
+    for text in changes.get("annotations") or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--annotation {text}: not KEY=VALUE")
+        entry.setdefault("annotations", {})[key] = value
+
+
+class _ListSource(Source):
+    """A list, whose images are wherever they were added from."""
+
+    def __init__(
+        self,
+        images: Images,
+        name: str,
+        index: dict[str, Any],
+        places: dict[str, str],
+        access: Access,
+    ) -> None:
+        self.label = name
+        self.scope = ("containers-storage", name)
+        self._data = manifests.encode_in_order(index)
+        self._media_type = str(index["mediaType"])
+        self._places = places
+        self._settings = opening.Settings(access=access, images=images)
+        self._opened: dict[str, Source] = {}
+        self._owners: dict[str, Source] = {}
+
+    def manifest(self, digest: str | None = None) -> tuple[bytes, str]:
+        """As in the base class; afterwards the image's blobs can be read."""
+        if digest is None:
+            return self._data, self._media_type
+        place = self._places.get(digest)
+        if place is None:
+            raise ArchiveError(f"{self.label}: it does not know where image {digest} is")
+        if place not in self._opened:
+            self._opened[place] = opening.open_source(names.parse(place), self._settings)
+        source = self._opened[place]
+        top, media_type = source.manifest()
+        if manifests.digest_of(top) != digest:
+            top, media_type = source.manifest(digest)
+        manifest = Manifest(top, media_type, f"{self.label}: manifest {digest}")
+        for blob in (manifest.config, *manifest.layers):
+            self._owners[blob.digest] = source
+        return top, manifest.media_type
+
+    def blob(self, blob: Blob) -> Iterator[bytes]:
+        """As in the base class."""
+        return self._owners[blob.digest].blob(blob)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for source in self._opened.values():
+            source.close()

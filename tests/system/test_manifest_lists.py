@@ -1,0 +1,122 @@
+"""manifest create, add, annotate, inspect, push, remove, rm, exists."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support import images
+from support.engine import EngineRoot
+from support.images import Image, Layer
+from support.registry import SmallRegistry, debian_registry
+
+pytestmark = pytest.mark.needs("root", "busybox")
+
+
+@pytest.fixture
+def loaded(engine_root: EngineRoot, tmp_path: Path) -> dict[str, Image]:
+    """Two images of the store, a:1 and b:1."""
+    both = {
+        "localhost/a:1": images.busybox_image(),
+        "localhost/b:1": Image([Layer().add("b").tar()]),
+    }
+    engine_root.ok("load", "-i", write(tmp_path / "a.tar", both))
+    return both
+
+
+def write(path: Path, both: dict[str, Image]) -> Path:
+    return images.oci_archive(path, both)
+
+
+def index_of(engine_root: EngineRoot, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(engine_root.ok("manifest", "inspect", name))
+    return found
+
+
+def test_a_list_is_made_changed_and_removed(
+    engine_root: EngineRoot, loaded: dict[str, Image]
+) -> None:
+    made = engine_root.ok("manifest", "create", "multi")
+    assert len(made.strip()) == 64
+    assert engine_root.ok("manifest", "exists", "multi") == ""
+    assert "already in use" in engine_root.fails("manifest", "create", "multi")
+    assert engine_root.ok("manifest", "create", "--amend", "multi", "a:1") == made
+    platform = ["--arch", "arm", "--variant", "v7", "--os-version", "5", "--annotation", "k=v"]
+    assert engine_root.ok("manifest", "add", *platform, "multi", "b:1") == made
+    digests = {name: images.digest(image.manifest) for name, image in loaded.items()}
+    first, second = index_of(engine_root, "multi")["manifests"]
+    assert first["digest"] == digests["localhost/a:1"]
+    assert first["platform"] == {"architecture": images.ARCHITECTURE, "os": "linux"}
+    assert second["platform"] == {
+        "architecture": "arm", "os": "linux", "variant": "v7", "os.version": "5",
+    }  # fmt: skip
+    assert second["annotations"] == {"k": "v"}
+    engine_root.ok("manifest", "annotate", "--arch", "arm64", "--os-features", "x", "multi",
+                   digests["localhost/b:1"])  # fmt: skip
+    second = index_of(engine_root, "multi")["manifests"][1]
+    assert second["platform"]["architecture"] == "arm64"
+    assert second["platform"]["os.features"] == ["x"]
+    engine_root.ok("manifest", "remove", "multi", "a:1")
+    assert "it has no image a:1" in engine_root.fails("manifest", "remove", "multi", "a:1")
+    assert len(index_of(engine_root, "multi")["manifests"]) == 1
+    assert "not KEY=VALUE" in engine_root.fails(
+        "manifest", "annotate", "--annotation", "x", "multi", digests["localhost/b:1"]
+    )
+    assert engine_root.ok("manifest", "rm", "multi").splitlines()[0] == (
+        "Untagged: localhost/multi:latest"
+    )
+    assert engine_root.call("manifest", "exists", "multi").returncode == 1
+    assert "manifest list not known" in engine_root.fails("manifest", "add", "multi", "a:1")
+
+
+def test_a_list_that_cannot_be_made_is_not_left_half(
+    engine_root: EngineRoot, loaded: dict[str, Image]
+) -> None:
+    assert "an image has that name" in engine_root.fails("manifest", "create", "a:1")
+    problem = engine_root.fails("manifest", "create", "multi", "a:1", "oci:/no/such")
+    assert "/no/such does not exist" in problem
+    assert engine_root.call("manifest", "exists", "multi").returncode == 1
+    assert len(loaded) == 2
+
+
+@pytest.mark.needs("docker-registry", "skopeo")
+def test_a_pushed_list_has_all_its_images(
+    engine_root: EngineRoot, loaded: dict[str, Image], tmp_path: Path
+) -> None:
+    other = Image([Layer().add("other").tar()])
+    archive = images.oci_archive(tmp_path / "o.tar", {"o": other})
+    with debian_registry(tmp_path) as host:
+        engine_root.ok("skopeo", "copy", "-q", f"oci-archive:{archive}", f"docker://{host}/o:1")
+        words = ["multi", "a:1", "b:1", f"docker://{host}/o:1"]
+        engine_root.ok("manifest", "create", *words)
+        digests = [images.digest(one.manifest) for one in (*loaded.values(), other)]
+        for digest, arch in zip(digests, (images.ARCHITECTURE, "arm", "vax"), strict=True):
+            engine_root.ok("manifest", "annotate", "--arch", arch, "multi", digest)
+        digest = engine_root.ok("manifest", "push", "-q", "multi", f"docker://{host}/m:1").strip()
+        seen = engine_root.ok("skopeo", "inspect", "--raw", f"docker://{host}/m:1")
+        assert images.digest(seen.encode()) == digest
+        assert [entry["digest"] for entry in json.loads(seen)["manifests"]] == digests
+        assert json.loads(seen)["mediaType"] == "application/vnd.oci.image.index.v1+json"
+        pulled = engine_root.ok("pull", "-q", "--arch", "vax", f"{host}/m:1").strip()
+        assert pulled == other.id
+        assert engine_root.ok("manifest", "inspect", f"{host}/m:1") == (
+            engine_root.ok("manifest", "inspect", "multi")
+        )
+        place = f"oci:{tmp_path}/layout:m"
+        assert engine_root.ok("manifest", "push", "-q", "--rm", "multi", place).strip() == digest
+        assert engine_root.call("manifest", "exists", "multi").returncode == 1
+        engine_root.ok("manifest", "create", "--all", "again", f"docker://{host}/m:1")
+        assert len(index_of(engine_root, "again")["manifests"]) == 3
+
+
+def test_a_list_of_an_image_that_is_gone_says_so(
+    engine_root: EngineRoot, loaded: dict[str, Image], tmp_path: Path, registry: SmallRegistry
+) -> None:
+    engine_root.ok("manifest", "create", "multi", "a:1")
+    engine_root.ok("rmi", "a:1")
+    message = engine_root.fails("manifest", "push", "multi", f"dir:{tmp_path}/d")
+    assert f"{loaded['localhost/a:1'].id}: image not known" in message
+    assert "manifest unknown" in engine_root.fails("manifest", "inspect", f"{registry.host}/no")
