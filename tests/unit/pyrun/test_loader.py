@@ -1,4 +1,4 @@
-"""pyrun's own finder imports what importlib would, and leaves it the rest."""
+"""pyrun's own loader imports what importlib would, and leaves it the rest."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def loaders(package: Path, *names: str) -> list[str]:
         "from pyrun import loader; loader.install()\n"
         f"for name in {names!r}:\n"
         "    spec = __import__(name, fromlist=['x']).__spec__\n"
-        "    print(getattr(spec.loader, '__name__', type(spec.loader).__name__))\n"
+        "    print('ours' if spec.loader is None else type(spec.loader).__name__)\n"
     )
     command = [sys.executable, "-I", "-c", program]
     return subprocess.check_output(command, text=True, timeout=30).split()
 
 
 def test_compiled_modules_and_empty_packages_come_from_our_loader(copy: Path) -> None:
-    assert loaders(copy, "pyrun.names", "pyrun.linux") == ["Finder", "Finder"]
+    assert loaders(copy, "pyrun.names", "pyrun.linux") == ["ours", "ours"]
 
 
 def test_what_is_not_compiled_is_left_to_importlib(copy: Path) -> None:
@@ -64,9 +64,59 @@ def test_a_package_with_code_is_left_to_importlib(copy: Path) -> None:
     assert loaders(copy, "pyrun.linux") == ["SourceFileLoader"]
 
 
-def test_a_module_that_is_not_there_is_not_found() -> None:
-    assert loader.Finder.find_spec("pyrun.nothing") is None
-    assert loader.Finder.find_spec("json") is None
+def run_python(copy: Path, *lines: str) -> str:
+    """What a Python with our loader prints."""
+    start = (f"import sys; sys.path.insert(0, {str(copy.parent)!r})", "from pyrun import loader")
+    program = "\n".join((*start, "loader.install()", *lines))
+    command = [sys.executable, "-I", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return done.stdout + done.stderr
+
+
+def compiled(copy: Path, name: str, text: str) -> None:
+    """A module of the package with its code."""
+    (copy / f"{name}.py").write_text(text)
+    py_compile.compile(str(copy / f"{name}.py"), doraise=True)
+
+
+def test_a_module_that_is_not_there_is_an_import_error(copy: Path) -> None:
+    said = run_python(copy, "from pyrun.linux import nothing")
+    assert "ImportError: cannot import name 'nothing' from 'pyrun.linux'" in said
+    assert "ModuleNotFoundError: No module named 'pyrun.nothing'" in run_python(
+        copy, "from pyrun.nothing import x"
+    )
+
+
+def test_a_name_that_is_not_there_is_an_import_error(copy: Path) -> None:
+    said = run_python(copy, "from pyrun.names import nothing")
+    assert "ImportError: cannot import name 'nothing' from 'pyrun.names'" in said
+
+
+def test_a_module_whose_import_fails_is_not_kept(copy: Path) -> None:
+    compiled(copy, "broken", "raise ValueError('broken')\n")
+    lines = ["try:", "    from pyrun import broken", "except ValueError as error:"]
+    said = run_python(copy, *lines, "    print(error, 'pyrun.broken' in sys.modules)")
+    assert said == "broken False\n"
+
+
+def test_modules_may_import_each_other(copy: Path) -> None:
+    compiled(copy, "one", "from pyrun import two\nvalue = 1\n")
+    compiled(copy, "two", "from pyrun import one\ndef get(): return one.value\n")
+    assert run_python(copy, "from pyrun import one", "print(one.two.get())") == "1\n"
+
+
+def test_whoever_wants_future_itself_gets_it(copy: Path) -> None:
+    lines = ["sys.modules.pop('__future__', None)", "loader.install()", "import __future__"]
+    said = run_python(copy, *lines, "print(__future__.all_feature_names[0])")
+    assert said == "nested_scopes\n"
+
+
+def test_every_import_is_seen_when_imports_are_timed(copy: Path) -> None:
+    program = f"import sys; sys.path.insert(0, {str(copy.parent)!r})\n"
+    program += "from pyrun import loader; loader.install()\nfrom pyrun import names\n"
+    command = [sys.executable, "-I", "-X", "importtime", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    assert "pyrun.names" in done.stderr
 
 
 @pytest.mark.parametrize("path", EMPTY)
