@@ -261,7 +261,8 @@ class Mounter:
             try:
                 self._check_target(target_fd, fstype, destination, "")
                 name = None if remount else fstype
-                data = data or self._mode_below(target_fd, fstype)
+                if fstype == "tmpfs" and not remount:
+                    data = self._with_mode(data, target_fd)
                 syscalls.mount(source, paths.proc_path(target_fd), name, flags, data or None)
                 if options.copy_up:
                     self._copy_up(target_fd, destination)
@@ -273,11 +274,10 @@ class Mounter:
         if late:
             self.late.append((destination, flags | syscalls.MS_RDONLY))
 
-    def _mode_below(self, target_fd: int, fstype: str) -> str:
-        """A tmpfs keeps the mode of the directory it covers, as with runc."""
-        if fstype != "tmpfs":
-            return ""
-        return f"mode={_stat.S_IMODE(posix.fstat(target_fd).st_mode):o}"
+    def _with_mode(self, data: str, target_fd: int) -> str:
+        """A tmpfs keeps the mode of the directory it covers, as with runc; the last one counts."""
+        mode = f"mode={_stat.S_IMODE(posix.fstat(target_fd).st_mode):o}"
+        return f"{mode},{data}" if data else mode
 
     def _copy_up(self, lower_fd: int, destination: str) -> None:
         upper_fd = paths.open_inside(self.root_fd, destination, posix.O_RDONLY | posix.O_DIRECTORY)
