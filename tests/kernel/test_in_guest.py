@@ -11,7 +11,10 @@ import pytest
 MONITOR = "tests/kernel/conmon/test_memory.py"
 TOP = Path(__file__).resolve().parents[2]
 # What is the same in every layout of cgroups; the guest is slow.
-ANYWHERE = ("annotations", "command_line", "command_options", "features", "late_mounts")
+ANYWHERE = (
+    "annotations", "command_line", "command_options", "features", "late_mounts", "mounts",
+    "net_devices", "process_settings", "races", "seccomp_listener",
+)  # fmt: skip
 
 
 @pytest.mark.timeout(900)
@@ -22,7 +25,7 @@ def test_the_runtime_passes_its_kernel_tests_on_cgroup_v2_with_systemd(user: str
     words += [f"--ignore=tests/kernel/runtime/test_{name}.py" for name in ANYWHERE]
     command = [str(TOP / "tools/vm/run"), "--timeout", "850", "--user", user, "--", *words]
     done = subprocess.run(
-        [*command, "--must-run=systemd", "tests/kernel/runtime", MONITOR],
+        [*command, "--must-run=systemd,apparmor", "tests/kernel/runtime", MONITOR],
         check=False,
         capture_output=True,
         text=True,
