@@ -1,0 +1,148 @@
+"""The rarer limits of ``linux.resources``: each reaches its file, or is refused by its name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.bundle import Bundle
+from support.runtime import InLayout, Runtime
+
+pytestmark = pytest.mark.needs("root", "busybox")
+
+DISK = next(
+    (
+        tuple(map(int, (path / "dev").read_text().split(":")))
+        for path in sorted(Path("/sys/block").glob("*"))
+        if not path.name.startswith("ram")
+    ),
+    (0, 0),
+)
+
+
+def directory(pid: int, controller: str) -> Path:
+    """The container's cgroup in a v1 hierarchy, or in cgroup2 for an empty name."""
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controller in controllers.split(","):
+            return Path("/sys/fs/cgroup", controller, path.lstrip("/"))
+    raise AssertionError(controller)
+
+
+def created(pyrun: Runtime, bundle: Bundle, resources: dict[str, Any]) -> int:
+    bundle.linux["resources"].update(resources)
+    return int(pyrun.state(pyrun.create(bundle))["pid"])
+
+
+THROTTLED = {"major": DISK[0], "minor": DISK[1], "rate": 1048576}
+V1 = [
+    ("cpu", {"cpu": {"idle": 1}}, "cpu.idle", "1"),
+    ("cpu", {"cpu": {"quota": 50000, "burst": 20000}}, "cpu.cfs_burst_us", "20000"),
+    ("cpu", {"cpu": {"realtimePeriod": 500000, "realtimeRuntime": 1000}}, "cpu.rt_period_us",
+     "500000"),
+    ("memory", {"memory": {"swappiness": 7}}, "memory.swappiness", "7"),
+    ("memory", {"memory": {"disableOOMKiller": True}}, "memory.oom_control",
+     "oom_kill_disable 1"),
+    ("memory", {"memory": {"useHierarchy": True}}, "memory.use_hierarchy", "1"),
+    ("blkio", {"blockIO": {"throttleReadBpsDevice": [THROTTLED]}},
+     "blkio.throttle.read_bps_device", f"{DISK[0]}:{DISK[1]} 1048576"),
+    ("blkio", {"blockIO": {"throttleWriteBpsDevice": [THROTTLED]}},
+     "blkio.throttle.write_bps_device", f"{DISK[0]}:{DISK[1]} 1048576"),
+    ("blkio", {"blockIO": {"throttleReadIOPSDevice": [THROTTLED]}},
+     "blkio.throttle.read_iops_device", f"{DISK[0]}:{DISK[1]} 1048576"),
+    ("blkio", {"blockIO": {"throttleWriteIOPSDevice": [THROTTLED]}},
+     "blkio.throttle.write_iops_device", f"{DISK[0]}:{DISK[1]} 1048576"),
+]  # fmt: skip
+
+
+@pytest.mark.needs("cgroup_memory", "cgroup_cpu")
+@pytest.mark.parametrize(("controller", "resources", "name", "line"), V1)
+def test_a_limit_of_v1_reaches_its_file(
+    pyrun: Runtime,
+    bundle: Bundle,
+    controller: str,
+    resources: dict[str, Any],
+    name: str,
+    line: str,
+) -> None:
+    if not os.path.exists(f"/sys/fs/cgroup/{controller}"):
+        pytest.skip(f"no v1 hierarchy of {controller}")
+    if not Path(f"/sys/fs/cgroup/{controller}/{name}").exists() and name != "memory.oom_control":
+        bundle.linux["resources"].update(resources)
+        done = pyrun.run(bundle)
+        assert (done.returncode, f"needs the file {name}" in done.stderr) == (1, True)
+        return
+    pid = created(pyrun, bundle, resources)
+    assert line in (directory(pid, controller) / name).read_text().splitlines()
+
+
+# What a weight, a class or a kernel limit needs is not in every kernel; no container goes without.
+NAMED = [
+    ({"blockIO": {"weight": 500}}, "/linux/resources/blockIO/weight: "),
+    ({"blockIO": {"leafWeight": 500}}, "/linux/resources/blockIO/leafWeight: "),
+    ({"blockIO": {"weightDevice": [{"major": 8, "minor": 0, "weight": 20}]}},
+     "/linux/resources/blockIO/weightDevice/0: "),
+    ({"network": {"classID": 1048577}}, "/linux/resources/network/classID: "),
+    ({"network": {"priorities": [{"name": "lo", "priority": 3}]}},
+     "/linux/resources/network/priorities"),
+    ({"rdma": {"mlx5_1": {"hcaHandles": 3, "hcaObjects": 100}}}, "/linux/resources/rdma/mlx5_1: "),
+    ({"memory": {"kernelTCP": 1 << 20}}, "/linux/resources/memory/kernelTCP: "),
+    ({"hugepageLimits": [{"pageSize": "3MB", "limit": 1}]}, "/linux/resources/hugepageLimits/0: "),
+    ({"unified": {"nosuch.file": "1"}}, "/linux/resources/unified"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("resources", "words"), NAMED)
+def test_a_limit_is_kept_or_refused_by_its_name(
+    runtime: InLayout, bundle: Bundle, resources: dict[str, Any], words: str
+) -> None:
+    bundle.linux["resources"].update(resources)
+    done = runtime.run(bundle)
+    if done.returncode:
+        assert words in done.stderr
+        assert runtime.left(runtime.ids[-1]) == []
+    else:
+        kind = next(iter(resources))
+        assert kind in ("blockIO", "network", "memory")  # this kernel has what it needs
+
+
+@pytest.mark.needs("cgroup2_limits")
+@pytest.mark.parametrize(
+    ("resources", "name", "line"),
+    [
+        ({"cpu": {"idle": 1, "shares": 512}}, "cpu.idle", "1"),
+        ({"cpu": {"quota": 50000, "burst": 20000}}, "cpu.max.burst", "20000"),
+        ({"unified": {"memory.high": "1073741824"}}, "memory.high", "1073741824"),
+        ({"unified": {"cpu.weight": "77"}}, "cpu.weight", "77"),
+        ({"pids": {"limit": -1}}, "pids.max", "max"),
+    ],
+)
+def test_a_limit_of_cgroup2_reaches_its_file(
+    pyrun: Runtime, bundle: Bundle, resources: dict[str, Any], name: str, line: str
+) -> None:
+    pid = created(pyrun, bundle, resources)
+    assert line in (directory(pid, "") / name).read_text().splitlines()
+
+
+@pytest.mark.needs("cgroup2_limits")
+@pytest.mark.parametrize(
+    ("resources", "pointer"),
+    [
+        ({"memory": {"swappiness": 5}}, "memory/swappiness"),
+        ({"memory": {"disableOOMKiller": True}}, "memory/disableOOMKiller"),
+        ({"memory": {"kernel": 1 << 20}}, "memory/kernel"),
+        ({"cpu": {"realtimeRuntime": 1000}}, "cpu/realtimeRuntime"),
+        ({"blockIO": {"leafWeight": 20}}, "blockIO/leafWeight"),
+        ({"network": {"classID": 5}}, "network/classID"),
+    ],
+)
+def test_what_cgroup2_cannot_do_is_refused(
+    pyrun: Runtime, bundle: Bundle, resources: dict[str, Any], pointer: str
+) -> None:
+    bundle.linux["resources"].update(resources)
+    done = pyrun.run(bundle)
+    assert done.returncode == 1
+    assert f"/linux/resources/{pointer}: has no equivalent in cgroup2" in done.stderr
