@@ -19,6 +19,7 @@ from conformance import (
     config_linux_seccomp_md,
     config_md,
     config_mounts_md,
+    features_md,
     runtime_md,
 )
 from conformance.cases import REQUIREMENTS, Failure, NotApplicable, Requirement
@@ -34,6 +35,7 @@ MODULES = (
     config_linux_namespaces_md,
     config_linux_cgroups_md,
     config_linux_seccomp_md,
+    features_md,
 )
 VIEWS = {
     # crun makes directories where cgroup2 was mounted; a tmpfs of the namespace takes them.

@@ -100,6 +100,16 @@ def test_a_mapping_that_lacks_root_is_named(pyrun: Runtime, bundle: Bundle) -> N
 
 
 @pytest.mark.needs("time_namespace")
+def test_time_namespace_without_offsets_has_the_clocks_of_the_host(
+    pyrun: Runtime, bundle: Bundle
+) -> None:
+    bundle.linux["namespaces"].append({"type": "time"})
+    bundle.linux["timeOffsets"] = {}
+    bundle.shell("cat /proc/self/timens_offsets")
+    assert pyrun.output(bundle).split() == ["monotonic", "0", "0", "boottime", "0", "0"]
+
+
+@pytest.mark.needs("time_namespace")
 def test_time_namespace_has_its_offsets(pyrun: Runtime, bundle: Bundle) -> None:
     bundle.linux["namespaces"].append({"type": "time"})
     bundle.linux["timeOffsets"] = {"boottime": {"secs": 1000000, "nanosecs": 0}}

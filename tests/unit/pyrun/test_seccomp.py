@@ -346,3 +346,10 @@ print(sorted(set(sys.modules) - before - {{"_sha256", "_sha2"}}))
         printed = out.read()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert printed.strip() == "[]"
+
+
+def test_an_architecture_of_the_other_byte_order_is_told() -> None:
+    other = {"little": "SCMP_ARCH_S390X", "big": "SCMP_ARCH_X86_64"}[sys.byteorder]
+    profile = {"defaultAction": "SCMP_ACT_ALLOW", "architectures": [other]}
+    with pytest.raises(ConfigError, match=rf"architectures/0: {other} has another byte order"):
+        seccomp.compile_profile(profile)

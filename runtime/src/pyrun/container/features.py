@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 OLDEST = "1.0.0"
 # Annotations that change what pyrun does; those with a final dot are prefixes. "bundle" and
 # "org.criu.config" are those of runc.
-UNSAFE_ANNOTATIONS = ("bundle", "org.criu.config", "org.systemd.property.", "run.oci.")
+UNSAFE_ANNOTATIONS = (
+    "bundle", "io.containers.trace-syscall", "org.criu.config", "org.systemd.property.", "run.oci.",
+)  # fmt: skip
 
 
 def features() -> JsonObject:

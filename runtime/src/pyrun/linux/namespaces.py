@@ -152,9 +152,11 @@ def set_time_offsets(offsets: dict[str, dict[str, int]]) -> None:
         KernelError: the kernel refused.
     """
     lines = [
-        f"{clock} {offset.get('secs', 0)} {offset.get('nanosecs', 0)}\n"
+        f"{clock} {offset.get('secs') or 0} {offset.get('nanosecs') or 0}\n"
         for clock, offset in offsets.items()
     ]
+    if not lines:  # the kernel refuses to write nothing
+        return
     try:
         fd = posix.open("/proc/self/timens_offsets", posix.O_WRONLY | posix.O_CLOEXEC)
         try:

@@ -255,6 +255,9 @@ def _add_architectures(compiled: Any, profile: dict[str, Any], pointer: str) -> 
         except OSError as error:
             if error.errno == errno.EEXIST:  # the machine's own
                 continue
+            if error.errno == errno.EDOM:
+                problem = f"{name} has another byte order than this machine"
+                raise ConfigError(where, problem) from error
             raise ConfigError(where, f"this libseccomp does not know {name}") from error
 
 
