@@ -35,6 +35,8 @@ def prepare(bundle: Bundle, request: Request, inherited: int) -> Task:
     """
     config = bundle.config
     extend(config)
+    if config.get("hooks"):
+        hooks.redirect(config.get("annotations") or {})  # init cannot open the files any more
     settings = config.get("process") or {}  # start misses it, create does not
     linux = config.get("linux") or {}
     task = init.Task()
@@ -92,8 +94,6 @@ def extend(config: JsonObject) -> None:
         from pyrun.container import extensions
 
         extensions.apply(config)
-        if config.get("hooks"):
-            hooks.redirect(annotations)  # init cannot open the files any more
 
 
 def make_trees(task: Task) -> None:

@@ -157,12 +157,11 @@ class _WatchV2:
 
 def _watch(entry: Entry) -> _WatchV1 | _WatchV2 | None:
     """Whatever tells that memory ran out; None where no controller limits it."""
-    record = entry.state["cgroup"] or {}
-    paths = record.get("paths") or {}
+    paths = (entry.state["cgroup"] or {}).get("paths") or {}
     try:
         if "memory" in paths:
             return _WatchV1(paths["memory"])
-        if record.get("layout") == "v2" and UNIFIED in paths:
+        if UNIFIED in paths:
             return _WatchV2(paths[UNIFIED])
     except FileNotFoundError:
         return None
