@@ -23,7 +23,7 @@ from support.registry import SmallRegistry
 
 pytestmark = pytest.mark.needs("root", "busybox")
 
-KILLS = 25
+KILLS = 20
 
 
 def some_layers() -> Image:
@@ -46,9 +46,9 @@ def run_and_kill(command: list[str], after_s: float) -> None:
     process.wait()
 
 
-def moments(longest_s: float) -> Iterator[float]:
+def moments(longest_s: float, kills: int = KILLS) -> Iterator[float]:
     chosen = random.Random(5)
-    for _ in range(KILLS):
+    for _ in range(kills):
         yield chosen.uniform(0.02, longest_s)
 
 
@@ -100,6 +100,43 @@ def test_a_killed_rmi_is_finished(engine_root: EngineRoot, tmp_path: Path) -> No
         check(engine_root)
         present = engine_root.call("image", "exists", "x").returncode == 0
         assert engine_root.is_empty() or present
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_prune_is_finished(engine_root: EngineRoot, tmp_path: Path) -> None:
+    path = images.docker_archive(tmp_path / "a.tar", {"x": some_layers()})
+    kept = images.docker_archive(tmp_path / "b.tar", {"kept": images.busybox_image()})
+    engine_root.ok("load", "-q", "-i", kept)
+    engine_root.ok("load", "-q", "-i", path)
+    engine_root.ok("untag", "x")
+    command = engine_root.argv("image", "prune", "-f")
+    longest_s = duration_s(command)
+    for after_s in moments(longest_s, 6):
+        engine_root.ok("load", "-q", "-i", path)
+        engine_root.ok("untag", "x")
+        run_and_kill(command, after_s)
+        check(engine_root)
+        assert len(engine_root.images()) in (1, 2)
+        assert engine_root.ok("image", "exists", "kept") == ""
+    engine_root.ok("image", "prune", "-f")
+    assert [one["Names"] for one in engine_root.images()] == [["localhost/kept:latest"]]
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_push_leaves_nothing_that_names_what_is_not_there(
+    engine_root: EngineRoot, tmp_path: Path
+) -> None:
+    path = images.docker_archive(tmp_path / "a.tar", {"x": some_layers()})
+    engine_root.ok("load", "-q", "-i", path)
+    target = tmp_path / "layout"
+    command = engine_root.argv("push", "-q", "x", f"oci:{target}:x")
+    longest_s = duration_s(command)
+    for after_s in moments(longest_s, 6):
+        shutil.rmtree(target, ignore_errors=True)
+        run_and_kill(command, after_s)
+        check(engine_root)
+        if (target / "index.json").exists():
+            engine_root.ok("skopeo", "copy", "-q", f"oci:{target}:x", f"dir:{tmp_path}/whole")
 
 
 def test_an_interrupted_pull_ends_at_once_and_keeps_complete_layers(

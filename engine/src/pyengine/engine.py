@@ -172,6 +172,10 @@ class Engine:
         if self._database is None:
             from pyengine.database.connection import Database
 
+            if os.geteuid() != 0:
+                from pyengine.storage import user_namespace
+
+                user_namespace.enter()
             for directory in (self.root, self.runroot):
                 _make_directory(directory)
             self._database = Database(self.root)

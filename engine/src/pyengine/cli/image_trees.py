@@ -10,6 +10,7 @@ import click
 from pyengine.cli import sizes
 from pyengine.cli.many import for_each
 from pyengine.cli.report import is_json, progress, table
+from pyengine.config import user
 from pyengine.errors import ConfigError, NotFoundError, StorageError
 
 TYPE_CHECKING = False
@@ -107,6 +108,11 @@ def mount(engine: Engine, /, names: tuple[str, ...], everything: bool, form: str
         raise click.UsageError(f"unsupported --format {form!r}: json is known")
     if everything and names:
         raise click.UsageError("when using the --all switch, you may not pass any image names")
+    if user.is_rootless() and (everything or names):
+        raise ConfigError(
+            "image mount: an ordinary user's mounts are seen in his user namespace only, which "
+            "ends with this command; run it as root"
+        )
     mounts = engine.storage.image_mounts
     wanted = engine.images.list_images() if everything else list(map(engine.images.resolve, names))
     for image in wanted:

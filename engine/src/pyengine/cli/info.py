@@ -10,6 +10,7 @@ import click
 
 from pyengine.cli import fields
 from pyengine.cli.report import is_json
+from pyengine.config import user
 from pyengine.errors import ConfigError
 from pyengine.ocirun.call import Runtime
 from pyengine.version import VERSION
@@ -67,7 +68,7 @@ def collect(engine: Engine) -> dict[str, Any]:
             "memTotal": memory.get("MemTotal", 0),
             "ociRuntime": _program(engine.runtime_path),
             "os": "linux",
-            "security": {"rootless": os.geteuid() != 0, "seccompEnabled": True},
+            "security": {"rootless": user.is_rootless(), "seccompEnabled": True},
         },
         "store": {
             "containerStore": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from pyengine import jsontext, log
+from pyengine.config import user
 from pyengine.errors import ConfigError
 
 TYPE_CHECKING = False
@@ -21,7 +22,7 @@ def files() -> list[str]:
         return [only, *last]
     found = ["/usr/share/containers/containers.conf", "/etc/containers/containers.conf"]
     found += _drop_ins("/etc/containers/containers.conf.d")
-    if os.geteuid() != 0:
+    if user.is_rootless():
         base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
         found.append(f"{base}/containers/containers.conf")
         found += _drop_ins(f"{base}/containers/containers.conf.d")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 
+from pyengine.config import user
+
 
 def default_root() -> str:
     """Directory of the database, blobs, layers and containers; survives a reboot."""
-    if os.geteuid() == 0:
+    if not user.is_rootless():
         return "/var/lib/pyengine"
     base = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
     return f"{base}/pyengine"
@@ -15,7 +17,7 @@ def default_root() -> str:
 
 def default_runroot() -> str:
     """Directory of what a reboot may forget, such as monitors' sockets."""
-    if os.geteuid() == 0:
+    if not user.is_rootless():
         return "/run/pyengine"
-    base = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/pyengine-run-{os.geteuid()}"
+    base = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/pyengine-run-{user.user_id()}"
     return f"{base}/pyengine"

@@ -7,6 +7,7 @@ import binascii
 import json
 import os
 
+from pyengine.config import user
 from pyengine.errors import ConfigError
 
 TYPE_CHECKING = False
@@ -106,7 +107,7 @@ def _runtime_file() -> str:
     run = os.environ.get("XDG_RUNTIME_DIR")
     if run:
         return f"{run}/containers/auth.json"
-    return f"/run/containers/{os.geteuid()}/auth.json"
+    return f"/run/containers/{user.user_id()}/auth.json"
 
 
 def read(path: str, *, required: bool) -> dict[str, Any]:

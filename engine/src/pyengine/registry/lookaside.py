@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pyengine.config import user
 from pyengine.errors import ConfigError
 
 TYPE_CHECKING = False
@@ -99,7 +100,7 @@ def _load(directory: str | None) -> tuple[dict[str, dict[str, Any]], dict[str, A
 
 def _files(directory: str | None) -> list[str]:
     directories = [directory] if directory else list(_DIRECTORIES)
-    if directory is None and os.geteuid() != 0:
+    if directory is None and user.is_rootless():
         base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
         directories.insert(0, f"{base}/containers/registries.d")
     for one in directories:
@@ -127,7 +128,7 @@ def _table(value: object, path: str) -> dict[str, Any]:
 
 
 def _default_place() -> str:
-    if os.geteuid() == 0:
+    if not user.is_rootless():
         return "/var/lib/containers/sigstore"
     base = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
     return f"{base}/containers/sigstore"

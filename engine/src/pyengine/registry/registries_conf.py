@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 
+from pyengine.config import user
 from pyengine.errors import ConfigError
 
 TYPE_CHECKING = False
@@ -120,12 +121,12 @@ def main_file() -> str:
     if named:
         return named
     own = f"{_user_directory()}/registries.conf"
-    return own if os.geteuid() != 0 and os.path.exists(own) else f"{_ROOT}/registries.conf"
+    return own if user.is_rootless() and os.path.exists(own) else f"{_ROOT}/registries.conf"
 
 
 def aliases_file() -> str:
     """Where the user's choices for short names are kept."""
-    if os.geteuid() == 0:
+    if not user.is_rootless():
         return "/var/cache/containers/short-name-aliases.conf"
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return f"{base}/containers/short-name-aliases.conf"
@@ -157,7 +158,7 @@ def _drop_ins() -> list[str]:
         directories = [f"{main_file()}.d"]
     else:
         directories = [f"{_ROOT}/registries.conf.d"]
-        if os.geteuid() != 0:
+        if user.is_rootless():
             directories.append(f"{_user_directory()}/registries.conf.d")
     found = []
     for directory in directories:

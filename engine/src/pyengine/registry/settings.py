@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pyengine.config import user
 from pyengine.errors import ConfigError
 
 TYPE_CHECKING = False
@@ -96,7 +97,7 @@ def _other_half(path: str, other: str) -> str:
 def _directory_of(host: str) -> str | None:
     """The first place that has a directory for this host and port."""
     places = list(_SYSTEM_DIRECTORIES)
-    if os.geteuid() != 0:
+    if user.is_rootless():
         base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
         places.insert(0, f"{base}/containers/certs.d")
     return next((f"{one}/{host}" for one in places if os.path.isdir(f"{one}/{host}")), None)

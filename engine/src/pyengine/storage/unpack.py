@@ -163,9 +163,12 @@ def _unzstd(decompressor: Any, blocks: Iterator[bytes]) -> Iterator[bytes]:
 class Unpacker:
     """Writes members below the root directory, which is the layer's own."""
 
-    def __init__(self, stream: LayerStream, *, user_namespace: bool) -> None:
+    def __init__(
+        self, stream: LayerStream, *, user_namespace: bool, single_id: bool = False
+    ) -> None:
         self._stream = stream
         self._user_namespace = user_namespace
+        self._single_id = single_id
         self._opaque = "user.overlay.opaque" if user_namespace else "trusted.overlay.opaque"
         self._root_fd = os.open("/", _DIRECTORY)
         self._current: list[str] | None = None  # the working directory, below the root
@@ -327,12 +330,25 @@ class Unpacker:
             os.rmdir(name)
 
     def _set_metadata(self, name: str, member: tarfile.TarInfo) -> None:
-        os.chown(name, member.uid, member.gid, follow_symlinks=False)
+        self._set_owner(name, member)
         if not member.issym():
             os.chmod(name, member.mode & 0o7777)
         for key, value in member.pax_headers.items():
             if key.startswith(_XATTR):
                 self._set_attribute(name, key.removeprefix(_XATTR), value)
+
+    def _set_owner(self, name: str, member: tarfile.TarInfo) -> None:
+        if self._single_id:
+            return
+        try:
+            os.chown(name, member.uid, member.gid, follow_symlinks=False)
+        except OSError as error:
+            if error.errno == errno.EINVAL and self._user_namespace:
+                raise UnpackError(
+                    f"its owner {member.uid}:{member.gid} is not mapped in this user namespace: "
+                    "give the user more ids in /etc/subuid and /etc/subgid"
+                ) from error
+            raise
 
     def _set_attribute(self, name: str, attribute: str, value: str) -> None:
         if attribute.startswith(("trusted.", "user.overlay.")):
@@ -427,14 +443,19 @@ def _confine() -> None:
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
 
 
-def main(user_namespace: bool) -> None:
-    """Unpack standard input into the working directory."""
+def main(user_namespace: bool, single_id: bool) -> None:
+    """Unpack standard input into the working directory.
+
+    Args:
+        user_namespace: this is one, with fewer rights.
+        single_id: it has one user, who gets every file.
+    """
     answer: dict[str, object]
     try:
         stream = LayerStream(0)  # imports its decompressor, which the new root has not
         _preload()
         _confine()
-        answer = Unpacker(stream, user_namespace=user_namespace).unpack()
+        answer = Unpacker(stream, user_namespace=user_namespace, single_id=single_id).unpack()
     except UnpackError as error:
         answer = {"broken": str(error)}
     except zlib.error as error:

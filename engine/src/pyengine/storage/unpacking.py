@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 from pyengine.errors import ArchiveError, StorageError
-from pyengine.storage import overlay
+from pyengine.storage import overlay, user_namespace
 
 _PIPE_BYTES = 1 << 20
 
@@ -36,16 +36,11 @@ class Unpacking:
             label: names the layer in messages.
         """
         self._label = label
-        if os.geteuid() != 0:
-            raise StorageError(
-                f"unpack {label}: needs root, or a user namespace with mapped ids: "
-                "run it as root or below `unshare --map-root-user --map-auto`"
-            )
         packages = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         paths = [packages, *(path for path in sys.path if path.endswith("-packages"))]
         script = (
             f"import sys; sys.path += {paths!r}; from pyengine.storage import unpack; "
-            f"unpack.main({overlay.in_user_namespace()!r})"
+            f"unpack.main({overlay.in_user_namespace()!r}, {user_namespace.is_single()!r})"
         )
         self._child = subprocess.Popen(
             [sys.executable, "-I", "-S", "-X", "utf8", "-c", script],

@@ -1,0 +1,134 @@
+"""Images of an ordinary user: with subordinate ids, and with one id only."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support import images
+from support.engine import EngineRoot
+from support.images import Image, Layer
+
+pytestmark = pytest.mark.needs("root", "userns")
+
+USER = "daemon"  # an account that every Debian has
+FIRST_ID = 200_000
+
+
+class OrdinaryRoot(EngineRoot):
+    """Calls pyengine as ``USER``, in a mount namespace with a subuid file of the test's own."""
+
+    def __init__(self, pyengine: str, directory: Path, subordinate: int) -> None:
+        super().__init__(pyengine, directory)
+        self._file = directory / "subuid"
+        self._file.write_text(f"{USER}:{FIRST_ID}:{subordinate}\n" if subordinate else "")
+
+    def argv(self, *arguments: str | Path) -> list[str]:
+        script = (
+            f"mount --bind {self._file} /etc/subuid; mount --bind {self._file} /etc/subgid; "
+            f'exec setpriv --reuid {USER} --regid {USER} --clear-groups "$@"'
+        )
+        inside = ["unshare", "--mount", "sh", "-c", script, "sh"]
+        return [*inside, "env", f"HOME={self.root.parent}", *super().argv(*arguments)]
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A directory of ``USER`` where others may look; pytest's own are for root alone."""
+    directory = Path(tempfile.mkdtemp(prefix="pyengine-rootless-", dir="/tmp"))
+    account = pwd.getpwnam(USER)
+    os.chown(directory, account.pw_uid, account.pw_gid)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+@pytest.fixture
+def program(pyengine_path: str) -> str:
+    """The program, where an ordinary user can start it."""
+    check = ["setpriv", "--reuid", USER, "--clear-groups", "test", "-x", pyengine_path]
+    if subprocess.run(check, check=False).returncode != 0:
+        pytest.skip(f"{USER} may not look into {pyengine_path}")
+    return pyengine_path
+
+
+def owned_image() -> Image:
+    lower = Layer().directory("d", 0o700, uid=7, gid=8).add("d/f", b"x", uid=7, gid=8, mode=0o600)
+    lower.add("far", b"y", uid=65_535).add("own", b"z")
+    return Image([lower.tar(), Layer().add("d/.wh.f").add("own", b"new").tar()])
+
+
+def write(path: Path, image: Image) -> Path:
+    images.oci_archive(path, {"localhost/x:1": image})
+    path.chmod(0o644)
+    return path
+
+
+def owners(root: EngineRoot) -> dict[str, tuple[int, int]]:
+    found: dict[str, tuple[int, int]] = {}
+    for layer in (root.root / "layers").iterdir():
+        for path in layer.rglob("*"):
+            status = path.lstat()
+            if not stat.S_ISCHR(status.st_mode):
+                found.setdefault(str(path.relative_to(layer)), (status.st_uid, status.st_gid))
+    return found
+
+
+@pytest.mark.needs("newuidmap")
+def test_subordinate_ids_own_what_others_own_in_the_image(program: str, home: Path) -> None:
+    root = OrdinaryRoot(program, home, 65_536)
+    root.ok("load", "-i", write(home / "a.tar", owned_image()))
+    account = pwd.getpwnam(USER)
+    own = (account.pw_uid, account.pw_gid)
+    assert owners(root) == {
+        "d": (FIRST_ID + 6, FIRST_ID + 7), "d/f": (FIRST_ID + 6, FIRST_ID + 7),
+        "far": (FIRST_ID + 65_534, own[1]), "own": own,
+    } | {"d": owners(root)["d"]}  # fmt: skip
+    assert root.ok("image", "diff", "x:1").splitlines()[-1] == "D /d/f"
+    assert json.loads(root.ok("images", "--format", "json"))[0]["Names"] == ["localhost/x:1"]
+    root.ok("rmi", "x:1")
+    assert root.is_empty()
+
+
+@pytest.mark.needs("newuidmap")
+def test_an_owner_beyond_the_subordinate_ids_is_named(program: str, home: Path) -> None:
+    root = OrdinaryRoot(program, home, 1000)
+    message = root.fails("load", "-i", write(home / "a.tar", owned_image()))
+    assert "member far: its owner 65535:0 is not mapped" in message
+    assert "/etc/subuid" in message
+    assert root.is_empty()
+
+
+def test_one_id_owns_everything_where_there_are_no_others(program: str, home: Path) -> None:
+    root = OrdinaryRoot(program, home, 0)
+    root.ok("load", "-i", write(home / "a.tar", owned_image()))
+    account = pwd.getpwnam(USER)
+    assert set(owners(root).values()) == {(account.pw_uid, account.pw_gid)}
+    saved = home / "out.tar"
+    root.ok("save", "--format", "oci-archive", "-o", saved, "x:1")
+    assert root.ok("system", "df").splitlines()[1].split()[1] == "1"
+    assert "run it as root" in root.fails("image", "mount", "x:1")
+    root.ok("rmi", "-a")
+    root.ok("load", "-i", saved)
+    assert json.loads(root.ok("images", "--format", "json"))[0]["Id"] == owned_image().id
+    root.ok("image", "prune", "-a", "-f")
+    assert root.is_empty()
+
+
+def test_a_user_without_namespaces_is_told(program: str, home: Path) -> None:
+    root = EngineRoot(program, home)
+    command = ["unshare", "--user", *root.argv("images")]  # nobody is mapped: no namespace below
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 125
+    assert "make a user namespace for user 65534: Operation not permitted" in done.stderr
+    assert not root.root.exists()
