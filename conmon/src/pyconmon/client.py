@@ -19,8 +19,8 @@ _MEMORY_BYTES = 1 << 18
 class Client:
     """One attached client; its reading and its writing side end independently."""
 
-    __slots__ = ("_backlog", "_input", "_loop", "_pending", "_queue", "_reading", "_server",
-                 "_socket", "_writing", "queued_bytes", "taken_bytes")  # fmt: skip
+    __slots__ = ("_backlog", "_events", "_input", "_loop", "_pending", "_queue", "_reading",
+                 "_server", "_socket", "_writing", "queued_bytes", "taken_bytes")  # fmt: skip
 
     def __init__(self, sock: _socket.socket, server: AttachServer) -> None:
         self._socket = sock
@@ -33,7 +33,8 @@ class Client:
         self.taken_bytes = 0
         self._pending = b""
         self._reading = self._writing = True
-        self._loop.watch(sock.fileno(), loop.READ, self._ready)
+        self._events = loop.READ
+        self._loop.watch(sock.fileno(), self._events, self._ready)
 
     def _ready(self, events: int) -> None:
         if events & loop.WRITE:
@@ -71,12 +72,27 @@ class Client:
         """Send packets, at once or when the client has room for them."""
         if not self._writing:
             return
+        if not self._queue and not self._backlog:
+            packets = self._send_now(packets)
+            if not packets:
+                return
         self.queued_bytes += sum(map(len, packets))
         if self._backlog or self.queued_bytes > _MEMORY_BYTES:
             self._put_on_disk(packets)
         else:
             self._queue += packets
         self.send()
+
+    def _send_now(self, packets: list[bytes]) -> list[bytes]:
+        """Send what the client takes at once, as most do, and return the rest."""
+        for number, packet in enumerate(packets):
+            if not self._send_one(packet):
+                if self._writing:
+                    return packets[number:]
+                self._settle()  # it has gone
+                return []
+            self.taken_bytes += len(packet)
+        return []
 
     def _put_on_disk(self, packets: list[bytes]) -> None:
         try:
@@ -135,7 +151,10 @@ class Client:
         if self._queue:
             events |= loop.WRITE
         # With nothing to wait for, a hang-up is reported once instead of for ever.
-        self._loop.change(self._socket.fileno(), events or loop.EDGE)
+        events = events or loop.EDGE
+        if events != self._events:
+            self._events = events
+            self._loop.change(self._socket.fileno(), events)
 
     def close(self) -> None:
         """Disconnect the client."""
