@@ -10,10 +10,12 @@ import pytest
 # What a monitor reads of cgroup v2 is not on every developer's machine either.
 MONITOR = "tests/kernel/conmon/test_memory.py"
 TOP = Path(__file__).resolve().parents[2]
-# What is the same in every layout of cgroups; the guest is slow.
+# What is the same in every layout of cgroups, or needs CRIU, which cannot work there; the guest is
+# slow.
 ANYWHERE = (
-    "annotations", "command_line", "command_options", "features", "late_mounts", "mounts",
-    "net_devices", "process_settings", "races", "seccomp_listener",
+    "annotations", "checkpoint", "checkpoint_options", "command_line", "command_options",
+    "criu_failures", "features", "late_mounts", "mounts", "net_devices", "process_settings",
+    "races", "seccomp_listener",
 )  # fmt: skip
 
 
@@ -35,16 +37,20 @@ def test_the_runtime_passes_its_kernel_tests_on_cgroup_v2_with_systemd(user: str
 
 @pytest.mark.timeout(1200)
 @pytest.mark.needs("vm")
-def test_criu_checkpoints_and_restores_where_it_works(pytestconfig: pytest.Config) -> None:
-    """Neither in user-mode Linux nor on every host: so in an emulated machine, which is slow."""
+def test_what_user_mode_linux_lacks_works_in_an_emulated_machine(
+    pytestconfig: pytest.Config,
+) -> None:
+    """CRIU works neither there nor on every host, and nothing is killed for its memory there."""
     if not pytestconfig.getoption("--emulated"):
         pytest.skip("--emulated runs it, in five minutes")
     words = [".venv/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=300"]
     done = subprocess.run(
         [
             str(TOP / "tools/vm/run"), "--kind", "qemu", "--timeout", "1100", "--", *words,
-            "--must-run=criu,podman,systemd", "tests/kernel/runtime/test_checkpoint.py",
-            "tests/compat/test_podman_checkpoint.py",
+            "--must-run=criu,podman,systemd", "tests/compat/test_podman_checkpoint.py",
+            "tests/kernel/runtime/test_checkpoint.py",
+            "tests/kernel/runtime/test_checkpoint_options.py",
+            "tests/kernel/runtime/test_cgroups.py::test_memory_above_the_limit_ends_one_or_all_in_cgroup2",
         ],
         check=False,
         capture_output=True,

@@ -141,8 +141,15 @@ def _criu() -> str:
     """Whether there is a CRIU that works on this kernel."""
     if not shutil.which("criu"):
         return "criu is not installed"
-    done = subprocess.run(["criu", "check"], check=False, capture_output=True, text=True)
+    command = ["criu", "check"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     return "" if done.returncode == 0 else f"criu check: {done.stderr.strip()[-200:]}"
+
+
+def _oom_killer() -> str:
+    """User-mode Linux fails a read(2) where another kernel kills the process for its memory."""
+    user_mode = "User Mode Linux" in Path("/proc/cpuinfo").read_text()
+    return "user-mode Linux does not kill a process for its memory" if user_mode else ""
 
 
 def _vm() -> str:
@@ -162,6 +169,7 @@ _PROBES: dict[str, Callable[[], str]] = {
     "ps": _ps,
     "systemd": _systemd,
     "criu": _criu,
+    "oom_killer": _oom_killer,
     "vm": _vm,
     "delegable_pids": _delegable_pids,
     "veth": _veth,

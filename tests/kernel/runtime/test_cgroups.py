@@ -115,11 +115,21 @@ def test_without_systemd_its_driver_says_what_it_tried(
         assert runtime.left(runtime.ids[-1]) == []
 
 
+def processes_beyond_the_limit(pyrun: Runtime, bundle: Bundle) -> list[str]:
+    """What a container prints that may have four processes and wants seven."""
+    bundle.linux["resources"]["pids"] = {"limit": 4}
+    bundle.shell("echo begun; for n in 1 2 3 4 5 6; do sleep 5 & done 2>/dev/null; echo never")
+    return pyrun.run(bundle).stdout.split()
+
+
 @V1
 def test_the_limits_hold(pyrun: Runtime, bundle: Bundle) -> None:
-    bundle.linux["resources"]["pids"] = {"limit": 4}
-    bundle.shell("for n in 1 2 3 4 5 6; do sleep 5 & done 2>/dev/null; echo never")
-    assert "never" not in pyrun.run(bundle).stdout
+    assert processes_beyond_the_limit(pyrun, bundle) == ["begun"]
+
+
+@pytest.mark.needs("cgroup2_limits")
+def test_the_limits_hold_in_cgroup2(pyrun: Runtime, bundle: Bundle) -> None:
+    assert processes_beyond_the_limit(pyrun, bundle) == ["begun"]
 
 
 @V1
@@ -127,6 +137,29 @@ def test_memory_above_the_limit_ends_the_program(pyrun: Runtime, bundle: Bundle)
     bundle.linux["resources"]["memory"] = {"limit": 32 * MIB, "swap": 32 * MIB}
     bundle.shell("tail /dev/zero")  # keeps the whole last line, which never ends
     assert pyrun.run(bundle).returncode == 137
+
+
+@pytest.mark.needs("cgroup2_limits", "oom_killer")
+@pytest.mark.parametrize(
+    ("unified", "wanted"), [({}, (3, "137\n")), ({"memory.oom.group": "1"}, (137, ""))]
+)
+def test_memory_above_the_limit_ends_one_or_all_in_cgroup2(
+    pyrun: Runtime, bundle: Bundle, unified: dict[str, str], wanted: tuple[int, str]
+) -> None:
+    memory = {"limit": 32 * MIB, "swap": 32 * MIB}
+    bundle.linux["resources"] |= {"memory": memory, "unified": unified}
+    bundle.shell("tail /dev/zero; echo $?; exit 3")
+    done = pyrun.run(bundle)
+    assert (done.returncode, done.stdout) == wanted, done.stderr
+
+
+@pytest.mark.needs("cgroup2_limits")
+def test_time_above_the_quota_is_withheld_in_cgroup2(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.linux["resources"]["cpu"] = {"quota": 5000, "period": 100000}
+    bundle.shell(
+        "until grep -q 'nr_throttled [1-9]' /sys/fs/cgroup/cpu.stat; do :; done; echo withheld"
+    )
+    assert pyrun.output(bundle) == "withheld"
 
 
 def test_denied_devices_cannot_be_opened(runtime: InLayout, bundle: Bundle) -> None:

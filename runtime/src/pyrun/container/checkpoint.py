@@ -180,7 +180,8 @@ def open_directories(images: Images, *, make: bool) -> list[int]:
     for path in filter(None, (images.path, images.work_path)):
         try:
             if make or path == images.work_path:
-                names.make_directories(path, 0o700)
+                # Root of a user namespace must get through; CRIU's files are readable for root only
+                names.make_directories(path, 0o711)
             opened.append(posix.open(path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC))
         except OSError as error:
             for fd in opened:
