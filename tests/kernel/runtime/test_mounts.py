@@ -233,3 +233,16 @@ def test_what_would_change_the_host_needs_a_mount_namespace(
     else:
         bundle.linux[key] = ["/etc"]
     assert "needs a mount namespace in /linux/namespaces" in refused(pyrun, bundle)
+
+
+def test_what_a_killed_create_mounted_goes_with_delete(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    without_mount_namespace(bundle)
+    bundle.hook("createRuntime", tmp_path / "hook", "kill -KILL $PPID; exec sleep 1")
+    bundle.save()
+    name = pyrun.new_id()
+    done = pyrun.call("create", "-b", str(bundle.path), name)
+    assert done.returncode == -9
+    assert pyrun.call("delete", "--force", name).returncode == 0
+    assert pyrun.left(name) == []
