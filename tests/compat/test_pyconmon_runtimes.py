@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.monitors import Container, ExecSession, container, receive_all
+from support.monitors import Container, ExecSession, container, receive_all, wait_for
 
 pytestmark = pytest.mark.needs("root", "busybox")
 
@@ -82,3 +82,27 @@ def test_a_failed_exec_says_why(made: Container) -> None:
     (failure,) = ExecSession(made, ["nosuch"]).run()
     assert failure["data"] == -1
     assert "nosuch" in failure["message"]
+
+
+def test_health_checks(made: Container) -> None:
+    """A failing one too: it needs the runtime's exec, its pid file and its state."""
+    (made.bundle / "rootfs/tmp").chmod(0o777)
+    script = "echo checked; [ -e /tmp/sick ] && sleep 1000"
+    words = ["--health-cmd", "sh", "--health-cmd=-c", f"--health-cmd={script}; exit 0"]
+    made.create(
+        *words, "--health-interval", "0.05", "--health-timeout", "2", "--health-retries", "1",
+        "--health-on-failure", "kill",
+    )  # fmt: skip
+    made.start()
+
+    def status() -> str:
+        return str(json.loads((made.persist_dir / "health.json").read_text())["Status"])
+
+    wait_for(lambda: status() == "healthy", "the first check")
+    (made.bundle / "rootfs/tmp/sick").touch()
+    assert made.wait() == "137"
+    made.wait_for_monitor()
+    log = json.loads((made.persist_dir / "health.json").read_text())["Log"]
+    assert log[0]["Output"] == "checked\n"
+    assert log[-1]["ExitCode"] == -1
+    assert made.record()["cause"] == "health"
