@@ -233,10 +233,13 @@ def test_a_memory_node_that_is_not_there_is_named(pyrun: Runtime, bundle: Bundle
     assert "set the memory policy MPOL_BIND 1000: Invalid argument" in refused(pyrun, bundle)
 
 
-def test_intel_rdt_without_resctrl_is_refused(pyrun: Runtime, bundle: Bundle) -> None:
+@pytest.mark.parametrize("settings", [{}, {"closID": "gold", "schemata": ["MB:0=50"]}])
+def test_intel_rdt_without_resctrl_is_refused(
+    pyrun: Runtime, bundle: Bundle, settings: dict[str, Any]
+) -> None:
     if " - resctrl " in Path("/proc/self/mountinfo").read_text():
         pytest.skip("this machine has resctrl")
-    bundle.linux["intelRdt"] = {"closID": "gold", "schemata": ["MB:0=50"]}
+    bundle.linux["intelRdt"] = settings
     assert "/linux/intelRdt: this host has no resctrl file system" in refused(pyrun, bundle)
 
 

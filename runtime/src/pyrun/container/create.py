@@ -230,7 +230,7 @@ def make_resctrl_group(config: JsonObject, entry: Entry) -> resctrl.Group | None
         PyrunError: the host has no resctrl, or the kernel refused.
     """
     settings = (config.get("linux") or {}).get("intelRdt")
-    if not settings:
+    if settings is None:
         return None
     from pyrun.linux import resctrl
 
