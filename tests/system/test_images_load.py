@@ -335,6 +335,54 @@ def test_a_saved_archive_is_the_same_every_time_and_loads_again(
     assert {one["Id"] for one in engine_root.images()} == {one.id for one in pair.values()}
 
 
+@pytest.mark.parametrize("form", ["oci-dir", "docker-dir"])
+def test_a_saved_directory_loads_again(engine_root: EngineRoot, tmp_path: Path, form: str) -> None:
+    image = images.busybox_image()
+    engine_root.ok("load", "-i", images.oci_archive(tmp_path / "a.tar", {"x:1": image}))
+    engine_root.ok("save", "-q", "--format", form, "-o", tmp_path / "saved", "x:1")
+    kind = "oci-layout" if form == "oci-dir" else "manifest.json"
+    assert (tmp_path / "saved" / kind).exists()
+    engine_root.ok("rmi", "x:1")
+    engine_root.ok("load", "-i", tmp_path / "saved")
+    assert engine_root.images()[0]["Id"] == image.id
+    assert "one image and a directory" in engine_root.fails("save", "--format", form, "x:1")
+    assert "--compress can only be set" in engine_root.fails(
+        "save", "--compress", "-o", tmp_path / "y", "x:1"
+    )
+
+
+def test_odd_names_are_kept_and_removed(engine_root: EngineRoot, tmp_path: Path) -> None:
+    deep = "/".join(["d" * 100] * 300)
+    names = [deep, "not\udcff\udcfeutf-8", "new\nline", "x" * 255, "-rf", "a b\t"]
+    layer = Layer()
+    for name in names:
+        layer.add(name, b"data")
+    image = Image([layer.tar()])
+    engine_root.ok("load", "-i", images.oci_archive(tmp_path / "a.tar", {"x": image}))
+    (top,) = (engine_root.root / "layers").iterdir()
+    assert {os.fsencode(name) for name in os.listdir(top)} == {
+        os.fsencode(name.partition("/")[0]) for name in names
+    }
+    too_long = Layer().add("y" * 256, b"").tar()
+    path = images.oci_archive(tmp_path / "b.tar", {"y": Image([too_long])})
+    assert "File name too long" in engine_root.fails("load", "-i", path)
+    engine_root.ok("rmi", "x")
+    assert engine_root.is_empty()
+
+
+def test_a_short_name_finds_an_image_of_any_registry(
+    engine_root: EngineRoot, tmp_path: Path
+) -> None:
+    image = images.busybox_image()
+    archive = images.oci_archive(tmp_path / "a.tar", {"q.example.com/team/app:1": image})
+    engine_root.ok("load", "-i", archive)
+    for name in ("app:1", "team/app:1"):
+        assert engine_root.ok("image", "exists", name) == ""
+    for name in ("app", "eam/app:1", "pp:1", "other.example.com/team/app:1"):
+        assert engine_root.call("image", "exists", name).returncode == 1
+    assert engine_root.ok("rmi", "app:1").splitlines()[0] == "Untagged: q.example.com/team/app:1"
+
+
 def test_a_failed_save_leaves_no_file(engine_root: EngineRoot, tmp_path: Path) -> None:
     target = tmp_path / "saved.tar"
     message = engine_root.fails("save", "-o", target, "nope")

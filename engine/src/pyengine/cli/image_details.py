@@ -106,8 +106,10 @@ def _row(step: Step, *, no_trunc: bool, human: bool) -> list[str]:
 
 @click.command()
 @click.option("-o", "--output", "path", metavar="FILE", help="Write this file, not stdout.")
-@click.option("--format", "form", type=click.Choice(["docker-archive", "oci-archive"]),
-              default="docker-archive", help="Kind of archive.")  # fmt: skip
+@click.option("--format", "form", default="docker-archive",
+              type=click.Choice(["docker-archive", "docker-dir", "oci-archive", "oci-dir"]),
+              help="Kind of archive or directory.")  # fmt: skip
+@click.option("--compress", is_flag=True, help="Compress the layers of a docker-dir.")
 @click.option(
     "-m",
     "--multi-image-archive",
@@ -124,12 +126,18 @@ def save(
     names: tuple[str, ...],
     path: str | None,
     form: str,
+    compress: bool,
     several: bool,  # noqa: ARG001 - says what is so anyway: no name is taken for a mere tag
     quiet: bool,
 ) -> None:
     """Write images to an archive."""
     from pyengine.images import saving
 
+    if compress and form != "docker-dir":
+        raise click.UsageError("--compress can only be set when --format is 'docker-dir'")
+    if form.endswith("-dir"):
+        _save_directory(engine, names, path, form, compress, quiet)
+        return
     if path is None and os.isatty(1):
         raise click.UsageError("refusing to save to terminal. Use -o flag or redirect")
     if path is None:
@@ -147,3 +155,25 @@ def save(
             if os.path.isfile(path):
                 os.unlink(path)
         raise
+
+
+def _save_directory(
+    engine: Engine,
+    names: tuple[str, ...],
+    path: str | None,
+    form: str,
+    compress: bool,
+    quiet: bool,
+) -> None:
+    from pyengine.images import pushing
+    from pyengine.images.copying import CopyOptions
+    from pyengine.registry.settings import Access
+
+    if path is None or len(names) != 1:
+        raise click.UsageError(f"--format {form} takes one image and a directory with --output")
+    options = CopyOptions(
+        form="oci" if form == "oci-dir" else "v2s2",
+        compression="gzip" if compress else None,
+    )
+    place = f"oci:{path}:{names[0]}" if form == "oci-dir" else f"dir:{path}"
+    pushing.push(engine.images, names[0], place, options, Access(), progress(quiet))

@@ -222,6 +222,9 @@ class Images:
                 ).fetchone()
             if row:
                 return str(row[0]), str(row[1])
+        elsewhere = self._find_elsewhere(connection, text)
+        if elsewhere is not None:
+            return elsewhere
         prefix = text.removeprefix("sha256:")
         if 0 < len(prefix) <= 64 and not set(prefix) - _HEX:
             rows = connection.execute(
@@ -232,6 +235,18 @@ class Images:
             if rows:
                 return str(rows[0][0]), ""
         raise NotFoundError(f"{text}: image not known")
+
+    def _find_elsewhere(self, connection: sqlite3.Connection, text: str) -> tuple[str, str] | None:
+        """A short name also stands for an image of any other registry that has it."""
+        found = references.local_candidates(text)
+        if not found or references.parse(text).registry or found[0].digest:
+            return None
+        # GLOB's wildcards cannot be in a name; the first in the alphabet is as good as any.
+        row = connection.execute(
+            "SELECT image_id, name FROM names WHERE name GLOB ? ORDER BY name LIMIT 1",
+            (f"*/{references.parse(text).name}",),
+        ).fetchone()
+        return (str(row[0]), str(row[1])) if row else None
 
     def _own_name(self, name: str, had: list[str], text: str) -> str:
         for reference in references.local_candidates(name):
