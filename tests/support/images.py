@@ -85,6 +85,7 @@ class Image:
         layers: list[bytes],
         compression: str = "gzip",
         history: list[dict[str, Any]] | None = None,
+        created: str = "2024-05-06T07:08:09.123456789Z",
         **config: Any,
     ) -> None:
         self.layers = layers
@@ -95,7 +96,7 @@ class Image:
                 **steps,
                 "architecture": ARCHITECTURE,
                 "os": "linux",
-                "created": "2024-05-06T07:08:09.123456789Z",
+                "created": created,
                 "config": {"Cmd": ["sh"], "Env": ["PATH=/bin"], **config},
                 "rootfs": {"type": "layers", "diff_ids": [digest(layer) for layer in layers]},
             }

@@ -8,7 +8,7 @@ import time
 
 import click
 
-from pyengine.cli import access, durations, fields, sizes
+from pyengine.cli import access, durations, fields, image_filters, sizes
 from pyengine.cli.goflags import GoFlagsCommand
 from pyengine.cli.many import for_each
 from pyengine.cli.report import is_json, progress, table
@@ -118,13 +118,20 @@ def pull(
 @click.option("-a", "--all", "everything", is_flag=True,
               help="Also images with names, unless a container needs them.")  # fmt: skip
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
+@click.option("--filter", "filters", multiple=True, metavar="KEY=VALUE",
+              help="Only images that fit, such as until=24h or label=K=V.")  # fmt: skip
 @click.pass_obj
-def prune(engine: Engine, /, everything: bool, force: bool) -> None:
+def prune(engine: Engine, /, everything: bool, force: bool, filters: tuple[str, ...]) -> None:
     """Remove images without a name, and what interrupted pulls left."""
     if not force:
         what = "without at least one container" if everything else "without a name"
         click.confirm(f"WARNING! This removes all images {what}. Continue?", abort=True, err=True)
-    for image_id in engine.images.prune(everything=everything):
+    wanted = image_filters.tests(engine, filters)
+    chosen: set[str] | None = None
+    if wanted:
+        listed = engine.images.list_images()
+        chosen = {one.id for one in listed if all(test(one) for test in wanted)}
+    for image_id in engine.images.prune(everything=everything, only=chosen):
         click.echo(image_id)
 
 
@@ -134,6 +141,16 @@ def prune(engine: Engine, /, everything: bool, force: bool) -> None:
 @click.option("--no-trunc", is_flag=True, help="Print whole ids.")
 @click.option("-n", "--noheading", is_flag=True, help="Print no column names.")
 @click.option("--digests", is_flag=True, help="Print manifest digests.")
+@click.option(
+    "-f",
+    "--filter",
+    "filters",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Only images that fit, such as dangling=true, label=K=V, reference=PATTERN.",
+)
+@click.option("--sort", type=click.Choice(image_filters.SORTS), default="created",
+              help="What to sort by.")  # fmt: skip
 @click.option("--format", "form", metavar="FORMAT", help="json, or a Go template.")
 @click.argument("name", required=False)
 @click.pass_obj
@@ -145,11 +162,15 @@ def images(
     no_trunc: bool,
     noheading: bool,
     digests: bool,
+    filters: tuple[str, ...],
+    sort: str,
     form: str | None,
     _all: bool,
 ) -> None:
     """List images, those called NAME if given."""
-    rows = _rows(engine.images.list_images(), name)
+    wanted = image_filters.tests(engine, filters)
+    listed = [one for one in engine.images.list_images() if all(test(one) for test in wanted)]
+    rows = image_filters.in_order(_rows(listed, name), sort)
     if is_json(form):
         found = {image.id: image for image, _, _ in rows}
         click.echo(json.dumps([_as_json(image) for image in found.values()], indent=4))

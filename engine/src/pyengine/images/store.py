@@ -154,11 +154,12 @@ class Images:
         intent.finish()
         return Removal(names, image_id)
 
-    def prune(self, *, everything: bool = False) -> list[str]:
+    def prune(self, *, everything: bool = False, only: set[str] | None = None) -> list[str]:
         """Remove images without a name, layers of interrupted pulls and unneeded blobs.
 
         Args:
             everything: also images with names, unless a container needs them.
+            only: ids of the images that may be removed; None for all.
 
         Returns:
             The ids of the removed images.
@@ -167,6 +168,8 @@ class Images:
         with self.database.locks.hold("storage"):
             with self.database.write(durable=True, frees_space=True) as connection:
                 for (image_id,) in connection.execute("SELECT id FROM images").fetchall():
+                    if only is not None and image_id not in only:
+                        continue
                     named = self._names(connection, image_id) and not everything
                     used = self._containers(connection, image_id)
                     if not (named or used or self.storage.image_mounts.is_mounted(image_id)):
