@@ -63,7 +63,7 @@ class Health:
     __slots__ = (
         "_asking", "_check", "_entries", "_failures", "_log_path", "_loop", "_on_failure",
         "_options", "_output", "_output_fd", "_period_end", "_pid", "_pid_file", "_running",
-        "_start_ns", "_startup_successes", "_status", "_timed_out", "_unconfirmed",
+        "_start_ns", "_startup_successes", "_status", "_stopped", "_timed_out", "_unconfirmed",
     )  # fmt: skip
 
     def __init__(
@@ -80,7 +80,7 @@ class Health:
         self._pid = self._output_fd = -1
         self._output = b""
         self._start_ns = 0
-        self._running = self._asking = self._timed_out = False
+        self._running = self._asking = self._timed_out = self._stopped = False
         self._unconfirmed: Result | None = None
         self._period_end = time.monotonic() + options.health_start_period_s
         self._check = self._startup() if options.health_startup_command else self._regular()
@@ -113,6 +113,8 @@ class Health:
         return self._status == STARTING and time.monotonic() < self._period_end
 
     def _schedule(self) -> None:
+        if self._stopped:
+            return
         interval_s = self._check.interval_s
         start_interval_s = self._options.health_start_interval_s
         if start_interval_s and not self._in_startup and self._in_start_period():
@@ -189,6 +191,8 @@ class Health:
             return False
         self._pid = -1
         self._loop.cancel(self._on_timeout)
+        if self._stopped:
+            return True
         if self._output_fd >= 0:
             self._read(0)
             self._close_output()
@@ -224,7 +228,8 @@ class Health:
         self._schedule()
 
     def stop(self) -> None:
-        """The container has ended: no more checks."""
+        """The container has ended or is about to: no more checks."""
+        self._stopped = True
         self._loop.cancel(self._next)
         self._loop.cancel(self._on_timeout)
         if self._pid > 0:

@@ -129,7 +129,8 @@ def test_the_log_is_bounded(made: Container) -> None:
 @pytest.mark.needs("cgroup_freezer")
 def test_a_failing_check_of_a_paused_container_does_not_count(made: Container) -> None:
     calls = log_calls(made)
-    made.create(*check("true"), *FAST, "--health-retries", "1")
+    # A check that the pause catches in the middle stands still until its time is up.
+    made.create(*check("true"), *FAST, "--health-timeout", "5", "--health-retries", "1")
     made.start()
     wait_for_health(made, lambda now: now["Status"] == "healthy")
     assert made.run_runtime("pause", made.id).returncode == 0
@@ -167,9 +168,10 @@ def test_an_unhealthy_container_can_be_stopped(made: Container) -> None:
 
 def test_a_container_that_does_not_stop_is_killed(tmp_path: Path, pyconmon_path: str) -> None:
     with container(pyconmon_path, "runc", tmp_path / "c", ["sleep", "1000"]) as made:
-        made.create(*unhealthy("stop", "--stop-timeout", "0.2"))
+        made.create(*unhealthy("stop", "--stop-timeout", "0.5"))
         made.start()
         assert made.wait() == "137"
+        assert len(health(made)["Log"]) == 1, "no check follows the one that ended it"
 
 
 def exit_command(made: Container) -> list[str]:
