@@ -19,6 +19,8 @@ from conformance import (
     config_linux_seccomp_md,
     config_md,
     config_mounts_md,
+    config_options_md,
+    config_process_md,
     features_md,
     runtime_md,
 )
@@ -31,6 +33,8 @@ MODULES = (
     runtime_md,
     config_md,
     config_mounts_md,
+    config_options_md,
+    config_process_md,
     config_linux_md,
     config_linux_namespaces_md,
     config_linux_cgroups_md,

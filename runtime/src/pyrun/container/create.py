@@ -296,6 +296,8 @@ def _from_helper(
         linux = task.config["linux"]
         ours.receive("user")
         idmap.write(helper, linux.get("uidMappings") or [], linux.get("gidMappings") or [])
+        if task.plan.new & syscalls.CLONE_NEWCGROUP and manager.layout == "v2":
+            _give_cgroup(begun, manager)
         ours.send("go")
     pids.append(ours.receive("forked")["pid"])
     posix.waitpid(helper, 0)
@@ -303,6 +305,24 @@ def _from_helper(
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 0)
     ours.send("go")
     return ours
+
+
+def _give_cgroup(begun: Stage, manager: Manager) -> None:
+    """Let the container manage its own cgroup, if it mounts it for that."""
+    from pyrun.linux.cgroups import ownership
+    from pyrun.linux.cgroups.hierarchy import UNIFIED
+
+    config = begun.bundle.config
+    directory = manager.paths.get(UNIFIED)
+    if not directory or not ownership.is_writable(config.get("mounts") or []):
+        return
+    user = (config.get("process") or {}).get("user") or {}
+    mappings = config["linux"].get("uidMappings") or []
+    try:
+        ownership.give(directory, ownership.host_id(user.get("uid") or 0, mappings))
+    except OSError as error:
+        problem = f"the container does not own its cgroup {directory}: {error.strerror}"
+        begun.request.warnings.append(problem)
 
 
 def _wait_for_init(begun: Stage, entry: Entry, ours: Channel, pid: int) -> None:
