@@ -108,6 +108,11 @@ class Bundle:
         """Add an entry to ``mounts``."""
         self.config["mounts"].append({"destination": destination, **fields})
 
+    def change_mount(self, place: str, /, **fields: object) -> None:
+        """Change the entry of ``mounts`` with this destination."""
+        (entry,) = [one for one in self.config["mounts"] if one["destination"] == place]
+        entry.update(fields)
+
     def host_python(self) -> None:
         """Let the host's Python run in the container."""
         for folder in ("/usr", "/lib", "/lib64"):
