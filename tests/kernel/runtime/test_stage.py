@@ -103,3 +103,35 @@ def test_killing_either_leaves_nothing(
     assert ("its process was killed" in complaint) == (killed == "stage")
     pyrun.call("delete", "--force", name)
     assert pyrun.call("list", "-q").stdout == ""
+
+
+def test_run_makes_no_exec_fifo_and_start_has_nothing_to_start(
+    pyrun: Runtime, bundle: Bundle
+) -> None:
+    bundle.process["args"] = ["sleep", "1000"]
+    bundle.save()
+    name = pyrun.new_id()
+    words = pyrun.command("run", "--detach", "-b", str(bundle.path), name)
+    # not its output: the container has those pipes, too
+    subprocess.run(words, check=True, timeout=60, stdout=subprocess.DEVNULL)
+    assert pyrun.state(name)["status"] == "running"
+    assert not (pyrun.root / name / "exec.fifo").exists()
+    assert "status is running, must be created" in pyrun.call("start", name).stderr
+
+
+@pytest.mark.parametrize("hooks", [False, True])
+def test_a_program_that_the_kernel_refuses_leaves_nothing_of_run(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path, *, hooks: bool
+) -> None:
+    """With hooks the container is created and started, as by two commands."""
+    program = bundle.rootfs / "program"
+    program.write_text("#!/no/interpreter\\n")
+    program.chmod(0o755)
+    bundle.process["args"] = ["/program"]
+    if hooks:
+        bundle.hook("poststop", tmp_path / "hook", "true")
+    done = pyrun.run(bundle)
+    assert done.returncode == 127
+    assert "/program" in done.stderr
+    assert "no such file or directory" in done.stderr
+    assert pyrun.call("list", "-q").stdout == ""

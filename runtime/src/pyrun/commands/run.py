@@ -24,7 +24,7 @@ def main(words: list[str], settings: Settings) -> int:
     options = SYNTAX.parse(words)
     interpreter.protect()
     detach = options.flag("detach")
-    begun = stage.begin(create.request(options, settings), foreground=not detach)
+    begun = stage.begin(create.request(options, settings), start=True, foreground=not detach)
     from pyrun.container import foreground  # while the stage loads its half
 
     status = 0

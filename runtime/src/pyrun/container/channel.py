@@ -104,3 +104,15 @@ def shortened(lines: list[str]) -> list[str]:
     kept = [line[:_LIMIT_COLUMNS] for line in lines[:_LIMIT_LINES]]
     more = len(lines) - len(kept)
     return [*kept, f"and {more} more"] if more else kept
+
+
+def wait_for_execve(ours: Channel) -> None:
+    """The other end is close-on-exec: that it closes without a word is success.
+
+    Raises:
+        PyrunError: what the other side raised instead.
+    """
+    try:
+        ours.receive("nothing")
+    except ChannelClosedError:
+        return

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 def create(begun: Stage) -> Entry:
     """Create a container up to the point where ``start`` lets it go; the entry stays locked.
 
+    Where ``begun.starts``, it is let go here, once its record is saved.
+
     Args:
         begun: what is asked for, with the bundle.
 
@@ -170,9 +172,10 @@ def _make(begun: Stage, task: Task | None, entry: Entry, manager: Manager) -> No
     """The cgroup, the process, and its record."""
     config, request = begun.bundle.config, begun.request
     manager.create((config.get("linux") or {}).get("resources") or {})
-    fifo = entry.file(store.FIFO)
-    posix.mkfifo(fifo, 0o622)
-    posix.chmod(fifo, 0o622)  # the container's user writes; the umask took that away
+    if not begun.starts:
+        fifo = entry.file(store.FIFO)
+        posix.mkfifo(fifo, 0o622)
+        posix.chmod(fifo, 0o622)  # the container's user writes; the umask took that away
     pids: list[int] = []
     try:
         group = make_resctrl_group(config, entry)
@@ -203,6 +206,8 @@ def _make(begun: Stage, task: Task | None, entry: Entry, manager: Manager) -> No
 
             extensions.delegate(config, manager, pid)
         ours.send("go")
+        if begun.starts:
+            channel.wait_for_execve(ours)
         ours.close()
     except BaseException:
         fork.end(pids)
@@ -251,7 +256,7 @@ def _from_stage(begun: Stage, entry: Entry, manager: Manager, pids: list[int]) -
         "entered": manager.entered(),
         "clone": clone_path,
         "hierarchies": [hierarchy.fields() for hierarchy in manager.hierarchies],
-        "fifo": entry.file(store.FIFO),
+        "fifo": "" if begun.starts else entry.file(store.FIFO),
     }
     try:
         ours.send("cgroup", **place)
@@ -279,7 +284,8 @@ def _from_helper(
     task.entered, task.hierarchies = manager.entered(), manager.hierarchies
     begun.channel, task.channel = ours, _ = channel.pair()
     task.parents_fds = [ours.fd, entry.lock_fd]
-    task.fifo_fd = posix.open(entry.file(store.FIFO), posix.O_PATH | posix.O_CLOEXEC)
+    if not begun.starts:
+        task.fifo_fd = posix.open(entry.file(store.FIFO), posix.O_PATH | posix.O_CLOEXEC)
     prepare.make_trees(task)
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)  # init outlives the helper, its parent
     limits = []
@@ -288,7 +294,8 @@ def _from_helper(
     helper, cloned = fork.fork(manager.clone_fd(), lambda: init.helper(task))
     pids.append(helper)
     task.channel.close()
-    posix.close(task.fifo_fd)
+    if task.fifo_fd >= 0:
+        posix.close(task.fifo_fd)
     rlimits.apply(helper, limits)  # inherited; in the user namespace none could be raised
     manager.join(helper, entered=True, cloned=cloned)
     ours.send("go")

@@ -35,7 +35,8 @@ def run(begun: Stage, *, keep: bool, adopt: bool) -> tuple[int, list[str]]:
     entry = creation.create(begun)
     if adopt:
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-    _start(entry, request)
+    if not begun.starts:
+        _start(entry, request)
     return _follow(entry, request, begun.console_fd, keep=keep)
 
 
@@ -148,7 +149,9 @@ def detach(begun: Stage) -> None:
     """
     from pyrun.container import create as creation
 
-    _start(creation.create(begun), begun.request)
+    entry = creation.create(begun)
+    if not begun.starts:
+        _start(entry, begun.request)
 
 
 def _start(entry: Entry, request: Request) -> None:

@@ -33,7 +33,7 @@ class Task:
         config: config.json.
         console_fd: the console socket, or -1.
         entered: cgroup directories that the process enters by itself.
-        fifo_fd: the exec fifo, opened O_PATH.
+        fifo_fd: the exec fifo, opened O_PATH; -1 where the parent starts what it creates.
         first_free_fd: descriptors from here on are not for the container.
         hierarchies: of the host, for mounts of type ``cgroup``.
         identity: of the process.
@@ -127,7 +127,8 @@ def stage(task: Task) -> None:
     record = task.channel.receive("cgroup")
     hierarchy.enter(record["entered"])
     task.hierarchies = [hierarchy.Hierarchy(*fields) for fields in record["hierarchies"]]
-    task.fifo_fd = posix.open(record["fifo"], posix.O_PATH | posix.O_CLOEXEC)
+    if record["fifo"]:
+        task.fifo_fd = posix.open(record["fifo"], posix.O_PATH | posix.O_CLOEXEC)
     _fork_init(task, hierarchy.clone_fd(record["clone"]))
 
 
@@ -205,7 +206,10 @@ def become_root() -> None:
 
 
 class StartPipe:
-    """The way to ``start``: the exec fifo, once it is open; to the parent before that."""
+    """The way to ``start``: the exec fifo, once it is open; to the parent before that.
+
+    A parent that starts what it creates has no fifo: it keeps listening until execve(2).
+    """
 
     __slots__ = ("_fd", "_task", "proc_fd")
 
@@ -217,6 +221,8 @@ class StartPipe:
     def wait(self) -> None:
         """Block until ``start`` opens the other end."""
         task = self._task
+        if task.fifo_fd < 0:
+            return
         task.channel.close()
         self._fd = posix.open(
             f"fd/{task.fifo_fd}", posix.O_WRONLY | posix.O_CLOEXEC, dir_fd=self.proc_fd

@@ -129,7 +129,7 @@ def execute(request: Request, entry: Entry) -> int:
 
             pidfd.send(request.pidfd_socket, pid, "setns")
         ours.send("go")
-        _wait_for_execve(ours)
+        channel.wait_for_execve(ours)
     except channel.ChannelClosedError as error:
         fork.end(pids)
         problem = "its process was killed (has the container stopped?)"
@@ -142,14 +142,6 @@ def execute(request: Request, entry: Entry) -> int:
         task.plan.close()
         posix.close(task.root_fd)
     return pid
-
-
-def _wait_for_execve(ours: Channel) -> None:
-    """The child's end is close-on-exec: that it closes without a word is success."""
-    try:
-        ours.receive("nothing")
-    except channel.ChannelClosedError:
-        return
 
 
 def _prepare(request: Request, config: JsonObject, entry: Entry) -> _Task:

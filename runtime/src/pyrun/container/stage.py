@@ -45,9 +45,10 @@ class Stage:
         inherited: how many descriptors from 3 on the container gets.
         pid: of the process; 0 where ``create`` has to fork it.
         request: what is asked for.
+        starts: ``create`` starts the container, too, without the way of the exec fifo.
     """
 
-    __slots__ = ("bundle", "channel", "console_fd", "inherited", "pid", "request")
+    __slots__ = ("bundle", "channel", "console_fd", "inherited", "pid", "request", "starts")
 
     def __init__(self, request: Request, bundle: Bundle, count: int) -> None:
         self.request = request
@@ -56,6 +57,7 @@ class Stage:
         self.channel: Channel | None = None
         self.console_fd = -1
         self.pid = 0
+        self.starts = False
 
     def fork(self) -> None:
         """Fork the process.
@@ -85,11 +87,12 @@ class Stage:
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 0)
 
 
-def begin(request: Request, *, foreground: bool = False) -> Stage:
+def begin(request: Request, *, start: bool = False, foreground: bool = False) -> Stage:
     """Read the bundle, and fork if nothing keeps us from it.
 
     Args:
         request: what is asked for.
+        start: the container is to be started, too.
         foreground: this process waits for the container, so it gets its terminal.
 
     Raises:
@@ -99,6 +102,7 @@ def begin(request: Request, *, foreground: bool = False) -> Stage:
     count = inherited(request.preserve_fds)
     bundle = load.read_bundle(request.bundle, request.config_name)
     begun = Stage(request, bundle, count)
+    begun.starts = start and not bundle.config.get("hooks")  # they see it created, and running
     if foreground:
         from pyrun.container import attached
 
