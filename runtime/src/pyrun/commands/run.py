@@ -24,7 +24,12 @@ def main(words: list[str], settings: Settings) -> int:
     options = SYNTAX.parse(words)
     interpreter.protect()
     detach = options.flag("detach")
-    begun = stage.begin(create.request(options, settings), start=True, foreground=not detach)
+    begun = stage.begin(
+        create.request(options, settings),
+        start=True,
+        foreground=not detach,
+        adopt=not detach and not options.flag("no-subreaper"),
+    )
     from pyrun.container import foreground  # while the stage loads its half
 
     status = 0
@@ -32,8 +37,7 @@ def main(words: list[str], settings: Settings) -> int:
     if detach:
         foreground.detach(begun)
     else:
-        adopt = not options.flag("no-subreaper")
-        status, warnings = foreground.run(begun, keep=options.flag("keep"), adopt=adopt)
+        status, warnings = foreground.run(begun, keep=options.flag("keep"))
     create.report(begun.request, settings)
     for warning in warnings:
         settings.write("warning", warning)

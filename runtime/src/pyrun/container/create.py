@@ -309,7 +309,7 @@ def _from_helper(
     pids.append(ours.receive("forked")["pid"])
     posix.waitpid(helper, 0)
     pids.remove(helper)
-    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 0)
+    begun.settle()
     ours.send("go")
     return ours
 

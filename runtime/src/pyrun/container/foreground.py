@@ -5,7 +5,6 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # typeshed has only signal
 import posix
 
-from pyrun import syscalls
 from pyrun.container import attached, lifecycle, store
 from pyrun.errors import ContainerError
 
@@ -18,13 +17,12 @@ if TYPE_CHECKING:
     from pyrun.container.store import Entry
 
 
-def run(begun: Stage, *, keep: bool, adopt: bool) -> tuple[int, list[str]]:
+def run(begun: Stage, *, keep: bool) -> tuple[int, list[str]]:
     """Create, start, wait and delete; returns the exit status and warnings.
 
     Args:
         begun: what is asked for.
         keep: does not delete it.
-        adopt: waits for the orphans of a container without a pid namespace, too.
 
     Raises:
         PyrunError: nothing of the container is left then.
@@ -33,8 +31,6 @@ def run(begun: Stage, *, keep: bool, adopt: bool) -> tuple[int, list[str]]:
 
     request = begun.request
     entry = creation.create(begun)
-    if adopt:
-        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     if not begun.starts:
         _start(entry, request)
     return _follow(entry, request, begun.console_fd, keep=keep)

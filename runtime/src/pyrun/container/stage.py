@@ -39,6 +39,7 @@ class Stage:
     """What has been begun.
 
     Attributes:
+        adopts: this process takes the orphans of a container that has no pid namespace.
         bundle: read, not validated.
         channel: to the process, if there is one.
         console_fd: gets the terminal of a container that this process waits for; or -1.
@@ -48,12 +49,15 @@ class Stage:
         starts: ``create`` starts the container, too, without the way of the exec fifo.
     """
 
-    __slots__ = ("bundle", "channel", "console_fd", "inherited", "pid", "request", "starts")
+    __slots__ = (
+        "adopts", "bundle", "channel", "console_fd", "inherited", "pid", "request", "starts",
+    )  # fmt: skip
 
     def __init__(self, request: Request, bundle: Bundle, count: int) -> None:
         self.request = request
         self.bundle = bundle
         self.inherited = count
+        self.adopts = False
         self.channel: Channel | None = None
         self.console_fd = -1
         self.pid = 0
@@ -84,15 +88,22 @@ class Stage:
         """Wait for the end of the process."""
         posix.waitpid(self.pid, 0)
         self.pid = 0
-        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 0)
+        self.settle()
+
+    def settle(self) -> None:
+        """Once init is our child: from here on only orphans that were asked for come to us."""
+        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, self.adopts)
 
 
-def begin(request: Request, *, start: bool = False, foreground: bool = False) -> Stage:
+def begin(
+    request: Request, *, start: bool = False, foreground: bool = False, adopt: bool = False
+) -> Stage:
     """Read the bundle, and fork if nothing keeps us from it.
 
     Args:
         request: what is asked for.
         start: the container is to be started, too.
+        adopt: takes the orphans of a container that has no pid namespace.
         foreground: this process waits for the container, so it gets its terminal.
 
     Raises:
@@ -102,6 +113,7 @@ def begin(request: Request, *, start: bool = False, foreground: bool = False) ->
     count = inherited(request.preserve_fds)
     bundle = load.read_bundle(request.bundle, request.config_name)
     begun = Stage(request, bundle, count)
+    begun.adopts = adopt
     begun.starts = start and not bundle.config.get("hooks")  # they see it created, and running
     if foreground:
         from pyrun.container import attached
