@@ -146,12 +146,6 @@ def _criu() -> str:
     return "" if done.returncode == 0 else f"criu check: {done.stderr.strip()[-200:]}"
 
 
-def _oom_killer() -> str:
-    """User-mode Linux fails a read(2) where another kernel kills the process for its memory."""
-    user_mode = "User Mode Linux" in Path("/proc/cpuinfo").read_text()
-    return "user-mode Linux does not kill a process for its memory" if user_mode else ""
-
-
 def _vm() -> str:
     cache = os.environ.get("VM_CACHE") or os.path.expanduser("~/.cache/pyrun-vm")
     return "" if os.path.exists(f"{cache}/done") else "no guest: tools/vm/build makes it"
@@ -169,7 +163,6 @@ _PROBES: dict[str, Callable[[], str]] = {
     "ps": _ps,
     "systemd": _systemd,
     "criu": _criu,
-    "oom_killer": _oom_killer,
     "vm": _vm,
     "delegable_pids": _delegable_pids,
     "veth": _veth,

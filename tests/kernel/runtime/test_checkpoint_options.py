@@ -154,10 +154,12 @@ def test_without_pivoting_it_is_restored_all_the_same(
 
 
 def test_established_connections_go_on(pyrun: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    # the ends that send nothing have a fifo that stays open: at its end they would hang up
+    server = "(exec 3<>/tmp/none; nc -l -p 80 <&3 >/tmp/got) &"
     client = "(exec 3<>/tmp/fifo; until nc 127.0.0.1 80 <&3; do sleep 0.1; done) &"
-    server = "nc -l -p 80 >/tmp/got &"
     connected = "while ! grep -q ' 01 ' /proc/net/tcp; do sleep 0.1; done; echo up; sleep 1000"
     bundle.shell(f"{server} {client} {connected}")
+    os.mkfifo(bundle.rootfs / "tmp/none")
     os.mkfifo(bundle.rootfs / "tmp/fifo")
     read_fd, write_fd = os.pipe()
     name = pyrun.start(bundle, stdout=write_fd)
