@@ -201,6 +201,31 @@ def test_skopeo_and_we_accept_each_others_signatures(
             assert (tmp_path / f"out{number}/signature-1").exists()
 
 
+@pytest.mark.needs("gpg", "skopeo")
+def test_a_manifest_in_a_file_is_signed_and_verified(
+    engine_root: EngineRoot, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GNUPGHOME", str(keys))
+    manifest, other = tmp_path / "manifest", tmp_path / "other"
+    manifest.write_bytes(images.busybox_image().manifest)
+    other.write_bytes(b"{}")
+    signature, name = tmp_path / "signature", "example.com/app:1"
+    engine_root.ok("skopeo", "standalone-sign", "-o", signature, manifest, name, "good@example.com")
+    verify = ["skopeo", "standalone-verify", "--public-key-file", str(keys / "good.gpg")]
+    said = engine_root.ok(*verify, manifest, name, "any", signature)
+    fingerprint = said.split("fingerprint ")[1].partition(",")[0]
+    run("skopeo", "standalone-verify", str(manifest), name, fingerprint, str(signature))
+    for words, problem in (
+        ([other, name, "any"], "the signature is for"),
+        ([manifest, "example.com/app:2", "any"], "the signature is for"),
+        ([manifest, name, "0" * 40], "the signature is by"),
+    ):
+        assert problem in engine_root.fails(*verify, *map(str, words), signature, status=1)
+    verify[-1] = str(keys / "other.gpg")
+    problem = engine_root.fails(*verify, manifest, name, "any", signature, status=1)
+    assert "made by another key" in problem
+
+
 def run(*command: str, status: int = 0) -> str:
     done = subprocess.run(
         command, env=os.environ, capture_output=True, text=True, check=False, timeout=60

@@ -108,6 +108,12 @@ def test_a_pushed_list_has_all_its_images(
         place = f"oci:{tmp_path}/layout:m"
         assert engine_root.ok("manifest", "push", "-q", "--rm", "multi", place).strip() == digest
         assert engine_root.call("manifest", "exists", "multi").returncode == 1
+        engine_root.ok("manifest", "create", "listed", "a:1")
+        engine_root.ok("push", "-q", "--all", "--digestfile", tmp_path / "d", "listed",
+                       f"{host}/listed:1")  # fmt: skip
+        seen = engine_root.ok("skopeo", "inspect", "--raw", f"docker://{host}/listed:1")
+        assert images.digest(seen.encode()) == (tmp_path / "d").read_text()
+        assert "image not known" in engine_root.fails("push", "listed", f"{host}/listed:2")
         engine_root.ok("manifest", "create", "--all", "again", f"docker://{host}/m:1")
         assert len(index_of(engine_root, "again")["manifests"]) == 3
 

@@ -208,6 +208,7 @@ def push(
     **given: Any,
 ) -> None:
     """Push LIST to DESTINATION, by default the registry that its name says."""
+    from pyengine.images import pushing
     from pyengine.images.copying import CopyOptions
 
     lists = _lists(engine)
@@ -220,7 +221,7 @@ def push(
         remove_signatures=remove_signatures,
     )
     reached = access.make(**given)
-    digest = lists.push(full, place or full, options, reached, progress(quiet))
+    digest = lists.push(full, pushing.named_place(place or full), options, reached, progress(quiet))
     if digestfile:
         write_digest(digestfile, digest)
     if remove_after:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 @click.option("--digestfile", metavar="FILE", help="Write the manifest's digest to a file.")
 @click.option("-f", "--format", "form", type=click.Choice(["oci", "v2s2"]),
               help="Make the manifest one of this format.")  # fmt: skip
+@click.option("--all", "everything", is_flag=True,
+              help="IMAGE may be a manifest list, pushed with all its images.")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Print no progress.")
 @click.option("--remove-signatures", is_flag=True, help="Do not copy signatures.")
 @click.option("--sign-by", metavar="KEY", help="Sign with this key of gpg.")
@@ -43,6 +45,7 @@ def push(
     compress: bool,
     digestfile: str | None,
     form: str | None,
+    everything: bool,
     quiet: bool,
     remove_signatures: bool,
     sign_by: str | None,
@@ -55,28 +58,38 @@ def push(
     """Push IMAGE to DESTINATION, by default the registry that its name says."""
     from pyengine.images import pushing
     from pyengine.images.copying import CopyOptions
+    from pyengine.images.lists import Lists
+    from pyengine.images.pulling import PullOptions, retrying
+    from pyengine.images.transports.names import Place
     from pyengine.images.trust import policy, signing
 
+    reached = access.make(**given)  # type: ignore[arg-type]  # click made the types
+    lists = Lists(engine.images)
+    full = lists.find_or_none(image) if everything else None
+    target = Place("docker", full) if full else None
+    target = pushing.named_place(place) if place else target
     options = CopyOptions(
+        multi="all" if full else "system",
         form=form,
         compression=compression_format or ("gzip" if compress else None),
         level=compression_level,
         remove_signatures=remove_signatures,
         policy=policy.load(policy_file),
         sign=signing.signer(
-            pushing.target(engine.images, image, place), sign_by, sign_passphrase_file, None
+            target or pushing.target(engine.images, image, place),
+            sign_by,
+            sign_passphrase_file,
+            None,
         ),
     )
-    digest = pushing.push(
-        engine.images,
-        image,
-        place,
-        options,
-        access.make(**given),  # type: ignore[arg-type]  # click made the types
-        progress(quiet),
-        retry=retry,
-        retry_delay_s=access.seconds(retry_delay),
-    )
+    report, delay_s = progress(quiet), access.seconds(retry_delay)
+
+    def once() -> str:
+        if full and target:
+            return lists.push(full, target, options, reached, report)
+        return pushing.push(engine.images, image, place, options, reached, report)
+
+    digest = retrying(PullOptions(retry=retry, retry_delay_s=delay_s), once, report)
     if digestfile:
         write_digest(digestfile, digest)
 

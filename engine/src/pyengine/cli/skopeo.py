@@ -351,5 +351,55 @@ def sync(
     work.run(syncing.sources(src_kind, source, reading))
 
 
+@skopeo.command("standalone-sign")
+@click.option("-o", "--output", required=True, metavar="FILE", help="Where the signature goes.")
+@click.option("--passphrase-file", metavar="FILE", help="Holds the key's passphrase.")
+@click.argument("path", metavar="MANIFEST-FILE")
+@click.argument("reference", metavar="DOCKER-REFERENCE")
+@click.argument("key", metavar="KEY")
+def standalone_sign(
+    path: str, reference: str, key: str, output: str, passphrase_file: str | None
+) -> None:
+    """Sign the manifest in a file as that of an image."""
+    from pyengine.images import manifests, references
+    from pyengine.images.trust import signatures
+
+    with open(path, "rb") as file:
+        digest = manifests.digest_of(file.read())
+    name = str(references.pull_name(reference))
+    signature = signatures.sign(digest, name, key, passphrase_file)
+    with open(output, "wb") as file:
+        file.write(signature)
+
+
+@skopeo.command("standalone-verify")
+@click.option("--public-key-file", required=True, metavar="FILE", help="Holds the trusted keys.")
+@click.argument("path", metavar="MANIFEST-FILE")
+@click.argument("reference", metavar="DOCKER-REFERENCE")
+@click.argument("fingerprint", metavar="FINGERPRINT|any")
+@click.argument("signature", metavar="SIGNATURE-FILE")
+def standalone_verify(
+    path: str, reference: str, fingerprint: str, signature: str, public_key_file: str
+) -> None:
+    """Verify a signature of the manifest in a file."""
+    from pyengine.errors import TrustError
+    from pyengine.images import manifests, references
+    from pyengine.images.trust import signatures
+
+    with open(path, "rb") as manifest, open(signature, "rb") as signed_file:
+        digest, data = manifests.digest_of(manifest.read()), signed_file.read()
+    requirement = {"keyPath": public_key_file}
+    with signatures.Keyring(requirement, "standalone-verify") as keyring:
+        signed = keyring.verify(data)
+    if fingerprint not in ("any", signed.fingerprint):
+        raise TrustError(f"the signature is by {signed.fingerprint}, not by {fingerprint}")
+    if signed.digest != digest or signed.reference != str(references.pull_name(reference)):
+        raise TrustError(
+            f"the signature is for {signed.reference} with {signed.digest}, not for {reference} "
+            f"with {digest}"
+        )
+    click.echo(f"Signature verified using fingerprint {signed.fingerprint}, digest {digest}")
+
+
 for command, name in ((login.login, "login"), (login.logout, "logout")):
     skopeo.add_command(command, name)

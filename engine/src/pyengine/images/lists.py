@@ -65,6 +65,13 @@ class Lists:
                     return reference.name
         raise NotFoundError(f"{text}: manifest list not known")
 
+    def find_or_none(self, text: str) -> str | None:
+        """The full name of a list, if there is one."""
+        try:
+            return self.find(text)
+        except NotFoundError:
+            return None
+
     def index(self, name: str) -> dict[str, Any]:
         """The index as it is now."""
         return self._read(name)[0]
@@ -146,7 +153,7 @@ class Lists:
     def push(
         self,
         name: str,
-        place: str,
+        target: Place,
         options: CopyOptions,
         access: Access,
         report: Callable[[str], None],
@@ -160,7 +167,6 @@ class Lists:
             PyengineError: by what failed.
         """
         index, places = self._read(name)
-        target = names.parse(place) if names.is_place(place) else Place("docker", place)
         source = _ListSource(self._images, name, index, places, access)
         destination = opening.open_destination(target, opening.Settings(access=access))
         try:

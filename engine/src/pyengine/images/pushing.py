@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pyengine.errors import ConfigError
 from pyengine.images import copying, manifests, references
-from pyengine.images.pulling import PullOptions, retrying
 from pyengine.images.transports import names, opening
 from pyengine.images.transports.names import Place
 from pyengine.images.transports.stored import StoredSource
@@ -26,9 +25,6 @@ def push(
     options: CopyOptions,
     access: Access,
     report: Callable[[str], None],
-    *,
-    retry: int = 0,
-    retry_delay_s: float | None = None,
 ) -> str:
     """Push an image; its manifest's digest at the destination.
 
@@ -39,8 +35,6 @@ def push(
         options: how to copy.
         access: to the registry.
         report: takes podman's progress lines.
-        retry: how often what may succeed later is tried again.
-        retry_delay_s: before that.
 
     Raises:
         NotFoundError: there is no such image.
@@ -51,15 +45,11 @@ def push(
     target = destination_of(images, image, text, place)
     source = StoredSource(images, image, text)
 
-    def once() -> str:
-        destination = opening.open_destination(target, opening.Settings(access=access))
-        try:
-            written = copying.copy(source, destination, options, report)
-        finally:
-            destination.close()
-        return manifests.digest_of(written)
-
-    return retrying(PullOptions(retry=retry, retry_delay_s=retry_delay_s), once, report)
+    destination = opening.open_destination(target, opening.Settings(access=access))
+    try:
+        return manifests.digest_of(copying.copy(source, destination, options, report))
+    finally:
+        destination.close()
 
 
 def target(images: Images, text: str, place: str | None) -> Place:
@@ -77,6 +67,11 @@ def destination_of(images: Images, image: Image, text: str, place: str | None) -
                 f"docker://registry.example.com/{text}"
             )
         return Place("docker", own[0])
-    if names.is_place(place):
-        return names.parse(place)
-    return Place("docker", references.pull_name(place).name)
+    return named_place(place)
+
+
+def named_place(text: str) -> Place:
+    """A transport and what it takes, or a name in a registry."""
+    if names.is_place(text):
+        return names.parse(text)
+    return Place("docker", references.pull_name(text).name)

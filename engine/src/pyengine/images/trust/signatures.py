@@ -27,12 +27,12 @@ _SOURCES = ("keyPath", "keyPaths", "keyData")
 
 
 class Signed:
-    """What a good signature says: a manifest's digest and an image's name."""
+    """What a good signature says: a manifest's digest and an image's name; and whose it is."""
 
-    __slots__ = ("digest", "reference")
+    __slots__ = ("digest", "fingerprint", "reference")
 
-    def __init__(self, digest: str, reference: str) -> None:
-        self.digest, self.reference = digest, reference
+    def __init__(self, digest: str, reference: str, fingerprint: str) -> None:
+        self.digest, self.reference, self.fingerprint = digest, reference, fingerprint
 
 
 def check_requirement(requirement: dict[str, Any], where: str) -> None:
@@ -111,7 +111,8 @@ class Keyring:
                 "REVKEYSIG": "its key was revoked",
             }.get(bad[0] if bad else "", "it is no signature")  # fmt: skip
             raise TrustError(reason)
-        return _read(done.stdout)
+        valid = next(word for word in words if word and word[0] == "VALIDSIG")
+        return _read(done.stdout, valid[1])
 
     def users(self) -> list[str]:
         """Whose keys are in it."""
@@ -182,7 +183,7 @@ def sign(digest: str, reference: str, key: str, passphrase_file: str | None = No
     return done.stdout
 
 
-def _read(payload: bytes) -> Signed:
+def _read(payload: bytes, fingerprint: str) -> Signed:
     """Strictly: a reader that overlooks something may be made to believe anything."""
     try:
         fields = json.loads(payload)
@@ -201,7 +202,7 @@ def _read(payload: bytes) -> Signed:
         raise TrustError("what it signs says something unknown")
     if not isinstance(digest, str) or not isinstance(reference, str):
         raise TrustError("what it signs says of no image")
-    return Signed(digest, reference)
+    return Signed(digest, reference, fingerprint)
 
 
 def _gpg(
