@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.bundle import Bundle
+from support.monitors import wait_for
 from support.runtime import Runtime
 
 pytestmark = pytest.mark.needs("root", "busybox", "criu")
@@ -75,11 +76,12 @@ def test_a_container_of_a_user_namespace(pyrun: Runtime, bundle: Bundle, tmp_pat
 def test_a_network_namespace_of_others_is_entered_again(
     pyrun: Runtime, bundle: Bundle, tmp_path: Path
 ) -> None:
-    holder = subprocess.Popen(["unshare", "--net", "sleep", "1000"])
+    command = ["unshare", "--net", "sh", "-c", "echo up; exec sleep 1000"]
+    holder = subprocess.Popen(command, stdout=subprocess.PIPE)
     try:
         path = f"/proc/{holder.pid}/ns/net"
-        while os.stat(path).st_ino == os.stat("/proc/self/ns/net").st_ino:
-            os.sched_yield()
+        assert holder.stdout
+        assert holder.stdout.readline() == b"up\n"
         for entry in bundle.linux["namespaces"]:
             if entry["type"] == "network":
                 entry["path"] = path
@@ -91,7 +93,7 @@ def test_a_network_namespace_of_others_is_entered_again(
         assert os.stat(f"/proc/{pid}/ns/net").st_ino == os.stat(path).st_ino
     finally:
         holder.kill()
-        holder.wait()
+        holder.communicate()
 
 
 def test_memory_can_be_left_behind_and_served(
@@ -99,8 +101,7 @@ def test_memory_can_be_left_behind_and_served(
 ) -> None:
     bundle.shell("read a </proc/sys/kernel/random/uuid; echo $a >/tmp/a; sleep 1000; echo $a")
     name = pyrun.start(bundle)
-    while not (bundle.rootfs / "tmp/a").exists():
-        os.sched_yield()
+    wait_for((bundle.rootfs / "tmp/a").exists, "the container did not begin")
     port = free_port()
     images = str(tmp_path / "images")
     read_fd, write_fd = os.pipe()
@@ -115,8 +116,7 @@ def test_memory_can_be_left_behind_and_served(
     command = ["criu", "lazy-pages", "--page-server", "--address", "127.0.0.1"]
     command += ["--port", str(port), "-D", images, "-W", str(work), "-o", "lazy.log"]
     server = subprocess.Popen(command)
-    while not (work / "lazy-pages.socket").exists():
-        os.sched_yield()
+    wait_for((work / "lazy-pages.socket").exists, "criu lazy-pages did not begin")
     again = restore(pyrun, bundle, tmp_path / "images", "--lazy-pages", "--work-path", str(work))
     assert server.wait(60) == 0
     assert dump.wait(60) == 0
