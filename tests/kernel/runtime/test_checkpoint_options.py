@@ -101,7 +101,7 @@ def test_memory_can_be_left_behind_and_served(
 ) -> None:
     bundle.shell("read a </proc/sys/kernel/random/uuid; echo $a >/tmp/a; sleep 1000; echo $a")
     name = pyrun.start(bundle)
-    wait_for((bundle.rootfs / "tmp/a").exists, "the container did not begin")
+    wait_for((bundle.rootfs / "tmp/a").exists, "the container to begin")
     port = free_port()
     images = str(tmp_path / "images")
     read_fd, write_fd = os.pipe()
@@ -116,7 +116,7 @@ def test_memory_can_be_left_behind_and_served(
     command = ["criu", "lazy-pages", "--page-server", "--address", "127.0.0.1"]
     command += ["--port", str(port), "-D", images, "-W", str(work), "-o", "lazy.log"]
     server = subprocess.Popen(command)
-    wait_for((work / "lazy-pages.socket").exists, "criu lazy-pages did not begin")
+    wait_for((work / "lazy-pages.socket").exists, "criu lazy-pages to listen")
     again = restore(pyrun, bundle, tmp_path / "images", "--lazy-pages", "--work-path", str(work))
     assert server.wait(60) == 0
     assert dump.wait(60) == 0
