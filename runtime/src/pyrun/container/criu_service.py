@@ -16,7 +16,7 @@ from _socket import (
 )
 
 from pyrun import names, syscalls
-from pyrun.container import hooks
+from pyrun.container import fork
 from pyrun.errors import ContainerError
 from pyrun.linux import criu
 
@@ -125,7 +125,7 @@ class Service:
                 socket(fileno=posix.dup(socket_fd)).sendmsg([b"prepared"], rights)
             for fd in (1, 2):
                 posix.dup2(self._output_fd, fd, inheritable=True)
-            hooks.reset_signals()
+            fork.reset_signals()
             syscalls.close_range(3, 0xFFFFFFFF, syscalls.CLOSE_RANGE_CLOEXEC)
             for fd in (socket_fd, *inherit):
                 posix.set_inheritable(fd, True)

@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+# Python ignores or catches these; every program it starts must find them as it was started itself.
+_CHANGED_SIGNALS = (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGINT)
+
+
+def reset_signals() -> None:
+    """Give the signals that Python handles their default action, and block none."""
+    for number in _CHANGED_SIGNALS:
+        _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+
+
 def fork(cgroup_fd: int, body: Callable[[], None]) -> tuple[int, bool]:
     """Fork a child that runs ``body``, which never returns.
 

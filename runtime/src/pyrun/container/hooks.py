@@ -7,6 +7,7 @@ import posix
 import select
 
 from pyrun import syscalls
+from pyrun.container import fork
 from pyrun.errors import ContainerError, KernelError
 from pyrun.spec import jsontext
 
@@ -18,10 +19,6 @@ _SHOWN_BYTES = 1024
 # crun's annotations for what hooks write, by the number of the stream
 _FILES = {1: "run.oci.hooks.stdout", 2: "run.oci.hooks.stderr"}
 _POLL_LIMIT_MS = 2**31 - 1  # 24 days
-# Python ignores or catches these; every program it starts must find them as it was started itself.
-_CHANGED_SIGNALS = (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGINT)
-
-
 # the files of ``redirect``, open; by the number of the stream
 _open: dict[int, int] = {}
 
@@ -40,13 +37,6 @@ def redirect(annotations: dict[str, str]) -> None:
                 _open[number] = posix.open(path, flags, 0o600)
             except OSError as error:
                 raise KernelError(f"open {path} for hooks ({name})", error) from error
-
-
-def reset_signals() -> None:
-    """Give the signals that Python handles their default action, and block none."""
-    for number in _CHANGED_SIGNALS:
-        _signal.signal(number, _signal.SIG_DFL)
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 
 def run(
@@ -108,7 +98,7 @@ def _run_one(name: str, hook: JsonObject, state: bytes, init_fd: int) -> None:
 def _execute(hook: JsonObject, input_fd: int, output_fd: int) -> None:
     """The child: never returns."""
     try:
-        reset_signals()
+        fork.reset_signals()
         streams = (input_fd, _open.get(1, output_fd), _open.get(2, output_fd))
         for number, fd in enumerate(streams):
             posix.dup2(fd, number, inheritable=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import posix
 
 from pyrun import syscalls
-from pyrun.container import cgroup_mounts, channel, fork, hooks, process
+from pyrun.container import cgroup_mounts, channel, fork, process
 from pyrun.container.channel import Channel, ChannelClosedError
 from pyrun.container.stage import TRACE
 from pyrun.errors import ContainerError, KernelError
@@ -105,6 +105,8 @@ def main(task: Task) -> None:
         if not has_program:
             raise ContainerError("start the container: config.json has no process")
         if task.hooks("startContainer"):
+            from pyrun.container import hooks  # the preparation has imported it already
+
             state = {**task.state, "status": "created", "pid": posix.getpid()}
             hooks.run("startContainer", task.hooks("startContainer"), state)
         process.execute(path, task.identity)
@@ -330,6 +332,8 @@ def _change_root(task: Task) -> None:
         task.channel.send("mounted")
         task.channel.receive("go")
     if task.hooks("createContainer"):
+        from pyrun.container import hooks  # as above
+
         state = {**task.state, "pid": posix.getpid()}
         hooks.run("createContainer", task.hooks("createContainer"), state)
     if (config.get("process") or {}).get("terminal"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from pyrun import names, syscalls
-from pyrun.container import hooks, init, process
+from pyrun.container import init, process
 from pyrun.container.request import listen_environment
 from pyrun.container.stage import hook_state, is_extended
 from pyrun.errors import ConfigError
@@ -36,6 +36,8 @@ def prepare(bundle: Bundle, request: Request, inherited: int) -> Task:
     config = bundle.config
     extend(config)
     if config.get("hooks"):
+        from pyrun.container import hooks
+
         hooks.redirect(config.get("annotations") or {})  # init cannot open the files any more
     settings = config.get("process") or {}  # start misses it, create does not
     linux = config.get("linux") or {}

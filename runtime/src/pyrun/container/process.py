@@ -7,7 +7,7 @@ import errno
 import posix
 
 from pyrun import names, syscalls
-from pyrun.container import hooks
+from pyrun.container import fork
 from pyrun.errors import (
     CommandNotExecutableError,
     CommandNotFoundError,
@@ -237,7 +237,7 @@ def execute(path: str, identity: Identity) -> None:
     """
     args = identity.process["args"]
     env = dict(entry.partition("=")[::2] for entry in identity.env)
-    hooks.reset_signals()
+    fork.reset_signals()
     try:
         rlimits.apply(0, identity.tight_limits)
         if identity.process.get("noNewPrivileges") and identity.listener is None:

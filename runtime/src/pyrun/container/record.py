@@ -11,7 +11,7 @@ import posix
 import select
 
 from pyrun import names, syscalls
-from pyrun.container import hooks, store
+from pyrun.container import fork, store
 from pyrun.container.stage import TRACE
 from pyrun.errors import ConfigError, ContainerError
 from pyrun.spec import jsontext
@@ -129,7 +129,7 @@ def _main(  # type: ignore[no-untyped-def]  # the module that begin has imported
     """The recorder: nothing of its caller's may keep it, and it may keep nothing of its caller."""
     try:
         posix.setsid()
-        hooks.reset_signals()
+        fork.reset_signals()
         null_fd = posix.open("/dev/null", posix.O_RDWR)
         for fd in range(3):
             posix.dup2(null_fd, fd)

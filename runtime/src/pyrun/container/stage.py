@@ -34,6 +34,9 @@ _LINUX = frozenset((
     "readonlyPaths", "resources", "rootfsPropagation", "seccomp", "sysctl",
 ))  # fmt: skip
 
+# Of the standard library, what both processes need: loaded now, it is loaded once.
+_SHARED = ("_stat", "errno", "fcntl")
+
 
 class Stage:
     """What has been begun.
@@ -123,6 +126,8 @@ def begin(
         if isinstance(settings, dict) and settings.get("terminal") and not request.console_socket:
             begun.console_fd, request.console_fd = attached.console_pair(settings)
     if _is_plain(bundle.config):
+        for name in _SHARED:
+            __import__(name)
         begun.fork()
     return begun
 
