@@ -101,9 +101,11 @@ class Container:
         try:
             with subprocess.Popen(
                 [*self.prefix, *with_cgroup_layout(self.layout, command)],
+                cwd=self.directory,  # where conmon 2.1 leaves its file oom
                 pass_fds=(sync_write, start_read),
                 env={
                     **os.environ,
+                    "PWD": str(self.directory),  # a shell would correct an old one
                     "_OCI_SYNCPIPE": str(sync_write),
                     "_OCI_STARTPIPE": str(start_read),
                     **(environment or {}),

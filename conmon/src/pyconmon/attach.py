@@ -117,10 +117,15 @@ class AttachServer:
         self.loop.watch(self._socket.fileno(), loop.READ, self._accept)
 
     def _accept(self, _events: int) -> None:
+        # All that wait: who connected before the container was started misses none of its output.
+        while self._accept_one():
+            pass
+
+    def _accept_one(self) -> bool:
         try:
             fd, _ = self._socket._accept()  # type: ignore[attr-defined]  # what socket.accept uses
         except BlockingIOError:
-            return
+            return False
         except OSError as error:
             diagnostics.warn(
                 f"Failed to accept client connection on {self._path}: {error.strerror}"
@@ -129,12 +134,13 @@ class AttachServer:
             # once again would take all the processor's time.
             self.loop.forget(self._socket.fileno())
             self.loop.after(_ACCEPT_PAUSE_S, self._listen)
-            return
+            return False
         from pyconmon.client import Client  # most containers never have one
 
         sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fd)
         sock.setblocking(False)
         self.clients.append(Client(sock, self))
+        return True
 
     def broadcast(self, stream: int, data: bytes) -> None:
         """Send output to every client."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Callable
 
 import pytest
 
-from support.monitors import Container, receive_all, wait_for
+from support.monitors import Container, is_running, receive_all, wait_for
 
 pytestmark = pytest.mark.needs("root", "runc", "busybox")
 
@@ -124,3 +125,21 @@ def test_input_that_the_container_does_not_read_waits(make: Make) -> None:
     client.shutdown(socket.SHUT_WR)
     assert receive_all(client)[2] == b"x" * sent
     assert made.wait() == "0"
+
+
+@pytest.mark.parametrize("monitor", ["pyconmon"], indirect=True)
+def test_who_connects_before_the_start_gets_all_of_the_output(make: Make) -> None:
+    """However late the monitor looks; conmon takes one client a round and loses the others."""
+    made = make(["sh", "-c", "seq 1 3000; echo err >&2"])
+    pid = made.create()["data"]
+    os.kill(made.monitor_pid, signal.SIGSTOP)
+    try:
+        clients = [made.attach() for _ in range(3)]
+        made.start()
+        wait_for(lambda: not is_running(pid), "the container's end")
+    finally:
+        os.kill(made.monitor_pid, signal.SIGCONT)
+    for client in clients:
+        assert receive_all(client) == {
+            2: b"".join(b"%d\n" % n for n in range(1, 3001)), 3: b"err\n",
+        }  # fmt: skip
