@@ -8,11 +8,14 @@ run whole, as a TAP reader sees it, and are said to complain.
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -160,12 +163,13 @@ def run_program(
 
     Containers and cgroups that it leaves are removed.
     """
-    before = containers(runtime)
+    bundles = tempfile.mkdtemp(prefix="validation-bundles-")
+    os.chmod(bundles, 0o755)  # a container with a user namespace must get through
     unshare = ["unshare", "--mount", "--propagation", "private", "sh", "-c", LAYOUTS[layout], "sh"]
     child = subprocess.Popen(
         [*unshare, str(program)],
         cwd=suite,
-        env={**os.environ, "RUNTIME": runtime},
+        env={**os.environ, "RUNTIME": runtime, "TMPDIR": bundles},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -185,10 +189,11 @@ def run_program(
         result.death = f"it hung for {timeout_s:g} s"
     elif child.returncode != 0:
         result.death = f"it exited with status {child.returncode}"
-    for name in containers(runtime) - before:
+    for name in containers(runtime, bundles):
         in_view = [*unshare, runtime, "delete", "--force", name]
         subprocess.run(in_view, check=False, capture_output=True, timeout=timeout_s)
     subprocess.run([*unshare, "sh", "-c", _REMOVE_CGROUPS], check=False, capture_output=True)
+    shutil.rmtree(bundles, ignore_errors=True)
     return result
 
 
@@ -199,12 +204,12 @@ def leave(layout: str) -> None:
         subprocess.run([*unshare, "sh", "-c", _DROP_NET], check=False, capture_output=True)
 
 
-def containers(runtime: str) -> set[str]:
-    """The ids of the runtime's containers, in its usual state directory."""
-    done = subprocess.run(
-        [runtime, "list", "--quiet"], check=False, capture_output=True, text=True, timeout=60
-    )
-    return set(done.stdout.split())
+def containers(runtime: str, bundles: str) -> list[str]:
+    """The ids of the runtime's containers whose bundles are below a directory."""
+    words = [runtime, "list", "--format", "json"]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=60)
+    found = json.loads(done.stdout or "[]") if done.returncode == 0 else []
+    return [one["id"] for one in found or [] if one["bundle"].startswith(f"{bundles}/")]
 
 
 def table(results: dict[str, list[Result]]) -> str:
