@@ -117,7 +117,10 @@ class AttachServer:
         self.loop.watch(self._socket.fileno(), loop.READ, self._accept)
 
     def _accept(self, _events: int) -> None:
-        # All that wait: who connected before the container was started misses none of its output.
+        self.accept_waiting()
+
+    def accept_waiting(self) -> None:
+        """Take all who wait: who connects before the container's start gets all of its output."""
         while self._accept_one():
             pass
 

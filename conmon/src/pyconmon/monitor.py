@@ -451,6 +451,8 @@ class Monitor:
         if self._life.timed_out:
             children.kill_group(self._container_pid)
         else:
+            if self._attach:
+                self._attach.accept_waiting()
             self._stdout.drain()
             self._stderr.drain()
         self._logs.finish(sync=not self._options.no_sync_log)
