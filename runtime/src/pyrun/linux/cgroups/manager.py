@@ -415,8 +415,6 @@ def _remove_tree(directory: str, deadline: float) -> None:
     A cgroup stays busy for a moment after its last process ended. cgroup2 tells by cgroup.events;
     v1 tells nobody, so there the next try follows after a growing pause.
     """
-    for name in _children(directory):
-        _remove_tree(f"{directory}/{name}", deadline)
     pause_s = 0.001
     while True:
         try:
@@ -428,8 +426,12 @@ def _remove_tree(directory: str, deadline: float) -> None:
                 raise KernelError(f"remove cgroup {directory}", error) from error
         else:
             return
-        _wait_until_empty(directory, pause_s)
-        pause_s = min(pause_s * 2, 0.1)
+        below = _children(directory)
+        for name in below:
+            _remove_tree(f"{directory}/{name}", deadline)
+        if not below:
+            _wait_until_empty(directory, pause_s)
+            pause_s = min(pause_s * 2, 0.1)
 
 
 def _wait_until_empty(directory: str, pause_s: float) -> None:
