@@ -71,6 +71,12 @@ def test_an_option_that_the_file_system_does_not_know_is_refused(
     assert f"mount {kind} on {destination}: Invalid argument" in done.stderr
 
 
+def test_a_tmpfs_where_there_was_no_directory_is_everybodys(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.mount("/new", type="tmpfs", source="tmpfs", options=["size=64k"])
+    bundle.process["args"] = ["stat", "-c", "%a", "/new"]
+    assert pyrun.output(bundle) == "1777"
+
+
 @pytest.mark.parametrize("mode", [0o1777, 0o750])
 def test_a_tmpfs_without_mode_keeps_that_of_the_directory(
     pyrun: Runtime, bundle: Bundle, mode: int

@@ -257,12 +257,12 @@ class Mounter:
             flags &= ~syscalls.MS_RDONLY
         remount = flags & syscalls.MS_REMOUNT
         try:
+            if fstype == "tmpfs" and not remount:
+                data = self._with_mode(data, destination)
             target_fd = self._target(destination, directory=True)
             try:
                 self._check_target(target_fd, fstype, destination, "")
                 name = None if remount else fstype
-                if fstype == "tmpfs" and not remount:
-                    data = self._with_mode(data, target_fd)
                 syscalls.mount(source, paths.proc_path(target_fd), name, flags, data or None)
                 if options.copy_up:
                     self._copy_up(target_fd, destination)
@@ -274,9 +274,17 @@ class Mounter:
         if late:
             self.late.append((destination, flags | syscalls.MS_RDONLY))
 
-    def _with_mode(self, data: str, target_fd: int) -> str:
-        """A tmpfs keeps the mode of the directory it covers, as with runc; the last one counts."""
-        mode = f"mode={_stat.S_IMODE(posix.fstat(target_fd).st_mode):o}"
+    def _with_mode(self, data: str, destination: str) -> str:
+        """A tmpfs keeps the mode of the directory it covers, as with runc; the last one counts.
+
+        Where there is none yet, it has its own default, which lets everybody write.
+        """
+        try:
+            fd = paths.open_inside(self.root_fd, destination)
+        except FileNotFoundError:
+            return data
+        mode = f"mode={_stat.S_IMODE(posix.fstat(fd).st_mode):o}"
+        posix.close(fd)
         return f"{mode},{data}" if data else mode
 
     def _copy_up(self, lower_fd: int, destination: str) -> None:
