@@ -68,12 +68,12 @@ def find_monitor(path: str | None, engine_table: dict[str, Any], beside: str) ->
 
 
 def search(name: str, beside: str) -> str | None:
-    """``name`` as an executable file in ``beside``, PATH or the system's directories."""
+    """The absolute path of ``name``, an executable file in ``beside``, PATH or the system's directories."""
     on_path = [part for part in os.environ.get("PATH", "").split(":") if part]
     for directory in (beside, *on_path, *SYSTEM_DIRECTORIES):
         path = f"{directory}/{name}"
         if os.path.isfile(path) and os.access(path, os.X_OK):
-            return path
+            return os.path.abspath(path)  # the monitor is not started in this directory
     return None
 
 

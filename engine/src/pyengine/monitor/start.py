@@ -115,7 +115,11 @@ class Call:
         if attach:
             actions.append((os.POSIX_SPAWN_DUP2, attach_write, ATTACH_FD))
             environment["_OCI_ATTACHPIPE"] = str(ATTACH_FD)
+        # posix_spawn(3) of Python knows no directory. conmon writes a file where it stands, and
+        # whoever stands in the caller's keeps it from being unmounted.
+        before_fd = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
+            os.chdir(self.files.bundle)
             pid = os.posix_spawn(
                 self.path,
                 [self.path, *self.arguments],
@@ -130,7 +134,8 @@ class Call:
                 _close(fd)
             raise MonitorError(f"start monitor {self.path}: {error.strerror}") from error
         finally:
-            for fd in (sync_write, start_read, attach_write):
+            os.fchdir(before_fd)
+            for fd in (before_fd, sync_write, start_read, attach_write):
                 _close(fd)
         return Monitor(self, pid, sync_read, start_write, attach_read)
 
