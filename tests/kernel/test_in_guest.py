@@ -14,8 +14,8 @@ TOP = Path(__file__).resolve().parents[2]
 # slow.
 ANYWHERE = (
     "annotations", "checkpoint", "checkpoint_options", "command_line", "command_options",
-    "criu_failures", "features", "late_mounts", "mount_types", "mounts", "net_devices",
-    "process_settings", "races", "seccomp_listener",
+    "criu_failures", "crowd", "features", "hostile_config", "late_mounts", "mount_types", "mounts",
+    "net_devices", "process_settings", "races", "record", "seccomp_listener",
 )  # fmt: skip
 
 

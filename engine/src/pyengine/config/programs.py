@@ -68,7 +68,7 @@ def find_monitor(path: str | None, engine_table: dict[str, Any], beside: str) ->
 
 
 def search(name: str, beside: str) -> str | None:
-    """The absolute path of ``name``, an executable file in ``beside``, PATH or the system's directories."""
+    """The absolute path of the executable ``name``: in ``beside``, PATH, or the usual places."""
     on_path = [part for part in os.environ.get("PATH", "").split(":") if part]
     for directory in (beside, *on_path, *SYSTEM_DIRECTORIES):
         path = f"{directory}/{name}"
