@@ -6,8 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from pyrun import syscalls
-from pyrun.container import fork
+from pyrun.container import fork, stage
+from pyrun.container.request import Request
 from pyrun.errors import KernelError
+from pyrun.spec.load import Bundle
 
 
 def leave() -> None:
@@ -44,3 +46,13 @@ def test_too_many_processes_have_a_message(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("posix.fork", refuse(11))
     with pytest.raises(KernelError, match="fork the container process: Resource temporarily"):
         fork.fork(-1, leave)
+
+
+def test_a_stage_that_cannot_be_forked_has_the_same_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun = stage.Stage(Request("/nowhere", "x"), Bundle("/nowhere", {}, b""), 0)
+    monkeypatch.setattr("posix.fork", refuse(11))
+    with pytest.raises(KernelError, match="fork the container process: Resource temporarily"):
+        begun.fork()
+    begun.settle()

@@ -15,6 +15,7 @@ import posix
 from pyrun import names, syscalls
 from pyrun.container import channel
 from pyrun.container.request import inherited
+from pyrun.errors import KernelError
 from pyrun.spec import load
 
 TYPE_CHECKING = False
@@ -70,11 +71,14 @@ class Stage:
         """Fork the process.
 
         Raises:
-            OSError: there can be no more processes.
+            KernelError: there can be no more processes.
         """
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)  # init outlives the stage, its parent
         self.channel, theirs = channel.pair()
-        self.pid = posix.fork()
+        try:
+            self.pid = posix.fork()
+        except OSError as error:
+            raise KernelError("fork the container process", error) from error
         if self.pid == 0:
             _main(self, theirs)
         theirs.close()
