@@ -8,6 +8,7 @@ run whole, as a TAP reader sees it, and are said to complain.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -27,6 +28,10 @@ _REMOVE_CGROUPS = (
     "cd /sys/fs/cgroup; for d in testdir cgrouptest */testdir */cgrouptest; do"
     " [ ! -d $d ] || find $d -depth -type d -exec rmdir {} ';'; done"
 )
+
+# The others have the container's id, a UUID; a runtime that was killed, or failed, leaves them.
+_CGROUPS = Path("/sys/fs/cgroup")
+_UUID = "-".join("[0-9a-f]" * count for count in (8, 4, 4, 4, 12))
 
 # crun makes directories where cgroup2 was mounted; a tmpfs of the namespace takes them.
 _V1 = (
@@ -163,6 +168,7 @@ def run_program(
 
     Containers and cgroups that it leaves are removed.
     """
+    before = named_cgroups()
     bundles = tempfile.mkdtemp(prefix="validation-bundles-")
     os.chmod(bundles, 0o755)  # a container with a user namespace must get through
     unshare = ["unshare", "--mount", "--propagation", "private", "sh", "-c", LAYOUTS[layout], "sh"]
@@ -193,8 +199,22 @@ def run_program(
         in_view = [*unshare, runtime, "delete", "--force", name]
         subprocess.run(in_view, check=False, capture_output=True, timeout=timeout_s)
     subprocess.run([*unshare, "sh", "-c", _REMOVE_CGROUPS], check=False, capture_output=True)
+    remove_cgroups(named_cgroups() - before)
     shutil.rmtree(bundles, ignore_errors=True)
     return result
+
+
+def named_cgroups(top: Path = _CGROUPS) -> set[Path]:
+    """The cgroups of every hierarchy that have the id of a container of the programs."""
+    return {*top.glob(_UUID), *top.glob(f"*/{_UUID}")}
+
+
+def remove_cgroups(found: set[Path]) -> None:
+    """Remove cgroups with those below them; one that is in use stays."""
+    for path in found:
+        for folder, _, _ in os.walk(path, topdown=False):
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
 
 
 def leave(layout: str) -> None:

@@ -67,6 +67,18 @@ def test_a_program_that_ends_with_an_error_is_dead(tmp_path: Path, status: int, 
     assert (result.passed, result.death) == (1, death)
 
 
+def test_cgroups_that_a_dead_program_left_are_removed_and_no_others(tmp_path: Path) -> None:
+    kept, left = "5b39192a-4431-4591-be28-8b211873be6e", "037b08ad-0a21-426e-8040-a64d1ea9514a"
+    for name in (f"pids/{kept}", "pids/mine"):
+        (tmp_path / name).mkdir(parents=True)
+    before = validation.named_cgroups(tmp_path)
+    for name in (f"pids/{left}/below", f"unified/{left}", left):
+        (tmp_path / name).mkdir(parents=True)
+    validation.remove_cgroups(validation.named_cgroups(tmp_path) - before)
+    found = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
+    assert found == ["pids", f"pids/{kept}", "pids/mine", "unified"]
+
+
 def test_an_older_runtime_sees_its_own_version_in_config_json(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     words = ["create", "--bundle", str(tmp_path), "name"]
