@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import uuid
@@ -10,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from support.daemons import Daemon, Done
 
 pytestmark = [pytest.mark.needs("root", "containerd", "busybox"), pytest.mark.timeout(120)]
 
@@ -20,10 +21,9 @@ DISABLED = (
     "grpc.v1.cri", "snapshotter.v1.aufs", "snapshotter.v1.btrfs", "snapshotter.v1.devmapper",
     "snapshotter.v1.zfs", "internal.v1.opt",
 )  # fmt: skip
-Done = subprocess.CompletedProcess[str]
 
 
-class Containerd:
+class Containerd(Daemon):
     """A daemon with sockets and directories of its own, and ``ctr`` to talk to it."""
 
     def __init__(self, directory: Path, pyrun: str) -> None:
@@ -35,42 +35,15 @@ class Containerd:
             f"disabled_plugins = [{disabled}]\n"
             f'[grpc]\naddress = "{directory}/socket"\n[ttrpc]\naddress = "{directory}/ttrpc"\n'
         )
-        self._daemon = subprocess.Popen(
+        super().__init__(
             ["containerd", "--config", str(directory / "config.toml")],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
+            ready="successfully booted",
+            client="ctr",
+            environment={
+                "CONTAINERD_ADDRESS": f"{directory}/socket",
+                "CONTAINERD_NAMESPACE": "tests",
+            },
         )
-        assert self._daemon.stderr
-        said = []
-        for line in self._daemon.stderr:
-            said.append(line)
-            if "successfully booted" in line:
-                break
-        else:
-            pytest.fail(f"containerd ends: {''.join(said)}")
-        # nobody reads on: it must not wait for us
-        self._log = subprocess.Popen(["cat"], stdin=self._daemon.stderr, stdout=subprocess.DEVNULL)
-        self._daemon.stderr.close()
-
-    def __call__(self, *words: str) -> Done:
-        """``ctr`` with these words."""
-        environment = {
-            **os.environ,
-            "CONTAINERD_ADDRESS": f"{self.directory}/socket",
-            "CONTAINERD_NAMESPACE": "tests",
-        }
-        return subprocess.run(
-            ["ctr", *words], env=environment, check=False, capture_output=True, text=True,
-            timeout=60, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-
-    def must(self, *words: str) -> str:
-        """The output of a ``ctr`` that succeeds."""
-        done = self(*words)
-        assert done.returncode == 0, (words, done.stderr)
-        return done.stdout
 
     def run(self, *words: str) -> Done:
         """``ctr run`` with pyrun."""
@@ -95,9 +68,7 @@ class Containerd:
             self("task", "rm", "--force", name)
         for name in self.must("container", "ls", "--quiet").split():
             self("container", "rm", name)
-        self._daemon.terminate()
-        self._daemon.wait(30)
-        self._log.wait(30)
+        super().close()
 
 
 @pytest.fixture(scope="module")

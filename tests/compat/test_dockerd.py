@@ -11,16 +11,15 @@ from pathlib import Path
 import pytest
 
 from support.bundle import busybox_root
+from support.daemons import Daemon
 
 pytestmark = [
     pytest.mark.needs("root", "dockerd", "docker", "runc", "busybox"),
     pytest.mark.timeout(180),
 ]
 
-Done = subprocess.CompletedProcess[str]
 
-
-class Docker:
+class Docker(Daemon):
     """A daemon with sockets and directories of its own; no networks, no firewall."""
 
     def __init__(self, directory: Path, pyrun: str) -> None:
@@ -33,46 +32,18 @@ class Docker:
             "add-runtime": f"pyrun={pyrun}", "iptables": "false", "ip-masq": "false",
             "ip-forward": "false", "userland-proxy": "false",
         }  # fmt: skip
-        self._daemon = subprocess.Popen(
+        super().__init__(
             ["dockerd", *(f"--{name}={value}" for name, value in options.items())],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
+            ready="API listen on",
+            client="docker",
+            environment={"DOCKER_HOST": self.socket},
         )
-        assert self._daemon.stderr
-        said = []
-        for line in self._daemon.stderr:
-            said.append(line)
-            if "API listen on" in line:
-                break
-        else:
-            pytest.fail(f"dockerd ends: {''.join(said)}")
-        # nobody reads on: it must not wait for us
-        self._log = subprocess.Popen(["cat"], stdin=self._daemon.stderr, stdout=subprocess.DEVNULL)
-        self._daemon.stderr.close()
-
-    def __call__(self, *words: str) -> Done:
-        """The docker command with these words."""
-        environment = {**os.environ, "DOCKER_HOST": self.socket}
-        return subprocess.run(
-            ["docker", *words], env=environment, check=False, capture_output=True, text=True,
-            timeout=60, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-
-    def must(self, *words: str) -> str:
-        """The output of a docker command that succeeds."""
-        done = self(*words)
-        assert done.returncode == 0, (words, done.stderr)
-        return done.stdout.strip()
 
     def close(self) -> None:
         """Remove all containers, then end the daemon and what it leaves of cgroups."""
         for name in self.must("ps", "--all", "--quiet").split():
             self("rm", "--force", name)
-        self._daemon.terminate()
-        self._daemon.wait(30)
-        self._log.wait(30)
+        super().close()
         for folder, folders, _ in os.walk("/sys/fs/cgroup"):
             if self.parent in folders:
                 os.rmdir(os.path.join(folder, self.parent))
