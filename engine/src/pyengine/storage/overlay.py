@@ -48,7 +48,8 @@ def mount(
 
     try:
         lower = ":".join(named(path) for path in reversed(layers))
-        options = f"lowerdir={lower},index=off"
+        # A layer must stand by itself: no entry of it may point into another one.
+        options = f"lowerdir={lower},index=off,redirect_dir=off,metacopy=off"
         if upper is not None and work is not None:
             options += f",upperdir={named(upper)},workdir={named(work)}"
         if in_user_namespace():

@@ -31,7 +31,7 @@ _CHUNK_BYTES = 1 << 20
 
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
-_XATTR = "SCHILY.xattr."
+XATTR = "SCHILY.xattr."
 
 # What every container has in /dev; another device in an image would open the host's hardware.
 _HARMLESS_DEVICES = {(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2)}
@@ -334,8 +334,8 @@ class Unpacker:
         if not member.issym():
             os.chmod(name, member.mode & 0o7777)
         for key, value in member.pax_headers.items():
-            if key.startswith(_XATTR):
-                self._set_attribute(name, key.removeprefix(_XATTR), value)
+            if key.startswith(XATTR):
+                self._set_attribute(name, key.removeprefix(XATTR), value)
 
     def _set_owner(self, name: str, member: tarfile.TarInfo) -> None:
         if self._single_id:

@@ -1,0 +1,209 @@
+"""A directory tree as a tar, deterministically: the same tree gives the same bytes.
+
+Entries come sorted by name, a directory before what is in it; owners are numbers only, access and
+change times are left out. A file with several names is stored under the first of them, the others
+are hard links to it. Holes are written as zeros, because where they are depends on the file system.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tarfile
+
+from pyengine.errors import StorageError
+from pyengine.storage.trees import OPAQUE
+from pyengine.storage.unpack import OPAQUE as OPAQUE_MEMBER
+from pyengine.storage.unpack import WHITEOUT, XATTR
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CHUNK_BYTES = 1 << 20
+_BLOCK_BYTES = 512
+_RECORD_BYTES = 20 * _BLOCK_BYTES
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+# What describes the file rather than this machine's security policy.
+_ATTRIBUTES = ("security.capability", "security.ima")
+
+
+def pack_tree(path: str, label: str, *, skip: frozenset[str] = frozenset()) -> Iterator[bytes]:
+    """The tar of everything below ``path``, which may change meanwhile but leads nowhere else.
+
+    Args:
+        path: a layer or an upper directory in overlay's form, whose whiteouts and opaque
+            directories become those of an OCI layer, or a merged tree, which has none.
+        label: begins the messages, such as ``commit web``.
+        skip: paths below it, without a leading slash, that are left out with what they hold.
+
+    Raises:
+        StorageError: something cannot be read.
+    """
+    try:
+        yield from _Packer(path, skip).chunks()
+    except OSError as error:
+        where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
+        raise StorageError(f"{label}: pack {path}: {where}{error.strerror}") from error
+
+
+class _Packer:
+    """One tree; directories are opened from the top each time, so depth needs no descriptors."""
+
+    def __init__(self, path: str, skip: frozenset[str]) -> None:
+        self._root_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._skip = skip
+        self._names: dict[tuple[int, int], str] = {}  # of files with several, by inode
+        self._written = 0
+
+    def chunks(self) -> Iterator[bytes]:
+        try:
+            waiting: list[list[str]] = [[]]
+            while waiting:
+                parts = waiting.pop()
+                for chunk in self._directory(parts, waiting):
+                    self._written += len(chunk)
+                    yield chunk
+        finally:
+            os.close(self._root_fd)
+        end = 2 * _BLOCK_BYTES
+        yield bytes(end + -(self._written + end) % _RECORD_BYTES)
+
+    def _directory(self, parts: list[str], waiting: list[list[str]]) -> Iterator[bytes]:
+        """The directory's own header and its entries; its directories wait for their turn."""
+        try:
+            fd = _open_below(self._root_fd, parts)
+        except FileNotFoundError:
+            return  # removed meanwhile
+        try:
+            status = os.fstat(fd)
+            name = "/".join(parts)
+            if parts:
+                yield _header(f"{name}/", status, tarfile.DIRTYPE, _attributes(fd))
+                if _is_opaque(fd):
+                    yield _mark(f"{name}/{OPAQUE_MEMBER}")
+            below = []
+            for entry in sorted(os.listdir(fd), key=os.fsencode):
+                path = f"{name}/{entry}" if parts else entry
+                if path in self._skip:
+                    continue
+                try:
+                    found = os.stat(entry, dir_fd=fd, follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                if stat.S_ISDIR(found.st_mode):
+                    below.append([*parts, entry])
+                else:
+                    yield from self._entry(fd, entry, path, found)
+            waiting += reversed(below)
+        finally:
+            os.close(fd)
+
+    def _entry(
+        self, directory_fd: int, entry: str, path: str, status: os.stat_result
+    ) -> Iterator[bytes]:
+        mode = status.st_mode
+        if stat.S_ISSOCK(mode):
+            return  # tar has none, and it dies with its server
+        if stat.S_ISCHR(mode) and status.st_rdev == 0:
+            yield _mark(os.path.join(os.path.dirname(path), WHITEOUT + entry))
+            return
+        inode = (status.st_dev, status.st_ino)
+        if inode in self._names:
+            yield _header(path, status, tarfile.LNKTYPE, {}, self._names[inode])
+            return
+        attributes = _attributes(f"/proc/self/fd/{directory_fd}/{entry}")
+        if stat.S_ISREG(mode):
+            yield from self._file(directory_fd, entry, path, attributes)
+        elif stat.S_ISLNK(mode):
+            target = os.readlink(entry, dir_fd=directory_fd)
+            yield _header(path, status, tarfile.SYMTYPE, attributes, target)
+        else:
+            kinds = {stat.S_IFIFO: tarfile.FIFOTYPE, stat.S_IFCHR: tarfile.CHRTYPE,
+                     stat.S_IFBLK: tarfile.BLKTYPE}  # fmt: skip
+            yield _header(path, status, kinds[stat.S_IFMT(mode)], attributes)
+        if status.st_nlink > 1:
+            self._names[inode] = path
+
+    def _file(
+        self, directory_fd: int, entry: str, path: str, attributes: dict[str, str]
+    ) -> Iterator[bytes]:
+        """As many bytes as its header says, although it may grow or shrink meanwhile."""
+        fd = os.open(entry, _FILE, dir_fd=directory_fd)
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                return  # exchanged since it was looked at
+            yield _header(path, status, tarfile.REGTYPE, attributes)
+            left = status.st_size
+            while left:
+                chunk = os.read(fd, min(left, _CHUNK_BYTES)) or bytes(min(left, _CHUNK_BYTES))
+                left -= len(chunk)
+                yield chunk
+            yield bytes(-status.st_size % _BLOCK_BYTES)
+        finally:
+            os.close(fd)
+
+
+def _open_below(root_fd: int, parts: list[str]) -> int:
+    """A descriptor of the directory ``parts`` below ``root_fd``, through no symbolic link.
+
+    Raises:
+        OSError: there is none.
+    """
+    fd = os.dup(root_fd)
+    for part in parts:
+        try:
+            below = os.open(part, _DIRECTORY, dir_fd=fd)
+        finally:
+            os.close(fd)
+        fd = below
+    return fd
+
+
+def _header(
+    name: str,
+    status: os.stat_result,
+    kind: bytes,
+    attributes: dict[str, str],
+    target: str = "",
+) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    info.mode, info.uid, info.gid = stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
+    seconds, nanoseconds = divmod(status.st_mtime_ns, 1_000_000_000)
+    info.mtime = seconds
+    info.pax_headers = dict(sorted(attributes.items()))
+    if nanoseconds and seconds >= 0:
+        info.pax_headers["mtime"] = f"{seconds}.{nanoseconds:09}".rstrip("0")
+    if kind == tarfile.REGTYPE:
+        info.size = status.st_size
+    if kind in (tarfile.CHRTYPE, tarfile.BLKTYPE):
+        info.devmajor, info.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+def _mark(name: str) -> bytes:
+    """An empty file that stands for something else (image-spec layer.md, "Whiteouts")."""
+    info = tarfile.TarInfo(name)
+    info.mode = 0
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+def _attributes(file: int | str) -> dict[str, str]:
+    """What a layer keeps of extended attributes, as pax records (bytes as surrogates)."""
+    found = {}
+    follow = isinstance(file, int)
+    for name in os.listxattr(file, follow_symlinks=follow):
+        ours = name.startswith("user.overlay.")
+        if name in _ATTRIBUTES or (name.startswith("user.") and not ours):
+            value = os.getxattr(file, name, follow_symlinks=follow)
+            found[f"{XATTR}{name}"] = value.decode("utf-8", "surrogateescape")
+    return found
+
+
+def _is_opaque(fd: int) -> bool:
+    names = os.listxattr(fd)
+    return any(name in names and os.getxattr(fd, name) == b"y" for name in OPAQUE)
