@@ -80,6 +80,12 @@ class Parameter:
         self.dest = (named or long_first)[0].lstrip("-").replace("-", "_").lower()
 
     @property
+    def order(self) -> tuple[bool, str]:
+        """Sorts options by their long names, as podman does, and arguments last."""
+        longest = max(self.on_names, key=len, default="")
+        return (not self.is_option, longest.lstrip("-"))
+
+    @property
     def is_flag(self) -> bool:
         """Whether it takes no value."""
         return bool(self.off_names) or bool(self.settings.get("is_flag"))
@@ -158,7 +164,8 @@ class Command:
             except UsageError as error:
                 raise click.UsageError(str(error)) from error
 
-        function = decorate(self.parameters, click.pass_obj(call))
+        parameters = sorted(self.parameters, key=lambda one: one.order)
+        function = decorate(parameters, click.pass_obj(call))
         settings = dict(self.settings)
         if not self.interspersed:  # such a command may have an -h of its own
             settings["context_settings"] = {
@@ -170,7 +177,7 @@ class Command:
 def command(
     *parameters: Parameter, interspersed: bool = True, **settings: Any
 ) -> Callable[[Callable[..., Any]], Command]:
-    """Declare a command; parameters are in the order of ``--help``."""
+    """Declare a command; ``--help`` sorts the options."""
 
     def declare(function: Callable[..., Any]) -> Command:
         return Command(function, parameters, interspersed=interspersed, settings=settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pyengine.containers.options import MountOptions, ResourceOptions, SecurityOptions
 from pyengine.errors import ConfigError
 from pyengine.specgen import capabilities, options, process
 
@@ -46,42 +47,68 @@ def configure(
             f" {' and '.join(NETWORKS)}"
         )
     entrypoint, command = process.arguments(image, wanted.entrypoint, list(wanted.command))
-    seccomp, no_new_privileges = _security(wanted.security_opt)
     # An unknown capability is this command's error, not the later start's.
     capabilities.allowed(list(wanted.cap_add), list(wanted.cap_drop), privileged=wanted.privileged)
-    return {
+    config: ContainerConfig = {
         "image": image_name,
         "image_id": image_id,
-        "rootfs": _rootfs(wanted.image) if wanted.rootfs else "",
+        # process
         "entrypoint": entrypoint,
         "command": command,
         "env": [*(image.get("Env") or []), *wanted.env],
-        "hostname_given": wanted.hostname,
         "cwd": _cwd(wanted.workdir, image.get("WorkingDir") or ""),
         "cwd_given": bool(wanted.workdir),
         "user": wanted.user or image.get("User") or "",
         "terminal": wanted.terminal,
         "stdin": wanted.stdin,
+        "stop_signal": _stop_signal(wanted.stop_signal or image.get("StopSignal") or ""),
+        "stop_timeout_s": wanted.stop_timeout_s,
+        # names
+        "hostname_given": wanted.hostname,
         "network": wanted.network,
+        "labels": {**(image.get("Labels") or {}), **_labels(wanted.labels)},
+        # A later rm may be called elsewhere.
+        "cidfile": os.path.abspath(wanted.cidfile) if wanted.cidfile else "",
+        # mounts
+        "rootfs": _rootfs(wanted.image) if wanted.rootfs else "",
         "read_only": wanted.read_only,
+        "tmpfs": {},
+        "volumes": [],
+        # resources
+        "resources": {},
+        # security
         "privileged": wanted.privileged,
         "cap_add": list(wanted.cap_add),
         "cap_drop": list(wanted.cap_drop),
-        "no_new_privileges": no_new_privileges,
-        "seccomp": seccomp,
-        "resources": options.resources(wanted.memory, wanted.cpus, wanted.pids_limit),
-        "tmpfs": dict(options.tmpfs(text) for text in wanted.tmpfs),
-        "volumes": _volumes(wanted.volumes),
-        "labels": {**(image.get("Labels") or {}), **_labels(wanted.labels)},
-        "stop_signal": _stop_signal(wanted.stop_signal or image.get("StopSignal") or ""),
-        "stop_timeout_s": wanted.stop_timeout_s,
+        "no_new_privileges": False,
+        "seccomp": "",
+        # supervision
+        # logging
+        # life
         "auto_remove": wanted.auto_remove,
         "runtime": wanted.runtime,
         "conmon": wanted.conmon,
-        # A later rm may be called elsewhere.
-        "cidfile": os.path.abspath(wanted.cidfile) if wanted.cidfile else "",
         "create_command": list(wanted.create_command),
     }
+    # What most containers do not ask for is loaded for the others alone.
+    # mounts
+    if wanted.asks(MountOptions):
+        from pyengine.containers.configuring import mounts
+
+        mounts.configure(config, wanted)
+    # resources
+    if wanted.asks(ResourceOptions):
+        from pyengine.containers.configuring import resources
+
+        config["resources"] = resources.configure(wanted)
+    # security
+    if wanted.asks(SecurityOptions):
+        from pyengine.containers.configuring import security
+
+        security.configure(config, wanted)
+    # supervision
+    # logging
+    return config
 
 
 def _is_hostname(text: str) -> bool:
@@ -121,31 +148,3 @@ def _cwd(given: str, of_image: str) -> str:
             f'the working directory "{given}" is invalid, it needs to be an absolute path'
         )
     return os.path.normpath(given)
-
-
-def _volumes(texts: tuple[str, ...]) -> list[Any]:
-    volumes = [options.volume(text) for text in texts]
-    seen = set()
-    for volume in volumes:
-        path = os.path.normpath(volume["destination"])
-        if path in seen:
-            raise ConfigError(f"{volume['destination']}: duplicate mount destination")
-        seen.add(path)
-    return volumes
-
-
-def _security(security_opt: tuple[str, ...]) -> tuple[str, bool]:
-    """The seccomp choice and no_new_privileges."""
-    seccomp, no_new_privileges = "", False
-    for option in security_opt:
-        name, separator, value = option.replace(":", "=", 1).partition("=")
-        if name == "seccomp" and value:
-            seccomp = value if value == "unconfined" else os.path.abspath(value)
-        elif name == "no-new-privileges" and value in ("", "true", "false"):
-            no_new_privileges = not separator or value == "true"
-        else:
-            raise ConfigError(
-                f"invalid --security-opt {option}: this version knows seccomp=FILE,"
-                " seccomp=unconfined and no-new-privileges"
-            )
-    return seccomp, no_new_privileges

@@ -318,7 +318,7 @@ class Containers:
     def _make_volumes(self, options: ContainerOptions) -> None:
         if not options.volumes:
             return
-        from pyengine.specgen.options import volume
+        from pyengine.specgen.mount_options import volume
         from pyengine.volumes import directories
 
         names = [volume(text)["name"] for text in options.volumes]

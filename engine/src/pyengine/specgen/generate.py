@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 
 from pyengine import jsontext
 from pyengine.errors import ConfigError
@@ -107,7 +106,9 @@ def _linux(config: ContainerConfig, place: Place, bounding: list[str]) -> dict[s
         "resources": _resources(config["resources"], privileged=config["privileged"]),
     }
     if config["privileged"]:
-        linux["devices"] = _host_devices()
+        from pyengine.specgen import devices
+
+        linux["devices"] = devices.of_host()
     else:
         linux["maskedPaths"] = MASKED_PATHS
         linux["readonlyPaths"] = READONLY_PATHS
@@ -121,14 +122,12 @@ def _linux(config: ContainerConfig, place: Place, bounding: list[str]) -> dict[s
 
 def _resources(limits: Resources, *, privileged: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"devices": [{"allow": privileged, "access": "rwm"}]}
-    pids = limits["pids_limit"] if "pids_limit" in limits else _default_pids_limit()
-    if pids:
+    if limits:
+        from pyengine.specgen import resources
+
+        found.update(resources.build(limits))
+    if "pids_limit" not in limits and (pids := _default_pids_limit()):
         found["pids"] = {"limit": pids}
-    memory = limits.get("memory_limit_bytes")
-    if memory:
-        found["memory"] = {"limit": memory, "swap": 2 * memory}  # as podman without --memory-swap
-    if "cpu_quota_us" in limits:
-        found["cpu"] = {"quota": limits["cpu_quota_us"], "period": limits["cpu_period_us"]}
     return found
 
 
@@ -139,31 +138,3 @@ def _default_pids_limit() -> int:
             return PIDS_LIMIT if "pids" in file.read().split() else 0
     except FileNotFoundError:
         return PIDS_LIMIT if os.path.isdir(f"{CGROUP_ROOT}/pids") else 0
-
-
-def _host_devices() -> list[dict[str, Any]]:
-    """Every device node of the host's /dev, for ``--privileged``."""
-    found = []
-    for directory, folders, names in os.walk("/dev"):
-        if directory == "/dev":
-            folders[:] = [name for name in folders if name not in ("pts", "shm", "mqueue", "fd")]
-            names = [name for name in names if name not in ("console", "ptmx", "tty")]
-        for name in names:
-            path = f"{directory}/{name}"
-            try:
-                status = os.lstat(path)
-            except FileNotFoundError:  # unplugged meanwhile
-                continue
-            if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
-                found.append(
-                    {
-                        "path": path,
-                        "type": "c" if stat.S_ISCHR(status.st_mode) else "b",
-                        "major": os.major(status.st_rdev),
-                        "minor": os.minor(status.st_rdev),
-                        "fileMode": stat.S_IMODE(status.st_mode),
-                        "uid": status.st_uid,
-                        "gid": status.st_gid,
-                    }
-                )
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pyengine.specgen.options import tmpfs_options
+from pyengine.specgen.mount_options import tmpfs_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -28,35 +28,46 @@ class Resources(TypedDict, total=False):
 
 
 class ContainerConfig(TypedDict):
-    """Everything about a container but its id, its name and its state."""
+    """Everything about a container but its id, its name and its state.
+
+    Grouped as the options are (``cli/run_options.py``).
+    """
 
     image: str  # the name the user gave, empty with --rootfs
     image_id: str
-    rootfs: str  # a directory of the host instead of an image
+    # process
     entrypoint: list[str]
     command: list[str]
     env: list[str]
-    hostname_given: str
     cwd: str  # empty: "/"
     cwd_given: bool  # by -w: it must exist then
     user: str
     terminal: bool
     stdin: bool
+    stop_signal: int
+    stop_timeout_s: int
+    # names
+    hostname_given: str
     network: str  # none or host
+    labels: dict[str, str]
+    cidfile: str
+    # mounts
+    rootfs: str  # a directory of the host instead of an image
     read_only: bool
+    tmpfs: dict[str, list[str]]
+    volumes: list[Volume]
+    # resources
+    resources: Resources
+    # security
     privileged: bool
     cap_add: list[str]
     cap_drop: list[str]
     no_new_privileges: bool
     seccomp: str  # "", "unconfined" or the path of a profile
-    resources: Resources
-    tmpfs: dict[str, list[str]]
-    volumes: list[Volume]
-    labels: dict[str, str]
-    stop_signal: int
-    stop_timeout_s: int
+    # supervision
+    # logging
+    # life
     auto_remove: bool
     runtime: str  # as given: a name or a path; empty is the default
     conmon: str
-    cidfile: str
     create_command: list[str]
