@@ -127,8 +127,8 @@ def _check_supervision(given: options.Options) -> None:
             f"No such health action {action}: expected none, kill, stop or restart",
         ),
         (
-            not (given.health_interval_s and given.health_startup_interval_s),
-            "The interval of a health check must be longer than 0 seconds",
+            not given.health_startup_interval_s,
+            "The interval of a startup check must be longer than 0 seconds",
         ),
         (
             not (given.health_timeout_s and given.health_startup_timeout_s),

@@ -1,7 +1,8 @@
 """Requests of the caller while the container runs: window size, new log file.
 
-They come as lines through two fifos in the bundle: ``ctl`` takes ``1 HEIGHT WIDTH`` (resize) and
-``2 0 0`` (reopen the logs), ``winsz`` takes ``HEIGHT WIDTH``.
+They come as lines through two fifos in the bundle: ``ctl`` takes ``1 HEIGHT WIDTH`` (resize),
+``2 0 0`` (reopen the logs) and, beyond conmon, ``3 0 0`` (run the health check now); ``winsz``
+takes ``HEIGHT WIDTH``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _RESIZE = 1
 _REOPEN_LOGS = 2
+_CHECK_HEALTH = 3
 _LARGEST_WINDOW = 1000
 _LINE_BYTES = 199
 
@@ -68,7 +70,7 @@ class Fifo:
 class Control:
     """Both fifos of one bundle."""
 
-    __slots__ = ("_fifos", "_on_reopen", "_on_resize")
+    __slots__ = ("_fifos", "_on_check", "_on_reopen", "_on_resize")
 
     def __init__(
         self,
@@ -76,19 +78,25 @@ class Control:
         bundle: str,
         on_resize: Callable[[int, int], None],
         on_reopen: Callable[[], None],
+        on_check: Callable[[], None],
     ) -> None:
         self._on_resize = on_resize
         self._on_reopen = on_reopen
+        self._on_check = on_check
         self._fifos = (
             Fifo(the_loop, f"{bundle}/ctl", self._request),
             Fifo(the_loop, f"{bundle}/winsz", self._resize),
         )
 
     def _request(self, numbers: list[int]) -> None:
-        if len(numbers) != 3 or numbers[0] not in (_RESIZE, _REOPEN_LOGS):
-            diagnostics.warn(f"Invalid control message {numbers}: expected 1 HEIGHT WIDTH or 2 0 0")
+        if len(numbers) != 3 or numbers[0] not in (_RESIZE, _REOPEN_LOGS, _CHECK_HEALTH):
+            diagnostics.warn(
+                f"Invalid control message {numbers}: expected 1 HEIGHT WIDTH, 2 0 0 or 3 0 0"
+            )
         elif numbers[0] == _REOPEN_LOGS:
             self._on_reopen()
+        elif numbers[0] == _CHECK_HEALTH:
+            self._on_check()
         else:
             self._resize(numbers[1:])
 

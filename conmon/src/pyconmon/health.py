@@ -57,22 +57,29 @@ class Health:
     """The state of one container's health and the timer of its next check.
 
     A check runs only in a container that is known to run, and a failure counts only if it still
-    runs afterwards: nobody tells a monitor that its container was started, paused or resumed.
+    runs afterwards: nobody tells a monitor that its container was started, paused or resumed. The
+    command stands still with a paused container; its time begins anew then, and again.
     """
 
     __slots__ = (
-        "_asking", "_check", "_entries", "_failures", "_log_path", "_loop", "_on_failure",
-        "_options", "_output", "_output_fd", "_period_end", "_pid", "_pid_file", "_running",
-        "_start_ns", "_startup_successes", "_status", "_stopped", "_timed_out", "_unconfirmed",
+        "_asking", "_check", "_container_pid", "_entries", "_failures", "_log_path", "_loop",
+        "_on_failure", "_options", "_output", "_output_fd", "_period_end", "_pid", "_pid_file",
+        "_running", "_start_ns", "_startup_successes", "_status", "_stopped", "_timed_out",
+        "_unconfirmed",
     )  # fmt: skip
 
     def __init__(
-        self, the_loop: loop.Loop, options: Options, on_failure: Callable[[str], None]
+        self,
+        the_loop: loop.Loop,
+        options: Options,
+        container_pid: int,
+        on_failure: Callable[[str], None],
     ) -> None:
         self._loop = the_loop
         self._options = options
+        self._container_pid = container_pid
         self._on_failure = on_failure
-        self._log_path = f"{options.persist_dir}/health.json"
+        self._log_path = options.health_log or f"{options.persist_dir}/health.json"
         self._pid_file = f"{options.persist_dir}/health.pid"
         self._status = STARTING
         self._failures = self._startup_successes = 0
@@ -119,7 +126,14 @@ class Health:
         start_interval_s = self._options.health_start_interval_s
         if start_interval_s and not self._in_startup and self._in_start_period():
             interval_s = min(interval_s, start_interval_s)
-        self._loop.after(interval_s, self._next)
+        if interval_s:
+            self._loop.after(interval_s, self._next)
+
+    def check_now(self) -> None:
+        """Run the check, unless it runs already, and begin the interval anew."""
+        if self._pid < 0 and not self._stopped:
+            self._loop.cancel(self._next)
+            self._next()
 
     # One call of the runtime
 
@@ -173,6 +187,9 @@ class Health:
             self._output_fd = -1
 
     def _on_timeout(self) -> None:
+        if not self._asking and _is_frozen(self._container_pid):
+            self._loop.after(self._check.timeout_s, self._on_timeout)
+            return
         self._timed_out = True
         self._kill()
 
@@ -302,6 +319,21 @@ def _become(argv: list[str], output_fd: int) -> None:
         posix.dup2(fd, target, inheritable=True)
     oom.restore_score()
     posix.execve(argv[0], argv, posix.environ)
+
+
+def _is_frozen(pid: int) -> bool:
+    """Whether the container is paused (cgroups(7): the freezer of v1, ``cgroup.events`` of v2)."""
+    for controller, name, mark in (
+        ("freezer", "freezer.state", b"FR"),  # FROZEN, or FREEZING
+        ("", "cgroup.events", b"frozen 1"),
+    ):
+        path = oom.cgroup_path(pid, controller)
+        try:
+            if path and mark in files.read_all(f"{path}/{name}"):
+                return True
+        except OSError as error:  # the container has ended, or there is no such hierarchy
+            diagnostics.debug(f"{path}/{name}: {error.strerror}")
+    return False
 
 
 def _status_of(state: bytes) -> str:

@@ -261,7 +261,9 @@ class Monitor:
             self._hold_output,
             close_input_with_client=options.stdin and not options.leave_stdin_open,
         )
-        self._control = control.Control(self._loop, bundle, self._on_resize, self._logs.reopen)
+        self._control = control.Control(
+            self._loop, bundle, self._on_resize, self._logs.reopen, self._on_check
+        )
 
     def _on_output(self, stream: int, data: bytes) -> None:
         self._life.add_output(data)
@@ -292,6 +294,12 @@ class Monitor:
             from pyconmon import console
 
             console.resize(self._terminal_fd, height, width)
+
+    def _on_check(self) -> None:
+        if self._health:
+            self._health.check_now()
+        else:
+            diagnostics.warn("a health check was asked for, and there is none")
 
     def _fail(self, problem: str) -> None:
         self._problem = problem
@@ -349,7 +357,7 @@ class Monitor:
         if options.health_command:
             from pyconmon.health import Health
 
-            self._health = Health(self._loop, options, self._on_unhealthy)
+            self._health = Health(self._loop, options, pid, self._on_unhealthy)
         # Callers before api version 1 expect one number from an exec: its exit code.
         if options.api_version or not options.exec:
             self._sync.send(pid)

@@ -44,7 +44,10 @@ TABLE = (
      "Keep the attach socket in the bundle; --socket-dir-path is ignored"),
     ("health-cmd", "", LIST, "health_command",
      "Program and arguments of the health check, one by one (pyconmon's own, as all --health-*)"),
-    ("health-interval", "", SECONDS, "health_interval_s", "Seconds between checks (default: 30)"),
+    ("health-interval", "", SECONDS, "health_interval_s",
+     "Seconds between checks; 0: only when asked for (default: 30)"),
+    ("health-log", "", TEXT, "health_log",
+     "File for state and results (default: health.json in --persist-dir)"),
     ("health-max-log-count", "", INT, "health_max_log_count",
      "Results to keep; 0 keeps all (default: 5)"),
     ("health-max-log-size", "", INT, "health_max_log_size",
@@ -160,6 +163,7 @@ class Options:
     full_attach: bool
     health_command: list[str]
     health_interval_s: float
+    health_log: str | None
     health_max_log_count: int
     health_max_log_size: int
     health_on_failure: str

@@ -80,6 +80,8 @@ def wait(the_loop: Loop, restart: Restart, options: Options) -> bool:
 
     for number in children.FORWARDED_SIGNALS:
         the_loop.on_signal(number, call_off)
+    if stop_requested(options):  # perhaps with a signal that came before anybody waited for it
+        return False
     the_loop.after(restart.delay_ms / 1000, the_loop.stop)
     the_loop.run()
     the_loop.cancel(the_loop.stop)

@@ -143,6 +143,50 @@ def test_a_failing_check_of_a_paused_container_does_not_count(made: Container) -
     assert {entry["ExitCode"] for entry in now["Log"]} == {0}
 
 
+@pytest.mark.needs("cgroup_freezer")
+def test_a_check_that_a_pause_catches_goes_on_after_it(made: Container) -> None:
+    script = "until [ -e /tmp/go ]; do sleep 0.05; done; echo late"
+    made.create(
+        *check("sh", "-c", script), "--health-interval", "0.05", "--health-timeout", "1",
+        "--health-retries", "1",
+    )  # fmt: skip
+    made.start()
+    wait_for(lambda: read_if_there(made.persist_dir / "health.pid"), "the check")
+    assert made.run_runtime("pause", made.id).returncode == 0
+    before = timers(made)
+    wait_for(lambda: timers(made) >= before + 2, "the end of its time, twice")
+    assert health(made)["Log"] == []
+    (made.bundle / "rootfs/tmp/go").write_text("")
+    assert made.run_runtime("resume", made.id).returncode == 0
+    now = wait_for_health(made, lambda now: now["Log"] != [])
+    assert (now["Status"], now["Log"][0]["Output"]) == ("healthy", "late\n")
+
+
+def timers(made: Container) -> int:
+    """How often the monitor went to sleep, which in a paused container is once for each timer."""
+    text = Path(f"/proc/{made.monitor_pid}/status").read_text()
+    return int(text.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
+
+def test_a_check_can_be_asked_for(made: Container) -> None:
+    calls = log_calls(made)
+    made.create(*check("echo", "asked"), "--health-interval", "0")
+    made.start()
+    with (made.bundle / "ctl").open("w") as ctl:
+        ctl.write("3 0 0\n")
+    now = wait_for_health(made, lambda now: now["Log"] != [])
+    assert (now["Status"], now["Log"][0]["Output"]) == ("healthy", "asked\n")
+    assert calls().count("exec") == 1
+
+
+def test_the_health_log_may_be_anywhere(made: Container) -> None:
+    log = made.directory / "elsewhere.json"
+    made.create(*check("true"), *FAST, "--health-log", str(log))
+    made.start()
+    wait_for(lambda: json.loads(log.read_text())["Status"] == "healthy", "the state of health")
+    assert not (made.persist_dir / "health.json").exists()
+
+
 def unhealthy(action: str, *more: str) -> list[str]:
     return [*check("sh", "-c", "exit 1"), *FAST, "--health-retries", "1",
             "--health-on-failure", action, *more]  # fmt: skip
@@ -297,7 +341,7 @@ def test_a_stop_during_the_back_off_calls_the_restart_off(made: Container) -> No
         (["--restart-policy", "always:3"], "No such restart policy always:3"),
         (["--restart-policy", "always"], "A restart is asked for by the exit command"),
         ([*check("true"), "--health-on-failure", "pray"], "No such health action pray"),
-        ([*check("true"), "--health-interval", "0"], "must be longer than 0 seconds"),
+        ([*check("true"), "--health-startup-interval", "0"], "must be longer than 0 seconds"),
         ([*check("true"), "--health-interval", "1h"], "Cannot parse seconds “1h”"),
         ([*check("true"), "--health-retries", "0"], "--health-retries must be at least 1"),
         (["--health-startup-cmd", "true"], "A startup check needs --health-cmd as well"),
