@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from support.bundle import Bundle
@@ -101,11 +99,3 @@ def test_a_remount_changes_what_is_mounted(pyrun: Runtime, bundle: Bundle) -> No
     bundle.mount("/dev/shm", type="tmpfs", source="tmpfs", options=["remount", "ro", "size=32k"])
     mounts = seen(pyrun, bundle)
     assert {"ro", "size=32k"} <= mounts.options("/dev/shm")
-
-
-def test_a_mount_label_without_selinux_is_refused(pyrun: Runtime, bundle: Bundle) -> None:
-    if os.path.exists("/sys/fs/selinux/enforce"):
-        pytest.skip("this kernel has SELinux")
-    bundle.linux["mountLabel"] = "system_u:object_r:container_file_t:s0:c1,c2"
-    done = pyrun.run(bundle)
-    assert (done.returncode, "/linux/mountLabel: " in done.stderr) == (1, True)

@@ -349,8 +349,16 @@ def test_spec_writes_a_config_that_runs(pyrun: Runtime, bundle: Bundle) -> None:
     assert done.returncode == 3, done.stderr
 
 
-def test_a_mount_label_that_nobody_would_enforce_is_refused(pyrun: Runtime, bundle: Bundle) -> None:
+def test_without_selinux_a_mount_label_is_a_warning_and_a_process_label_an_error(
+    pyrun: Runtime, bundle: Bundle
+) -> None:
     if os.path.exists("/sys/fs/selinux/enforce"):
         pytest.skip("this kernel has SELinux")
     bundle.linux["mountLabel"] = "system_u:object_r:container_file_t:s0:c1,c2"
-    assert "/linux/mountLabel: label 'system_u" in refused(pyrun, bundle)
+    bundle.shell("grep -c context= /proc/self/mountinfo")
+    done = pyrun.run(bundle)
+    assert done.stdout == "0\n"
+    assert "level=warning" in done.stderr
+    assert "/linux/mountLabel: this kernel has no SELinux" in done.stderr
+    bundle.process["selinuxLabel"] = "system_u:system_r:container_t:s0:c1,c2"
+    assert "/process/selinuxLabel: label 'system_u" in refused(pyrun, bundle)

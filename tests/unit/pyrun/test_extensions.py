@@ -32,7 +32,8 @@ def test_a_variable_stands_for_the_receiver(monkeypatch: pytest.MonkeyPatch) -> 
     assert config["linux"]["seccomp"]["listenerPath"] == "/run/c"
 
 
-def test_the_kind_of_a_mount_label_is_chosen() -> None:
+def test_the_kind_of_a_mount_label_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyrun.linux.lsm.has_selinux", lambda: True)
     config = {"linux": {"mountLabel": "system_u:object_r:x:s0:c1,c2"}}
     assert init.label_option(config) == 'context="system_u:object_r:x:s0:c1,c2"'
     typed: dict[str, Any] = {**config, "annotations": {"run.oci.mount_context_type": "fscontext"}}
@@ -41,3 +42,10 @@ def test_the_kind_of_a_mount_label_is_chosen() -> None:
     typed["annotations"]["run.oci.mount_context_type"] = "other"
     with pytest.raises(ConfigError, match="is none of"):
         extensions.apply(typed)
+
+
+def test_a_mount_label_is_no_mount_option_where_the_kernel_has_no_selinux(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pyrun.linux.lsm.has_selinux", lambda: False)
+    assert init.label_option({"linux": {"mountLabel": "system_u:object_r:x:s0:c1,c2"}}) == ""

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from pyrun.container import statistics
+from pyrun.container.store import Entry
 from pyrun.errors import ConfigError, KernelError
 from pyrun.linux import resctrl
 
@@ -133,3 +135,50 @@ def test_a_host_without_resctrl_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(resctrl, "MOUNTINFO", str(tmp_path / "mountinfo"))
     with pytest.raises(ConfigError, match="/linux/intelRdt: this host has no resctrl"):
         resctrl.plan({"closID": "/"}, "box")
+
+
+def write(top: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_text(f"{text}\n")
+
+
+def events(tmp_path: Path, record: Any) -> Any:
+    entry = Entry("box", str(tmp_path))
+    entry.state["cgroup"] = {"driver": "disabled", "rootless": False}
+    entry.state["resctrl"] = record
+    return statistics.stats(entry)["data"]["intel_rdt"]
+
+
+def test_events_tell_of_the_group_in_the_words_of_runc(top: Path, tmp_path: Path) -> None:
+    group = make({"closID": "gold", "l3CacheSchema": L3, "enableMonitoring": True})
+    write(top, {
+        "info/L3/cbm_mask": "7ff", "info/L3/min_cbm_bits": "1", "info/L3/num_closids": "16",
+        "info/MB/bandwidth_gran": "10", "info/MB/delay_linear": "1", "info/MB/min_bandwidth": "10",
+        "schemata": "    MB:0=100;1=100\n    L3:0=7ff;1=7ff", "gold/schemata": f"{L3}\n    {MB}",
+        "gold/mon_data/mon_L3_00/llc_occupancy": "99",
+        "gold/mon_groups/box/mon_data/mon_L3_01/llc_occupancy": "20",
+        "gold/mon_groups/box/mon_data/mon_L3_00/llc_occupancy": "10",
+        "gold/mon_groups/box/mon_data/mon_L3_00/mbm_total_bytes": "300",
+        "gold/mon_groups/box/mon_data/mon_L3_00/mbm_local_bytes": "200",
+        "gold/mon_groups/box/mon_data/mon_L3_01/mbm_total_bytes": "Unavailable",
+        "gold/mon_groups/box/mon_data/mon_L3_01/mbm_local_bytes": "1",
+    })  # fmt: skip
+    assert events(tmp_path, group.record()) == {
+        "l3_cache_info": {"cbm_mask": "7ff", "min_cbm_bits": 1, "num_closids": 16},
+        "l3_cache_schema_root": "L3:0=7ff;1=7ff",
+        "l3_cache_schema": L3,
+        "mem_bw_info": {"bandwidth_gran": 10, "delay_linear": 1, "min_bandwidth": 10},
+        "mem_bw_schema_root": "MB:0=100;1=100",
+        "mem_bw_schema": MB,
+        "mbm_stats": [{"mbm_total_bytes": 300, "mbm_local_bytes": 200}],
+        "cmt_stats": [{"llc_occupancy": 10}, {"llc_occupancy": 20}],
+    }
+
+
+def test_events_are_silent_where_the_processor_or_the_container_has_nothing(
+    top: Path, tmp_path: Path
+) -> None:
+    assert events(tmp_path, make({}).record()) == {}
+    assert events(tmp_path, None) == {}
+    assert top.exists()

@@ -365,10 +365,19 @@ def _copy_tree(source_fd: int, target_fd: int) -> None:
 
 
 def label_option(config: JsonObject) -> str:
-    """``linux.mountLabel`` as a mount option; an annotation of crun chooses which."""
+    """``linux.mountLabel`` as a mount option; an annotation of crun chooses which.
+
+    Empty without a label, and where the kernel would not know the option.
+    """
     label = (config.get("linux") or {}).get("mountLabel")
+    if not label:
+        return ""
+    from pyrun.linux import lsm  # the parent has imported it already
+
+    if not lsm.has_selinux():
+        return ""
     kind = (config.get("annotations") or {}).get("run.oci.mount_context_type") or "context"
-    return f'{kind}="{label}"' if label else ""
+    return f'{kind}="{label}"'
 
 
 def _protect(root_fd: int, settings: JsonObject, label: str) -> None:

@@ -59,7 +59,7 @@ def prepare(bundle: Bundle, request: Request, inherited: int) -> Task:
     ):
         __import__("pyrun.linux.mount_copy")  # init may not reach our modules any more
     _check_namespaces(config, task.plan)
-    process.check_labels(settings, linux.get("mountLabel") or "")
+    process.check_labels(settings)
     profile, compiled = linux.get("seccomp"), None
     if profile:
         from pyrun.linux import seccomp
@@ -68,6 +68,9 @@ def prepare(bundle: Bundle, request: Request, inherited: int) -> Task:
     task.identity = process.Identity(
         settings, linux, compiled, user_namespace=task.plan.has(syscalls.CLONE_NEWUSER)
     )
+    if linux.get("mountLabel") and not init.label_option(config):  # docs/adr/0030
+        problem = "this kernel has no SELinux: its files have no labels"
+        task.identity.warnings.append(f"/linux/mountLabel: {problem}")
     task.identity.keep_groups = process.keeps_groups(config)
     task.identity.env += listen_environment()
     task.first_free_fd = 3 + inherited

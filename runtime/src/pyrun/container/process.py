@@ -189,17 +189,17 @@ def _schedule(identity: Identity) -> None:
         scheduler.set_personality(identity.personality)
 
 
-def check_labels(process: JsonObject, mount_label: str = "") -> None:
+def check_labels(process: JsonObject) -> None:
     """Refuse a profile or a label that this kernel cannot enforce.
 
     Raises:
         ConfigError: the security module is not there.
     """
     profile, label = process.get("apparmorProfile") or "", process.get("selinuxLabel") or ""
-    if profile or label or mount_label:
+    if profile or label:
         from pyrun.linux import lsm
 
-        lsm.check(profile, label, mount_label)
+        lsm.check(profile, label)
 
 
 def hide_descriptors(first: int) -> None:

@@ -64,10 +64,18 @@ def stats(entry: Entry) -> JsonObject:
         "pids": found.get("pids") or {},
         "blkio": found.get("blkio") or {},
         "hugetlb": found.get("hugetlb") or {},
-        "intel_rdt": {},
+        "intel_rdt": _intel_rdt(entry),
         "network_interfaces": None,
     }
     return {"type": "stats", "id": entry.id, "data": data}
+
+
+def _intel_rdt(entry: Entry) -> JsonObject:
+    if not entry.state.get("resctrl"):
+        return {}
+    from pyrun.linux import resctrl
+
+    return resctrl.stats(entry.state["resctrl"])
 
 
 def follow(entry: Entry, interval_s: float) -> Iterator[JsonObject]:

@@ -8,13 +8,12 @@ from pyrun import names, syscalls
 from pyrun.errors import ConfigError, KernelError
 
 
-def check(profile: str, label: str, mount_label: str = "") -> None:
-    """Refuse what this kernel cannot enforce; a label is never silently dropped.
+def check(profile: str, label: str) -> None:
+    """Refuse what this kernel cannot enforce.
 
     Args:
         profile: ``process.apparmorProfile``, or an empty string.
         label: ``process.selinuxLabel``, or an empty string.
-        mount_label: ``linux.mountLabel``, or an empty string.
 
     Raises:
         ConfigError: the security module is not there.
@@ -22,10 +21,14 @@ def check(profile: str, label: str, mount_label: str = "") -> None:
     if profile and profile != "unconfined" and not _apparmor():
         problem = f"profile {profile!r}: this kernel has no AppArmor; leave it out"
         raise ConfigError("/process/apparmorProfile", problem)
-    for pointer, value in (("/process/selinuxLabel", label), ("/linux/mountLabel", mount_label)):
-        if value and not names.exists("/sys/fs/selinux/enforce"):
-            problem = f"label {value!r}: this kernel has no SELinux; leave it out"
-            raise ConfigError(pointer, problem)
+    if label and not has_selinux():
+        problem = f"label {label!r}: this kernel has no SELinux; leave it out"
+        raise ConfigError("/process/selinuxLabel", problem)
+
+
+def has_selinux() -> bool:
+    """Whether files and processes have labels here."""
+    return names.exists("/sys/fs/selinux/enforce")
 
 
 def _apparmor() -> bool:

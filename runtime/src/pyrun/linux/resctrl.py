@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 
 MOUNTINFO = "/proc/self/mountinfo"
 POINTER = "/linux/intelRdt"
+# Of info/: what runc's events tell about the resource, and where the schemata stand in them.
+_RESOURCES = (
+    ("L3", "l3_cache", ("cbm_mask", "min_cbm_bits", "num_closids")),
+    ("MB", "mem_bw", ("bandwidth_gran", "delay_linear", "min_bandwidth", "num_closids")),
+)
+_MONITORED: dict[str, tuple[str, ...]] = {
+    "mbm_stats": ("mbm_total_bytes", "mbm_local_bytes"),
+    "cmt_stats": ("llc_occupancy",),
+}
 _NOT_GROUPS = ("info", "mon_data", "mon_groups", ".", "..")
 
 
@@ -145,6 +154,48 @@ def remove(record: dict[str, list[str]]) -> None:
             continue
         except OSError as error:
             raise KernelError(f"remove the group {path}", error) from error
+
+
+def stats(record: dict[str, list[str]]) -> dict[str, Any]:
+    """What ``events`` tells of the group, in runc's words; what the processor lacks is left out.
+
+    The counts are those of the container's own monitoring group, if it has one.
+    """
+    top = mountpoint()
+    group, monitored = (record["tasks"][place].removesuffix("/tasks") for place in (0, -1))
+    found: dict[str, Any] = {}
+    for kind, name, files in _RESOURCES:
+        info = {file: _read(f"{top}/info/{kind}/{file}") for file in files}
+        if any(info.values()):
+            found[f"{name}_info"] = {
+                file: int(text) if file != "cbm_mask" else text  # which is hexadecimal
+                for file, text in info.items()
+                if text
+            }
+        for key, path in ((f"{name}_schema_root", top), (f"{name}_schema", group)):
+            for line in _read(f"{path}/schemata").splitlines():
+                if line.strip().startswith(f"{kind}:"):
+                    found[key] = line.strip()
+    data = f"{monitored}/mon_data"
+    domains = sorted(posix.listdir(data)) if names.is_dir(data) else []
+    for name, counters in _MONITORED.items():
+        counts = []
+        for domain in domains:
+            texts = [_read(f"{data}/{domain}/{counter}") for counter in counters]
+            if all(text.isdigit() for text in texts):  # it may say Unavailable
+                counts.append(dict(zip(counters, map(int, texts), strict=True)))
+        if counts:
+            found[name] = counts
+    return found
+
+
+def _read(path: str) -> str:
+    """A short file; empty where there is none."""
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return ""
 
 
 def _write(path: str, text: str) -> None:
