@@ -66,6 +66,9 @@ class EngineRoot:
                 found |= {f"{directory}/{name}" for name in os.listdir(path)}
         return found
 
+    def blob(self, digest: str) -> bytes:
+        return (self.root / "blobs/sha256" / digest.removeprefix("sha256:")).read_bytes()
+
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         connection = sqlite3.connect(self.root / "pyengine.db")
         try:

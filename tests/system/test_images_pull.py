@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -183,14 +185,14 @@ def test_complete_layers_of_a_pull_that_broke_off_serve_the_next_one(
     registry.faults.cut_after[digest] = 1000
     registry.faults.accept_ranges = False
     message = engine_root.fails("pull", f"{registry.host}/x:1")
-    assert f"reading blob {digest} in {registry.host}/x: broke off after 1000 bytes" in message
+    assert f"reading blob {digest} in {registry.host}/x: broke off after 1000 of " in message
     assert engine_root.images() == []
     assert engine_root.orphans() == set()
     registry.faults.cut_after.clear()
     registry.faults.requests.clear()
     engine_root.ok("pull", f"{registry.host}/x:1")
     fetched = {line.rpartition("/")[2] for line in registry.faults.requests}
-    assert digest in fetched
+    assert f"{digest} bytes=1000-" in fetched
     assert engine_root.orphans() == set()
 
 
@@ -202,4 +204,71 @@ def test_prune_removes_what_broken_pulls_left(
     registry.faults.status[images.digest(image.packed[0])] = 500
     assert "HTTP status 500" in engine_root.fails("pull", f"{registry.host}/x:1")
     engine_root.ok("image", "prune", "-f")
+    assert engine_root.is_empty()
+
+
+def partials(root: EngineRoot) -> dict[str, int]:
+    """Bytes that wait for the next pull, by digest."""
+    directory = root.root / "partial"
+    files = directory.iterdir() if directory.exists() else ()
+    return {f"sha256:{path.name}": path.stat().st_size for path in files}
+
+
+def cut_pull(engine_root: EngineRoot, registry: SmallRegistry, image: Image) -> str:
+    """Pull until the first layer breaks off for good after 300,000 bytes; its digest."""
+    registry.add("1", image)
+    digest = images.digest(image.packed[0])
+    registry.faults.cut_after[digest] = 300_000
+    registry.faults.accept_ranges = False
+    message = engine_root.fails("pull", f"{registry.host}/x:1")
+    assert "broke off after 300000 of " in message
+    assert partials(engine_root) == {digest: 300_000}
+    assert engine_root.orphans() == set()
+    registry.faults.cut_after.clear()
+    registry.faults.requests.clear()
+    return digest
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_the_next_pull_goes_on_within_a_layer(
+    engine_root: EngineRoot, registry: SmallRegistry, ranges: bool
+) -> None:
+    digest = cut_pull(engine_root, registry, images.busybox_image())
+    registry.faults.accept_ranges = ranges
+    engine_root.ok("pull", f"{registry.host}/x:1")
+    blobs = [line for line in registry.faults.requests if digest in line]
+    assert blobs == [f"/v2/x/blobs/{digest} bytes=300000-"]
+    assert partials(engine_root) == {}
+    assert engine_root.orphans() == set()
+    assert engine_root.blob(digest) == images.busybox_image().packed[0]
+
+
+def test_a_beginning_that_was_damaged_is_fetched_again(
+    engine_root: EngineRoot, registry: SmallRegistry
+) -> None:
+    digest = cut_pull(engine_root, registry, images.busybox_image())
+    registry.faults.accept_ranges = True
+    path = engine_root.root / "partial" / digest[7:]
+    path.write_bytes(bytes(300_000))  # as a power cut may leave it
+    done = engine_root.call("pull", f"{registry.host}/x:1")
+    assert done.returncode == 0, done.stderr
+    assert "fetching it again from its beginning" in done.stderr
+    assert f"/v2/x/blobs/{digest}" in registry.faults.requests
+    assert engine_root.blob(digest) == images.busybox_image().packed[0]
+    assert engine_root.orphans() == set()
+
+
+def test_beginnings_of_blobs_do_not_stay_for_ever(
+    engine_root: EngineRoot, registry: SmallRegistry
+) -> None:
+    digest = cut_pull(engine_root, registry, images.busybox_image())
+    registry.add("2", Image([Layer().add("other").tar()]))
+    engine_root.ok("pull", f"{registry.host}/x:2")
+    assert partials(engine_root) == {digest: 300_000}
+    os.utime(engine_root.root / "partial" / digest[7:], (0, time.time() - 8 * 86_400))
+    engine_root.ok("pull", f"{registry.host}/x:2")
+    assert partials(engine_root) == {}
+    cut_pull(engine_root, registry, images.busybox_image())
+    engine_root.ok("image", "prune", "-a", "-f")
+    assert partials(engine_root) == {}
     assert engine_root.is_empty()

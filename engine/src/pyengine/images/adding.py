@@ -9,6 +9,7 @@ import time
 from pyengine.errors import ArchiveError, RegistryError
 from pyengine.images import manifests
 from pyengine.storage.addition import Addition, LayerSource
+from pyengine.storage.store import PARTIAL_KEPT_S
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from pyengine.database.intents import Intent
     from pyengine.images.manifests import Manifest
     from pyengine.images.store import Images
-
-    Fetch = Callable[[LayerSource], Iterator[bytes]]
+    from pyengine.storage.addition import Fetch
 
 # More only helps where the network is slow: decompressing and unpacking use the processors.
 PARALLEL_LAYERS = 3
@@ -68,7 +68,7 @@ def add_image(images: Images, new: NewImage, fetch: Fetch, report: Callable[[str
     Args:
         images: the store.
         new: what to add.
-        fetch: gives a layer's bytes as they come; called in other threads.
+        fetch: gives a layer's bytes as they come, from a position on; called in other threads.
         report: takes podman's progress lines.
 
     Returns:
@@ -99,6 +99,7 @@ def add_image(images: Images, new: NewImage, fetch: Fetch, report: Callable[[str
         _deciding_what_stays(intent),
     ):
         images.database.keep_reserve()
+        images.storage.drop_partials(images.storage.partials(older_than_s=PARTIAL_KEPT_S))
         addition = Addition(images.storage, intent)
         small = {
             new.manifest.config.digest: (new.config, new.manifest.config.media_type),
@@ -146,7 +147,7 @@ def _add_layers(
         return
     pool = concurrent.futures.ThreadPoolExecutor(PARALLEL_LAYERS)
     try:
-        staged = {pool.submit(_stage, addition, layer, fetch): layer for layer in missing}
+        staged = {pool.submit(addition.stage_layer, layer, fetch): layer for layer in missing}
         for future in concurrent.futures.as_completed(staged):
             addition.keep_layer(staged[future], future.result())
     except BaseException as error:
@@ -156,10 +157,6 @@ def _add_layers(
         pool.shutdown(wait=not isinstance(error, KeyboardInterrupt), cancel_futures=True)
         raise
     pool.shutdown()
-
-
-def _stage(addition: Addition, layer: LayerSource, fetch: Fetch) -> int:
-    return addition.stage_layer(layer, fetch(layer))
 
 
 def _write_rows(

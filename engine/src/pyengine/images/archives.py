@@ -52,7 +52,7 @@ def _add_all(
         manifest, _ = choosing.choose(source)
         trust.load().check(source, manifest.data)
         new = NewImage(manifest, source.small_blob(manifest.config), full_names)
-        yield full_names, add_image(images, new, source.blob, report)
+        yield full_names, add_image(images, new, source.blob_from, report)
 
 
 def _sources(archive: Files) -> Iterator[tuple[Source, list[str]]]:

@@ -82,15 +82,14 @@ def import_archive(
     text = manifests.encode_in_order(manifest)
     new = NewImage(Manifest(text, manifests.OCI_MANIFEST, "import"), data, names)
 
-    def fetch(layer: LayerSource) -> Iterator[bytes]:
-        return _chunks(archive_fd, layer.size)
+    def fetch(layer: LayerSource, begin: int) -> Iterator[bytes]:
+        return _chunks(archive_fd, layer.size, begin)
 
     report("Getting image source signatures")
     return add_image(images, new, fetch, report)
 
 
-def _chunks(fd: int, size: int) -> Iterator[bytes]:
-    position = 0
+def _chunks(fd: int, size: int, position: int = 0) -> Iterator[bytes]:
     while position < size:
         chunk = os.pread(fd, _CHUNK_BYTES, position)
         if not chunk:

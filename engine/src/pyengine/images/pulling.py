@@ -193,7 +193,7 @@ def _add(
         repo_digests=tuple(digests) if repository else (),
         resumable=bool(repository),
     )
-    return add_image(images, new, source.blob, report)
+    return add_image(images, new, source.blob_from, report)
 
 
 def _is_named(images: Images, image_id: str, full_names: list[str]) -> bool:

@@ -184,8 +184,21 @@ class Images:
                 )
             self.storage.trash(intent)
         self.storage.empty_trash(intent)
+        self.storage.drop_partials(self.storage.partials())
         intent.finish()
         return removed
+
+    def forget(self, digests: list[str]) -> None:
+        """Remove those of some layers and blobs that nothing needs."""
+        with self.database.locks.hold("storage"):
+            with self.database.write(durable=True, frees_space=True) as connection:
+                paths = self.storage.forget_unneeded(connection, digests)
+                intent = self.database.intents.begin(
+                    "image-files", "unneeded", {"paths": paths}, connection
+                )
+            self.storage.trash(intent)
+        self.storage.empty_trash(intent)
+        intent.finish()
 
     def recover_removal(self, intent: Intent) -> None:
         """Go on removing the files of images whose rows are gone."""

@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import urllib3
+
     from pyengine.registry.settings import Access
 
 MANIFEST_TYPES = (
@@ -88,8 +90,8 @@ class Registry:
             path: the repository below the registry.
             digest: of the blob.
             size: of the whole blob.
-            begin: how many bytes are at hand already; if the registry cannot go on from there,
-                RegistryError tells it.
+            begin: how many bytes are at hand already; a registry that cannot go on from there
+                sends them again, and they are skipped.
 
         Raises:
             RegistryError: it is not there, or the transfer breaks off again and again.
@@ -101,19 +103,17 @@ class Registry:
             response = self.session.request(
                 "GET", f"/v2/{path}/blobs/{digest}", what, pulling(path), headers=headers
             )
-            if position and response.status != 206:
-                discard(response)
-                raise RegistryError(
-                    f"{what}: broke off after {position} bytes and cannot be resumed",
-                    transient=True,
-                )
+            offset = _first_byte(response, position, what)
             broken = "the registry closed the connection"
             try:
                 for chunk in self.session.stream(response, CHUNK_BYTES):
-                    position += len(chunk)
+                    fresh = chunk[max(0, position - offset) :]
+                    offset += len(chunk)
+                    position += len(fresh)
                     if position > size:
                         raise RegistryError(f"{what}: longer than the {size} bytes it should have")
-                    yield chunk
+                    if fresh:
+                        yield fresh
             except RegistryError as error:
                 if not error.transient:
                     raise
@@ -185,6 +185,18 @@ class Registry:
                 raise RegistryError(f"{what}: the next page is on another host: {following}")
             url = following.removeprefix(base.rstrip("/"))
         raise RegistryError(f"{what}: more than {_PAGES} pages")
+
+
+def _first_byte(response: urllib3.BaseHTTPResponse, wanted: int, what: str) -> int:
+    """Where the answer to a Range request begins: there, or at the beginning (RFC 9110, 14.4)."""
+    if response.status != 206:
+        return 0
+    unit, _, place = response.headers.get("Content-Range", f"bytes {wanted}-").partition(" ")
+    first = place.partition("-")[0]
+    if unit != "bytes" or not first.isdigit() or int(first) > wanted:
+        discard(response)
+        raise RegistryError(f"{what}: asked for byte {wanted}, the registry sends {unit} {place}")
+    return int(first)
 
 
 def pulling(path: str) -> str:

@@ -8,14 +8,20 @@ import threading
 
 from pyengine import log, syscalls
 from pyengine.errors import ArchiveError, StorageError
+from pyengine.storage import trees
 from pyengine.storage.unpacking import Unpacking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pyengine.database.intents import Intent
     from pyengine.storage.store import Storage
+
+    # Gives a layer's bytes as they come, from a position on; called in other threads.
+    Fetch = Callable[["LayerSource", int], Iterable[bytes]]
+
+_CHUNK_BYTES = 1 << 20
 
 
 class LayerSource:
@@ -80,8 +86,11 @@ class Addition:
             )
         return list(missing.values())
 
-    def stage_layer(self, layer: LayerSource, chunks: Iterable[bytes]) -> int:
+    def stage_layer(self, layer: LayerSource, fetch: Fetch) -> int:
         """Write, verify and unpack a layer while its bytes arrive.
+
+        What an earlier attempt left of it is read first, and only the rest is fetched. A beginning
+        that turns out to be wrong, as after a power cut, is forgotten and all of it fetched.
 
         Returns:
             Bytes of the uncompressed tar.
@@ -90,12 +99,38 @@ class Addition:
             ArchiveError: a digest or a size is wrong, or the tar is broken or not allowed.
             StorageError: it could not be written.
         """
+        begin = self._claim_partial(layer)
+        if not begin:
+            return self._stage(layer, fetch, 0)
+        try:
+            return self._stage(layer, fetch, begin)
+        except ArchiveError as error:
+            log.warning(f"{error}; fetching it again from its beginning")
+            trees.remove_tree(self._staged(layer.digest, "layer"))
+            os.unlink(self._staged(layer.digest, "blob"))
+        return self._stage(layer, fetch, 0)
+
+    def _claim_partial(self, layer: LayerSource) -> int:
+        """Take what is there of the blob, if anything; whoever renames it first has it."""
+        partial = f"{self._storage.root}/partial/{layer.digest.removeprefix('sha256:')}"
+        staged = self._staged(layer.digest, "blob")
+        try:
+            os.rename(partial, staged)
+        except FileNotFoundError:
+            return 0
+        size = os.path.getsize(staged)
+        if size > layer.size:
+            os.unlink(staged)
+            return 0
+        return size
+
+    def _stage(self, layer: LayerSource, fetch: Fetch, begin: int) -> int:
         directory = self._staged(layer.digest, "layer")
         os.mkdir(directory, 0o755)
         unpacking = Unpacking(directory, f"layer {layer.digest}")
         self._running.add(unpacking)
         try:
-            self._write_blob(layer, chunks, unpacking)
+            self._write_blob(layer, fetch, begin, unpacking)
             unpacked = unpacking.finish()
         except BaseException:
             unpacking.abort()
@@ -153,15 +188,20 @@ class Addition:
             )
 
     def _write_blob(
-        self, layer: LayerSource, chunks: Iterable[bytes], unpacking: Unpacking
+        self, layer: LayerSource, fetch: Fetch, begin: int, unpacking: Unpacking
     ) -> None:
         digest, size = hashlib.sha256(), 0
+        path = self._staged(layer.digest, "blob")
         try:
-            fd = os.open(self._staged(layer.digest, "blob"), os.O_WRONLY | os.O_CREAT, 0o600)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                for chunk in chunks:
-                    if self._stop.is_set():
-                        raise StorageError(f"add layer {layer.digest}: another layer failed")
+                while size < begin and (chunk := os.read(fd, min(_CHUNK_BYTES, begin - size))):
+                    self._check_stop(layer)
+                    digest.update(chunk)
+                    size += len(chunk)
+                    unpacking.feed(chunk)
+                for chunk in fetch(layer, size) if size < layer.size or not begin else ():
+                    self._check_stop(layer)
                     digest.update(chunk)
                     size += len(chunk)
                     view = memoryview(chunk)
@@ -181,6 +221,10 @@ class Addition:
                 f"verify layer {layer.digest}: the digest of what came is "
                 f"sha256:{digest.hexdigest()}"
             )
+
+    def _check_stop(self, layer: LayerSource) -> None:
+        if self._stop.is_set():
+            raise StorageError(f"add layer {layer.digest}: another layer failed")
 
     def _move(self, staged: str, target: str) -> None:
         """Rename into place; what no row accounted for there goes first."""

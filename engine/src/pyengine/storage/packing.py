@@ -74,7 +74,7 @@ class _Packer:
     def _directory(self, parts: list[str], waiting: list[list[str]]) -> Iterator[bytes]:
         """The directory's own header and its entries; its directories wait for their turn."""
         try:
-            fd = _open_below(self._root_fd, parts)
+            fd = open_below(self._root_fd, parts)
         except FileNotFoundError:
             return  # removed meanwhile
         try:
@@ -147,7 +147,7 @@ class _Packer:
             os.close(fd)
 
 
-def _open_below(root_fd: int, parts: list[str]) -> int:
+def open_below(root_fd: int, parts: list[str]) -> int:
     """A descriptor of the directory ``parts`` below ``root_fd``, through no symbolic link.
 
     Raises:

@@ -5,6 +5,7 @@ blobs/sha256/HEX       manifests, configs and layers as they came, as in an OCI 
 layers/HEX             unpacked layers under their diff id, in overlay's form
 containers/ID          diff, work and merged (overlay), or only merged (vfs)
 mounts/ID              images' trees that image mount shows
+partial/HEX            beginnings of layers' blobs that a broken pull left, not verified
 staging/               what an intent is making or removing
 locks/                 one file per object
 """
@@ -12,6 +13,7 @@ locks/                 one file per object
 from __future__ import annotations
 
 import os
+import time
 
 from pyengine.errors import NotFoundError, StorageError
 from pyengine.storage import overlay, trees
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from pyengine.database.connection import Database
     from pyengine.database.intents import Intent
     from pyengine.storage.image_mounts import ImageMounts
+
+
+# How long the beginning of a blob waits for the pull that goes on with it.
+PARTIAL_KEPT_S = 7 * 86_400.0
 
 
 class Storage:
@@ -243,13 +249,46 @@ class Storage:
         except OSError as error:
             raise StorageError(f"remove {self.staging_path(intent)}: {_reason(error)}") from error
 
+    def partials(self, older_than_s: float = 0.0) -> list[str]:
+        """Paths below the root of what broken pulls left of single blobs."""
+        limit = time.time() - older_than_s
+        try:
+            with os.scandir(f"{self.root}/partial") as entries:
+                return [f"partial/{one.name}" for one in entries if one.stat().st_mtime <= limit]
+        except FileNotFoundError:  # the directory, or a file that a pull has just taken
+            return []
+
+    def drop_partials(self, paths: Sequence[str]) -> None:
+        """Remove some of ``partials``."""
+        for path in paths:
+            try:
+                os.unlink(f"{self.root}/{path}")
+            except FileNotFoundError:  # a pull has just taken it
+                continue
+
+    def _keep_partials(self, intent: Intent) -> None:
+        """Move what came of blobs to where the next pull looks; the longest one stays."""
+        staging = self.staging_path(intent)
+        try:
+            names = [name for name in os.listdir(staging) if name.startswith("blob-")]
+        except FileNotFoundError:
+            return
+        os.makedirs(f"{self.root}/partial", mode=0o700, exist_ok=True)
+        for name in names:
+            staged, kept = f"{staging}/{name}", f"{self.root}/partial/{name.removeprefix('blob-')}"
+            if os.path.getsize(staged) > (os.path.getsize(kept) if os.path.exists(kept) else 0):
+                os.rename(staged, kept)
+
     def roll_back(self, intent: Intent, *, keep_finished: bool) -> None:
         """Undo an addition of blobs and layers (``storage/addition.py``).
 
         Args:
             intent: the addition's.
-            keep_finished: keep blobs and layers that are complete, for the next attempt.
+            keep_finished: keep blobs and layers that are complete, and the beginnings of blobs,
+                for the next attempt.
         """
+        if keep_finished:
+            self._keep_partials(intent)
         self.empty_trash(intent)  # first: on a full disk nothing can be written before this
         with self.database.locks.hold("storage"):
             with self.database.write(durable=True, frees_space=True) as connection:
@@ -286,6 +325,7 @@ class Storage:
                 for name in os.listdir(f"{self.root}/{directory}"):
                     if f"{directory}/{name}" not in known:
                         trees.remove_tree(f"{self.root}/{directory}/{name}")
+            self.drop_partials(self.partials(older_than_s=PARTIAL_KEPT_S))
             self.database.set_swept()
 
 

@@ -202,7 +202,7 @@ class Unpacker:
 
     def _unpack_member(self, member: tarfile.TarInfo) -> None:
         try:
-            parts = _parts(member.name)
+            parts = member_parts(member.name)
             if not parts:
                 self._update_root(member)
                 return
@@ -298,7 +298,7 @@ class Unpacker:
                 piece = piece[os.write(fd, piece) :]
 
     def _make_hard_link(self, name: str, member: tarfile.TarInfo) -> None:
-        target = _parts(member.linkname)
+        target = member_parts(member.linkname)
         if not target:
             raise UnpackError("a hard link to the root directory")
         try:
@@ -403,7 +403,7 @@ class Unpacker:
             os.close(fd)
 
 
-def _parts(name: str) -> list[str]:
+def member_parts(name: str) -> list[str]:
     """A member's path from the layer's root; a leading slash means that root, as for podman."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:

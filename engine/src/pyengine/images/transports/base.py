@@ -46,6 +46,14 @@ class Source(ABC):
     def blob(self, blob: Blob) -> Iterator[bytes]:
         """A blob's bytes, not verified yet; any number of threads may read at once."""
 
+    def blob_from(self, blob: Blob, begin: int) -> Iterator[bytes]:
+        """The same from a position on; a place that cannot jump there reads on to it."""
+        position = 0
+        for chunk in self.blob(blob):
+            position += len(chunk)
+            if position > begin:
+                yield chunk[max(0, len(chunk) - (position - begin)) :]
+
     def small_blob(self, blob: Blob) -> bytes:
         """A config, verified.
 

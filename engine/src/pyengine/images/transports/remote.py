@@ -66,6 +66,10 @@ class RemoteSource(Source):
         """As in the base class."""
         return self.registry.blob(self.path, blob.digest, blob.size)
 
+    def blob_from(self, blob: Blob, begin: int) -> Iterator[bytes]:
+        """By a Range request."""
+        return self.registry.blob(self.path, blob.digest, blob.size, begin)
+
     def small_blob(self, blob: Blob) -> bytes:
         """As in the base class."""
         return self.registry.small_blob(self.path, blob.digest)
