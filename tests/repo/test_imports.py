@@ -37,7 +37,7 @@ PYRUN_LAYERS = {
 NOUNS = ["kube", "build", "pods", "containers", "images", "networks", "volumes", "secrets"]
 DRIVERS = {
     "specgen", "monitor", "ocirun", "storage", "registry", "netdriver", "database", "config",
-    "templates",
+    "templates", "events",
 }  # fmt: skip
 BASE = {"errors", "jsontext", "log", "syscalls", "version"}
 

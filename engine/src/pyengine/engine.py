@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pyengine.containers.options import ContainerOptions
     from pyengine.containers.service import Containers
     from pyengine.database.connection import Database
+    from pyengine.events.log import Events
     from pyengine.images.model import Image
     from pyengine.images.store import Images
     from pyengine.storage.store import Storage
@@ -40,7 +41,8 @@ class Options:
     """The global options as given; None where the user said nothing."""
 
     __slots__ = (
-        "cgroup_manager", "conmon", "root", "runroot", "runtime", "runtime_flag", "storage_driver",
+        "cgroup_manager", "conmon", "events_backend", "root", "runroot", "runtime", "runtime_flag",
+        "storage_driver",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +54,7 @@ class Options:
         conmon: str | None = None,
         cgroup_manager: str | None = None,
         storage_driver: str | None = None,
+        events_backend: str | None = None,
     ) -> None:
         self.root = root
         self.runroot = runroot
@@ -60,6 +63,7 @@ class Options:
         self.conmon = conmon
         self.cgroup_manager = cgroup_manager
         self.storage_driver = storage_driver
+        self.events_backend = events_backend
 
 
 class Engine:
@@ -72,6 +76,7 @@ class Engine:
         self._config: dict[str, dict[str, Any]] | None = None
         self._containers: Containers | None = None
         self._database: Database | None = None
+        self._events: Events | None = None
         self._storage: Storage | None = None
         self._images: Images | None = None
 
@@ -108,6 +113,17 @@ class Engine:
         return self.options.cgroup_manager or configured or "cgroupfs"
 
     @property
+    def events(self) -> Events:
+        """Where events are kept (--events-backend, ``events_logger`` and its like)."""
+        if self._events is None:
+            from pyengine.config import events
+
+            self._events = events.make(
+                self.options.events_backend, self.config.get("engine", {}), self.root
+            )
+        return self._events
+
+    @property
     def containers(self) -> Containers:
         """The containers of this storage root."""
         if self._containers is None:
@@ -120,6 +136,7 @@ class Engine:
                     self.runroot,
                     database=lambda: self.database,
                     storage=lambda: self.storage,
+                    events=lambda: self.events,
                     runtime_path=self.runtime_path,
                     monitor_path=self.monitor_path,
                     runtime_flags=[f"--{flag}" for flag in self.options.runtime_flag],
@@ -164,6 +181,8 @@ class Engine:
             command += ["--runtime-flag", flag]
         if self.options.storage_driver:
             command += ["--storage-driver", self.options.storage_driver]
+        if self.options.events_backend:
+            command += ["--events-backend", self.options.events_backend]
         return command
 
     @property
@@ -197,7 +216,7 @@ class Engine:
         if self._images is None:
             from pyengine.images.store import Images
 
-            self._images = Images(self.database, self.storage)
+            self._images = Images(self.database, self.storage, self.events)
         return self._images
 
     def recover(self) -> None:

@@ -117,6 +117,7 @@ def mount(engine: Engine, /, names: tuple[str, ...], everything: bool, form: str
     wanted = engine.images.list_images() if everything else list(map(engine.images.resolve, names))
     for image in wanted:
         mounts.mount(image.id, image.diff_ids)
+        engine.events.tell("image", "mount", id_=image.id, name=(image.names or [""])[0])
     if wanted and form is None:
         single = len(wanted) == 1 and not everything
         for image in wanted:
@@ -152,6 +153,7 @@ def unmount(engine: Engine, /, names: tuple[str, ...], everything: bool, force: 
         image_id = name if everything else engine.images.resolve(name).id
         if not mounts.unmount(image_id) and not force:
             raise NotFoundError(f"image {image_id} is not mounted")
+        engine.events.tell("image", "unmount", id_=image_id)
         return image_id
 
     for_each(names, take_away)

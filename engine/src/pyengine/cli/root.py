@@ -13,6 +13,7 @@ PARAMETERS = (
     option("--runtime-flag", multiple=True, metavar="FLAG", help="Option for the OCI runtime."),
     option("--conmon", metavar="PATH", help="Path of the container monitor."),
     option("--cgroup-manager", type=Choice(["cgroupfs", "systemd"]), help="Who makes cgroups."),
+    option("--events-backend", type=Choice(["file", "none"]), help="Whether events are kept."),
     option(
         "--log-level", type=Choice(log.LEVELS, case_sensitive=False), default="warn",
         help="Print messages of this level and above.",

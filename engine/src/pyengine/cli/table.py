@@ -23,6 +23,7 @@ COMMANDS: Table = {
     "untag": ("pyengine.cli.images:untag", "Remove a name from a local image"),
     "container": ("", "Manage containers"),
     "create": ("pyengine.cli.run:create", "Create but do not start a container"),
+    "events": ("pyengine.cli.events:events", "Show events"),
     "exec": ("pyengine.cli.exec:exec_", "Run a process in a running container"),
     "info": ("pyengine.cli.info:info", "Display pyengine system information"),
     "inspect": ("pyengine.cli.inspect:inspect", "Display the configuration of containers"),
@@ -81,6 +82,7 @@ GROUPS: dict[str, Table] = {
         "rm": ("pyengine.cli.manifest:rm_list", "Remove manifest lists from local storage"),
     },
     "system": {
+        "events": ("pyengine.cli.events:events", "Show events"),
         "df": ("pyengine.cli.df:df", "Show pyengine disk usage"),
         "info": ("pyengine.cli.info:info", "Display pyengine system information"),
     },

@@ -70,12 +70,24 @@ def _check_engine(table: dict[str, Any], path: str) -> None:
     found = {
         "runtime": isinstance(table.get("runtime", ""), str),
         "cgroup_manager": table.get("cgroup_manager", "") in ("", "cgroupfs", "systemd"),
+        "events_logger": table.get("events_logger", "") in ("", "file", "journald", "none"),
+        "events_logfile_path": isinstance(table.get("events_logfile_path", ""), str),
+        "events_logfile_max_size": _is_size(table.get("events_logfile_max_size", "1m")),
         "conmon_path": strings(table.get("conmon_path", [])),
         "runtimes": isinstance(runtimes, dict) and all(map(strings, runtimes.values())),
     }
     for key, right in found.items():
         if not right:
             raise ConfigError(f"{path}: engine.{key}: {table[key]!r} is no value for it")
+
+
+def _is_size(value: object) -> bool:
+    from pyengine.config.events import size_bytes
+
+    try:
+        return isinstance(value, str) and size_bytes(value) > 0
+    except ValueError:
+        return False
 
 
 def _stamp(path: str) -> list[Any]:

@@ -58,6 +58,7 @@ def create(
     except BaseException:
         runfiles.remove_cidfile(options.cidfile)
         raise
+    host.tell(container, "create")
     return container, intent
 
 

@@ -60,6 +60,7 @@ def _clean_up(host: Host, container: record.Container) -> bool:
             exit_code=container.exit_code, oom_killed=container.oom_killed, error=container.error,
             finished_at=container.finished_at or time.time(),
         )  # fmt: skip
+    host.tell(container, "died", "cleanup", exit_code=container.exit_code)
     runfiles.clear(host, container.id)
     return False
 
@@ -113,7 +114,9 @@ def remove_locked(host: Host, container: record.Container) -> None:
 
 
 def _remove(host: Host, container: record.Container, intent: Intent) -> None:
+    statuses = ["remove"]
     if container.monitor_pid is not None:  # it was not cleaned up since its last start
+        statuses = ["died", *([] if container.config["auto_remove"] else ["cleanup"]), "remove"]
         release(host, container, host.storage.remove)
     else:
         host.storage.remove(container.id)
@@ -129,6 +132,7 @@ def _remove(host: Host, container: record.Container, intent: Intent) -> None:
                 (container.id, container.exit_code, now),
             )
         intent.finish(connection)
+    host.tell(container, *statuses, exit_code=container.exit_code)
 
 
 def recent_exit_code(host: Host, id_: str) -> int | None:

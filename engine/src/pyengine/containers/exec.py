@@ -72,6 +72,7 @@ class Session:
             try:
                 running.go()
                 running.wait_for_pid()
+                self._host.tell(self._container, "exec", execID=self.id)
             finally:
                 running.abandon()
         except BaseException:
@@ -102,6 +103,7 @@ class Session:
             attachment.prepare(proxy_signals=True)
             running.attached()
             pid = running.wait_for_pid()
+            self._host.tell(self._container, "exec", execID=self.id)
             watch = Watch(
                 f"{self._exit_dir}/{self._container.id}", self._directory, pid, self._monitor_pid()
             )
@@ -114,7 +116,9 @@ class Session:
                 attachment.close()
             running.abandon()
         self._remove()
-        return UNKNOWN_EXIT_CODE if how is None else how.code
+        code = UNKNOWN_EXIT_CODE if how is None else how.code
+        self._host.tell(self._container, "exec_died", exit_code=code, execID=self.id)
+        return code
 
     def _call(self, *, attach: bool) -> monitor.Call:
         container, options = self._container, self._options

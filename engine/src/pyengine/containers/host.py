@@ -11,7 +11,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyengine.containers.record import Container
     from pyengine.database.connection import Database
+    from pyengine.events.log import Events
     from pyengine.specgen.types import ContainerConfig
     from pyengine.storage.store import Storage
 
@@ -28,6 +30,7 @@ class Host:
         *,
         database: Callable[[], Database],
         storage: Callable[[], Storage],
+        events: Callable[[], Events],
         runtime_path: Finder,
         monitor_path: Finder,
         runtime_flags: list[str],
@@ -36,7 +39,7 @@ class Host:
     ) -> None:
         """``runtime_path`` and ``monitor_path`` take a name, a path or an empty string."""
         self.root, self.runroot = root, runroot
-        self._database, self._storage = database, storage
+        self._database, self._storage, self._events = database, storage, events
         self.runtime_path, self.monitor_path = runtime_path, monitor_path
         self.runtime_flags, self.systemd = runtime_flags, systemd
         self.self_command = self_command
@@ -51,6 +54,20 @@ class Host:
     def storage(self) -> Storage:
         """The storage driver."""
         return self._storage()
+
+    def tell(
+        self,
+        container: Container,
+        *statuses: str,
+        exit_code: int | None = None,
+        **attributes: str,
+    ) -> None:
+        """Write an event of a container for each status, in podman's words."""
+        self._events().tell(
+            "container", *statuses, id_=container.id, name=container.name,
+            image=container.image_name, exit_code=exit_code,
+            attributes={**container.config["labels"], **attributes},
+        )  # fmt: skip
 
     @property
     def boot_id(self) -> str:

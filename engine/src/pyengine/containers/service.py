@@ -110,7 +110,7 @@ class Containers:
         from pyengine.containers import ending  # while the container runs
 
         try:
-            how = attachment.run(watch, lambda number: started.runtime.kill(container.id, number))
+            how = attachment.run(watch, lambda number: self._signal(container, number, "kill"))
         except BaseException:
             attachment.close()
             started.leave()
@@ -164,7 +164,7 @@ class Containers:
         """
         container = self.find(name_or_id)
         if container.running:
-            self._stop(container, timeout_s)
+            self._stop(container, timeout_s, "stop")
         from pyengine.containers import ending
 
         ending.finish(self.host, container.id)
@@ -207,7 +207,7 @@ class Containers:
                 f"can only kill running containers. {container.id} is in state"
                 f" {container.status}: container state improper"
             )
-        self.host.runtime(container.config["runtime"]).kill(container.id, signal_number)
+        self._signal(container, signal_number, "kill")
         return container
 
     def remove(self, name_or_id: str, *, force: bool, timeout_s: int | None = None) -> str:
@@ -281,12 +281,33 @@ class Containers:
 
         ending.recover(self.host, intent)
 
-    def _stop(self, container: record.Container, timeout_s: int | None) -> None:
+    def _signal(self, container: record.Container, signal_number: int, *events: str) -> bool:
+        """Send a signal and write its events; false where the container has ended.
+
+        Under the lock, or the clean-up's events could come before ours.
+        """
+        locks, name = self.host.database.locks, self.host.lock_name(container.id)
+        lock_fd = locks.acquire(name, wait=True)
+        assert lock_fd is not None
+        gone = False
+        try:
+            gone = record.by_id(self.host, container.id) is None  # then our lock file is a new one
+            runtime = self.host.runtime(container.config["runtime"])
+            if gone or not runtime.kill(container.id, signal_number):
+                return False
+            if events:
+                self.host.tell(container, *events)
+            return True
+        finally:
+            locks.release(name, lock_fd, remove=gone)
+
+    def _stop(self, container: record.Container, timeout_s: int | None, *events: str) -> None:
         config = container.config
-        runtime = self.host.runtime(config["runtime"])
         limit_s = config["stop_timeout_s"] if timeout_s is None else timeout_s
         ended = False
-        if limit_s > 0 and runtime.kill(container.id, config["stop_signal"]):
+        signalled = False
+        if limit_s > 0 and self._signal(container, config["stop_signal"], *events):
+            signalled = True
             ended, _ = self._wait(container, float(limit_s))
             if not ended:
                 from pyengine.containers.signals import name as signal_name
@@ -297,7 +318,7 @@ class Containers:
                     " seconds, resorting to SIGKILL"
                 )
         if not ended:
-            runtime.kill(container.id, KILL)
+            self._signal(container, KILL, *(() if signalled else events))
             self._wait(container, None)
 
     def _wait(

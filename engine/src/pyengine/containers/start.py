@@ -149,6 +149,7 @@ class _Start:
                 finished_at=None, exit_code=None, oom_killed=0, error="",
             )  # fmt: skip
             intent.finish(connection)
+        host.tell(container, "init", "start", *(["attach"] if attach else []))
         self.monitor.close()
         return Started(container, runtime, self.attachment, self.attended_fd)
 
@@ -228,6 +229,8 @@ def take_back(host: Host, container: record.Container, reason: str, intent: Inte
         record.update(connection, container, error=text, pid=None, monitor_pid=None)
         if intent is not None:
             intent.finish(connection)
+    if not container.config["auto_remove"]:  # its removal follows
+        host.tell(container, "cleanup")
 
 
 def _read_pid(path: str) -> int:

@@ -30,7 +30,7 @@ def load(
         ArchiveError: it is no archive of images, or a part is broken.
         StorageError: something cannot be written.
     """
-    return _add_all(images, _sources(archive), report)
+    return _add_all(images, _sources(archive), archive.label, report)
 
 
 def load_directory(
@@ -39,12 +39,15 @@ def load_directory(
     """The same for a directory: an OCI layout, or one that ``save --format docker-dir`` wrote."""
     label = f"load {path}"
     if os.path.exists(f"{path}/manifest.json"):
-        return _add_all(images, iter([(DirectorySource(path, label), [])]), report)
-    return _add_all(images, _sources(files.Directory(path, label)), report)
+        return _add_all(images, iter([(DirectorySource(path, label), [])]), label, report)
+    return _add_all(images, _sources(files.Directory(path, label)), label, report)
 
 
 def _add_all(
-    images: Images, found: Iterator[tuple[Source, list[str]]], report: Callable[[str], None]
+    images: Images,
+    found: Iterator[tuple[Source, list[str]]],
+    label: str,
+    report: Callable[[str], None],
 ) -> Iterator[tuple[list[str], str]]:
     for source, names in found:
         report("Getting image source signatures")
@@ -52,7 +55,11 @@ def _add_all(
         manifest, _ = choosing.choose(source)
         trust.load().check(source, manifest.data)
         new = NewImage(manifest, source.small_blob(manifest.config), full_names)
-        yield full_names, add_image(images, new, source.blob_from, report)
+        image_id = add_image(images, new, source.blob_from, report)
+        images.events.tell(
+            "image", "loadfromarchive", id_=image_id, name=label.removeprefix("load ")
+        )
+        yield full_names, image_id
 
 
 def _sources(archive: Files) -> Iterator[tuple[Source, list[str]]]:

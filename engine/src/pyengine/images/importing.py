@@ -86,7 +86,9 @@ def import_archive(
         return _chunks(archive_fd, layer.size, begin)
 
     report("Getting image source signatures")
-    return add_image(images, new, fetch, report)
+    image_id = add_image(images, new, fetch, report)
+    images.events.tell("image", "import", id_=image_id, name=name or "")
+    return image_id
 
 
 def _chunks(fd: int, size: int, position: int = 0) -> Iterator[bytes]:

@@ -89,7 +89,10 @@ def pull(images: Images, text: str, options: PullOptions, report: Report) -> str
         except NotFoundError:
             if options.policy == "never":
                 raise
-    return retrying(options, lambda: _pull_name(images, text, options, report), report)
+    pulled = retrying(options, lambda: _pull_name(images, text, options, report), report)
+    for image_id in pulled.splitlines():
+        images.events.tell("image", "pull", id_=image_id, name=text)
+    return pulled
 
 
 def retrying(options: PullOptions, act: Callable[[], str], report: Report) -> str:
@@ -115,9 +118,11 @@ def _pull_place(images: Images, text: str, options: PullOptions, report: Report)
     try:
         listed = getattr(source, "names", [])[:1]
         full_names = [references.local_name(name).name for name in listed]
-        return _add(images, source, full_names, options, report)
+        image_id = _add(images, source, full_names, options, report)
     finally:
         source.close()
+    images.events.tell("image", "pull", id_=image_id, name=text)
+    return image_id
 
 
 def _pull_name(images: Images, text: str, options: PullOptions, report: Report) -> str:

@@ -47,9 +47,11 @@ def push(
 
     destination = opening.open_destination(target, opening.Settings(access=access))
     try:
-        return manifests.digest_of(copying.copy(source, destination, options, report))
+        digest = manifests.digest_of(copying.copy(source, destination, options, report))
     finally:
         destination.close()
+    images.events.tell("image", "push", id_=image.id, name=target.path)
+    return digest
 
 
 def target(images: Images, text: str, place: str | None) -> Place:

@@ -65,6 +65,8 @@ def save(
         writer.close()
     except OSError as error:
         raise StorageError(f"save {' '.join(names)}: {error.strerror or error}") from error
+    for image_id in found:
+        images.events.tell("image", "save", id_=image_id, name=str(getattr(output, "name", "")))
 
 
 class _Writer:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from pyengine.database.connection import Database
     from pyengine.database.intents import Intent
+    from pyengine.events.log import Events
     from pyengine.storage.store import Storage
 
 _HEX = set("0123456789abcdef")
@@ -31,9 +32,10 @@ class Removal:
 class Images:
     """The images of one storage root."""
 
-    def __init__(self, database: Database, storage: Storage) -> None:
+    def __init__(self, database: Database, storage: Storage, events: Events) -> None:
         self.database = database
         self.storage = storage
+        self.events = events
 
     def resolve(self, text: str) -> Image:
         """The image with this name, ``name@digest``, or (beginning of an) id.
@@ -64,6 +66,8 @@ class Images:
         with self.database.write(durable=True) as connection:
             image_id, _ = self._find(connection, text)
             self.put_names(connection, image_id, full_names)
+        for name in full_names:
+            self.events.tell("image", "tag", id_=image_id, name=name)
 
     def untag(self, text: str, *names: str) -> None:
         """Take names, or all of them, from an image; it stays even without any.
@@ -76,6 +80,8 @@ class Images:
             had = self._names(connection, image_id)
             wanted = [self._own_name(name, had, text) for name in names] or had
             connection.executemany("DELETE FROM names WHERE name = ?", [(one,) for one in wanted])
+        for name in wanted:
+            self.events.tell("image", "untag", id_=image_id, name=name)
 
     def put_names(
         self, connection: sqlite3.Connection, image_id: str, full_names: list[str]
@@ -129,6 +135,7 @@ class Images:
                 names = self._names(connection, image_id)
                 if name and len(names) > 1:
                     connection.execute("DELETE FROM names WHERE name = ?", (name,))
+                    self.events.tell("image", "untag", id_=image_id, name=name)
                     return Removal([name], None)
                 if len(names) > 1 and not force:
                     raise ConflictError(
@@ -150,6 +157,9 @@ class Images:
             if self.storage.image_mounts.is_mounted(image_id):
                 self.storage.image_mounts.unmount(image_id)
             self.storage.trash(intent)
+        for name in names:
+            self.events.tell("image", "untag", id_=image_id, name=name)
+        self.events.tell("image", "remove", id_=image_id, name=names[0] if names else "")
         self.storage.empty_trash(intent)
         intent.finish()
         return Removal(names, image_id)
@@ -183,6 +193,8 @@ class Images:
                     "image-files", "unneeded", {"paths": paths}, connection
                 )
             self.storage.trash(intent)
+        for image_id in removed:
+            self.events.tell("image", "remove", id_=image_id)
         self.storage.empty_trash(intent)
         self.storage.drop_partials(self.storage.partials())
         intent.finish()

@@ -1,0 +1,82 @@
+"""Exactly one event for each step of a life, in podman's order, and following them."""
+
+from __future__ import annotations
+
+import json
+import select
+import subprocess
+
+import pytest
+
+from support.containers import IMAGE, ContainerRoot
+from support.monitors import wait_for
+
+pytestmark = pytest.mark.needs("root", "busybox")
+
+START = ["init", "start"]
+END = ["died", "cleanup"]
+
+
+def told(box: ContainerRoot, name: str, *options: str) -> list[str]:
+    form = ("--format", "{{.Status}}", "--filter", f"container={name}")
+    return box.ok("events", "--stream=false", "--since", "1h", *form, *options).split()
+
+
+def test_each_step_of_a_life_is_one_event(box: ContainerRoot) -> None:
+    box.ok("run", "-d", "--label", "k=v", "--name", "one", IMAGE, "sleep", "1000")
+    box.call("exec", "one", "sh", "-c", "exit 3")
+    box.ok("kill", "-s", "CONT", "one")
+    box.ok("stop", "-t", "0", "one")
+    box.ok("start", "one")
+    box.ok("rm", "-f", "-t", "0", "one")
+    life = ["create", *START, "exec", "exec_died", "kill", "stop", *END, *START, *END, "remove"]
+    assert told(box, "one") == life
+    lines = box.ok(
+        "events", "--stream=false", "--since", "1h", "--format", "json",
+        "--filter", "event=died", "--filter", "event=exec_died", "--filter", "label=k=v",
+    ).splitlines()  # fmt: skip
+    assert [json.loads(line)["ContainerExitCode"] for line in lines] == [3, 137, 137]
+    last = box.ok("events", "--stream=false", "--since", "1h", "--no-trunc=false").splitlines()[-1]
+    assert last.endswith(f" (image={IMAGE}, name=one, k=v)")
+
+
+def test_short_lives_and_failed_starts(box: ContainerRoot) -> None:
+    box.ok("run", "--rm", "--name", "short", IMAGE, "true")
+    assert told(box, "short") == ["create", *START, "attach", "died", "remove"]
+    box.fails("run", "--name", "stays", IMAGE, "nosuch", status=127)
+    assert told(box, "stays") == ["create", "cleanup"]
+    box.fails("run", "--rm", "--name", "goes", IMAGE, "nosuch", status=127)
+    assert told(box, "goes") == ["create", "remove"]
+    box.ok("run", "-d", "--rm", "--name", "alone", IMAGE, "true")
+    wait_for(lambda: "remove" in told(box, "alone"), "the monitor's clean-up")
+    assert told(box, "alone") == ["create", *START, "died", "remove"]
+
+
+def test_events_are_followed_until_a_time(box: ContainerRoot) -> None:
+    box.ok("tag", IMAGE, "before:1")
+    with box.popen("events", "--filter", "type=image", stdout=subprocess.PIPE) as follower:
+        try:
+            assert follower.stdout is not None
+            while not select.select([follower.stdout], [], [], 0)[0]:  # it watches some time
+                box.ok("tag", IMAGE, "during:1")
+            line = follower.stdout.readline().decode()
+        finally:
+            follower.terminate()
+    assert " image tag " in line
+    assert line.endswith(" localhost/during:1\n")
+    box.ok("untag", IMAGE, "before:1", "during:1")
+    assert box.ok("events", "--until", "10ms", "--filter", "event=nothing") == ""
+
+
+def test_events_can_be_left_out(box: ContainerRoot) -> None:
+    box.ok("--events-backend", "none", "run", "-d", "--rm", "--name", "quiet", IMAGE, "true")
+    wait_for(lambda: box.ok("ps", "-aq") == "", "its removal")
+    assert told(box, "quiet") == []
+    error = box.fails("--events-backend", "none", "events")
+    assert "events are not kept" in error
+
+
+def test_events_refuse_what_has_no_meaning(box: ContainerRoot) -> None:
+    assert "bogus is an invalid filter" in box.fails("events", "--filter", "bogus=1")
+    assert "unable to interpret time value" in box.fails("events", "--since", "bogus")
+    assert "bogus" in box.fails("--events-backend", "bogus", "events")
