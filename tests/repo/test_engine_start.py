@@ -12,7 +12,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "engine" / "src"
 
 BANNED = {
     "argparse", "asyncio", "http.client", "logging", "ssl", "subprocess", "tarfile", "tomllib",
-    "urllib3", "yaml", "zstandard",
+    "cryptography", "nacl", "urllib3", "yaml", "zstandard",
 }  # fmt: skip
 
 # What a command on click's path has to have, and the commands that live without click have not.

@@ -226,6 +226,33 @@ def test_a_manifest_in_a_file_is_signed_and_verified(
     assert "made by another key" in problem
 
 
+@pytest.mark.needs("gpg", "docker-registry", "skopeo")
+def test_an_image_in_a_registry_is_signed_where_it_is(
+    engine_root: EngineRoot, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GNUPGHOME", str(keys))
+    archive = images.oci_archive(tmp_path / "a.tar", {"x": images.busybox_image()})
+    store, configuration = tmp_path / "store", tmp_path / "registries.d"
+    store.mkdir()
+    configuration.mkdir()
+    lookaside = f"lookaside: file://{store}\n  sigstore: file://{store}"
+    (configuration / "default.yaml").write_text(f"default-docker:\n  {lookaside}\n")
+    with debian_registry(tmp_path) as host:
+        name = f"{host}/team/x:1"
+        engine_root.ok("skopeo", "copy", "-q", f"oci-archive:{archive}", f"docker://{name}")
+        sign = ["image", "sign", "--sign-by", "good@example.com", "-d", str(store)]
+        for number in (1, 2):
+            engine_root.ok(*sign, name)
+            assert len(list(store.glob("team/x@sha256=*/signature-*"))) == number
+        policy = write_policy(tmp_path / "policy.json", "reject",
+                              docker={host: [signed_by(keys / "good.gpg")]})  # fmt: skip
+        run("skopeo", "--registries.d", str(configuration), "--policy", str(policy), "copy", "-q",
+            "--src-tls-verify=false", f"docker://{name}", f"dir:{tmp_path}/out")  # fmt: skip
+        assert "manifest unknown" in engine_root.fails(*sign, f"{host}/team/x:2")
+        sign[-1] = str(tmp_path / "missing")
+        assert "no such directory" in engine_root.fails(*sign, name)
+
+
 def run(*command: str, status: int = 0) -> str:
     done = subprocess.run(
         command, env=os.environ, capture_output=True, text=True, check=False, timeout=60
@@ -241,13 +268,16 @@ def test_trust_is_set_and_shown(engine_root: EngineRoot, keys: Path, tmp_path: P
     engine_root.ok("image", "trust", "set", *path, "-t", "reject", "example.com")
     engine_root.ok("image", "trust", "set", *path, "-f", keys / "good.gpg", "example.com/team")
     engine_root.ok("image", "trust", "set", *path, "-t", "accept", "default")
+    sigstore = ["-t", "sigstoreSigned", "-f", str(keys / "good.gpg")]
+    engine_root.ok("image", "trust", "set", *path, *sigstore, "example.org")
     fields = json.loads(policy.read_text())
     assert fields["transports"]["docker"]["example.com"] == [{"type": "reject"}]
     assert fields["transports"]["docker"]["example.com/team"][0]["type"] == "signedBy"
     shown = engine_root.ok("image", "trust", "show", *path).splitlines()
     assert shown[0].split() == ["TRANSPORT", "NAME", "TYPE", "ID", "STORE"]
     rows = {line.split()[1]: line.split()[2] for line in shown[1:]}
-    assert rows == {"default": "accept", "example.com": "reject", "example.com/team": "signed"}
+    assert rows == {"default": "accept", "example.com": "reject", "example.com/team": "signed",
+                    "example.org": "sigstoreSigned"}  # fmt: skip
     assert "good@example.com" in engine_root.ok("image", "trust", "show", *path)
     assert json.loads(engine_root.ok("image", "trust", "show", "--raw", *path)) == fields
     listed = json.loads(engine_root.ok("image", "trust", "show", "-j", *path))

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from pyengine.cli import access
+from pyengine.cli import access, signing
 from pyengine.cli.goflags import GoFlagsCommand
 from pyengine.cli.many import for_each
 from pyengine.cli.push import write_digest
@@ -188,6 +188,7 @@ def rm_list(engine: Engine, /, names: tuple[str, ...]) -> None:
               help="Make the list and its manifests ones of this format.")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Print no progress.")
 @click.option("--remove-signatures", is_flag=True, help="Do not copy signatures.")
+@signing.options
 @click.option("--rm", "remove_after", is_flag=True, help="Remove the list afterwards.")
 @click.argument("name", metavar="LIST")
 @click.argument("place", metavar="[DESTINATION]", required=False)
@@ -210,18 +211,21 @@ def push(
     """Push LIST to DESTINATION, by default the registry that its name says."""
     from pyengine.images import pushing
     from pyengine.images.copying import CopyOptions
+    from pyengine.images.trust.signing import signer
 
     lists = _lists(engine)
     full = lists.find(name)
+    target = pushing.named_place(place or full)
     options = CopyOptions(
         multi="all" if everything else "index-only",
         form=form,
         compression=compression_format,
         level=compression_level,
         remove_signatures=remove_signatures,
+        sign=signer(target, signing.make(given)),
     )
     reached = access.make(**given)
-    digest = lists.push(full, pushing.named_place(place or full), options, reached, progress(quiet))
+    digest = lists.push(full, target, options, reached, progress(quiet))
     if digestfile:
         write_digest(digestfile, digest)
     if remove_after:

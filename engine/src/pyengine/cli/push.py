@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import click
 
-from pyengine.cli import access
+from pyengine.cli import access, signing
 from pyengine.cli.goflags import GoFlagsCommand
 from pyengine.cli.report import progress
 from pyengine.errors import StorageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyengine.engine import Engine
 
 
@@ -28,8 +30,7 @@ if TYPE_CHECKING:
               help="IMAGE may be a manifest list, pushed with all its images.")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Print no progress.")
 @click.option("--remove-signatures", is_flag=True, help="Do not copy signatures.")
-@click.option("--sign-by", metavar="KEY", help="Sign with this key of gpg.")
-@click.option("--sign-passphrase-file", metavar="FILE", help="Holds the key's passphrase.")
+@signing.options
 @click.option("--signature-policy", "policy_file", metavar="FILE",
               help="policy.json in another place.")  # fmt: skip
 @click.argument("image")
@@ -48,12 +49,10 @@ def push(
     everything: bool,
     quiet: bool,
     remove_signatures: bool,
-    sign_by: str | None,
-    sign_passphrase_file: str | None,
     policy_file: str | None,
     retry: int,
     retry_delay: str | None,
-    **given: object,
+    **given: Any,
 ) -> None:
     """Push IMAGE to DESTINATION, by default the registry that its name says."""
     from pyengine.images import pushing
@@ -61,9 +60,11 @@ def push(
     from pyengine.images.lists import Lists
     from pyengine.images.pulling import PullOptions, retrying
     from pyengine.images.transports.names import Place
-    from pyengine.images.trust import policy, signing
+    from pyengine.images.trust import policy
+    from pyengine.images.trust.signing import signer
 
-    reached = access.make(**given)  # type: ignore[arg-type]  # click made the types
+    signed = signing.make(given)
+    reached = access.make(**given)
     lists = Lists(engine.images)
     full = lists.find_or_none(image) if everything else None
     target = Place("docker", full) if full else None
@@ -75,12 +76,7 @@ def push(
         level=compression_level,
         remove_signatures=remove_signatures,
         policy=policy.load(policy_file),
-        sign=signing.signer(
-            target or pushing.target(engine.images, image, place),
-            sign_by,
-            sign_passphrase_file,
-            None,
-        ),
+        sign=signer(target or pushing.target(engine.images, image, place), signed),
     )
     report, delay_s = progress(quiet), access.seconds(retry_delay)
 

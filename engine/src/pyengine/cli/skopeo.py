@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from pyengine.cli import login, skopeo_options
+from pyengine.cli import login, signing, skopeo_options
 from pyengine.cli.goflags import GoFlagsCommand
 from pyengine.cli.push import write_digest
 from pyengine.cli.skopeo_options import Globals
@@ -90,9 +90,8 @@ def report_to_stdout(quiet: bool) -> Any:
 @click.option("--preserve-digests", is_flag=True, help="Fail where a manifest would change.")
 @click.option("-q", "--quiet", is_flag=True, help="Print no progress.")
 @click.option("--remove-signatures", is_flag=True, help="Do not copy signatures.")
-@click.option("--sign-by", metavar="KEY", help="Sign with this key of gpg.")
+@signing.options
 @click.option("--sign-identity", metavar="NAME", help="Sign this name, not the destination's.")
-@click.option("--sign-passphrase-file", metavar="FILE", help="Holds the key's passphrase.")
 @click.argument("source", metavar="SOURCE")
 @click.argument("destination", metavar="DESTINATION")
 @click.pass_obj
@@ -101,9 +100,7 @@ def copy(
     /,
     source: str,
     destination: str,
-    sign_by: str | None,
     sign_identity: str | None,
-    sign_passphrase_file: str | None,
     additional_tags: tuple[str, ...],
     everything: bool,
     dest_compress: bool,
@@ -125,7 +122,7 @@ def copy(
     from pyengine.images.copying import CopyOptions
     from pyengine.images.pulling import PullOptions, retrying
     from pyengine.images.transports import base, names, opening
-    from pyengine.images.trust import signing
+    from pyengine.images.trust.signing import signer
 
     if everything and multi_arch:
         raise click.UsageError("Cannot use --all and --multi-arch flags at the same time")
@@ -141,7 +138,7 @@ def copy(
         preserve_digests=preserve_digests,
         remove_signatures=remove_signatures,
         policy=context.globals.policy(),
-        sign=signing.signer(there, sign_by, sign_passphrase_file, sign_identity),
+        sign=signer(there, signing.make(values, sign_identity)),
     )
     reading = opening.Settings(access=skopeo_options.access(values, context.globals, "src"))
     writing = opening.Settings(
@@ -301,6 +298,7 @@ def manifest_digest(path: str) -> None:
 @click.option("--keep-going", is_flag=True, help="Go on after an image that failed.")
 @click.option("--preserve-digests", is_flag=True, help="Fail where a manifest would change.")
 @click.option("--remove-signatures", is_flag=True, help="Do not copy signatures.")
+@signing.options
 @click.option("--scoped", is_flag=True, help="Keep the whole path of each source's name.")
 @click.option("-s", "--src", "src_kind", required=True, help="Transport of SOURCE.",
               type=click.Choice(["docker", "dir", "yaml"]))  # fmt: skip
@@ -347,6 +345,7 @@ def sync(
         dry_run=dry_run,
         keep_going=keep_going,
         retry=retry_times,
+        signing=signing.make(values),
     )
     work.run(syncing.sources(src_kind, source, reading))
 
@@ -399,6 +398,22 @@ def standalone_verify(
             f"with {digest}"
         )
     click.echo(f"Signature verified using fingerprint {signed.fingerprint}, digest {digest}")
+
+
+@skopeo.command("generate-sigstore-key")
+@click.option("--output-prefix", required=True, metavar="PREFIX",
+              help="Write PREFIX.pub and PREFIX.private.")  # fmt: skip
+@click.option("--passphrase-file", metavar="FILE", help="Holds the passphrase of the new key.")
+def generate_sigstore_key(output_prefix: str, passphrase_file: str | None) -> None:
+    """Make a pair of keys for sigstore signatures."""
+    from pyengine.images.trust import keys
+
+    if passphrase_file is not None:
+        passphrase = keys.read_passphrase(passphrase_file)
+    else:
+        passphrase = signing.ask_passphrase(f"{output_prefix}.private").encode()
+    private, public = keys.generate(output_prefix, passphrase)
+    click.echo(f'Key written to "{private}" and "{public}"')
 
 
 for command, name in ((login.login, "login"), (login.logout, "logout")):

@@ -64,6 +64,7 @@ GROUPS: dict[str, Table] = {
         "rm": ("pyengine.cli.images:rmi", "Remove one or more images from local storage"),
         "save": ("pyengine.cli.image_details:save", "Save image(s) to an archive"),
         "search": ("pyengine.cli.search:search", "Search registry for image"),
+        "sign": ("pyengine.cli.image_sign:sign", "Sign an image"),
         "tag": ("pyengine.cli.images:tag", "Add an additional name to a local image"),
         "tree": ("pyengine.cli.image_trees:tree", "Print layer hierarchy of an image"),
         "trust": ("pyengine.cli.trust:trust", "Manage container image trust policy"),

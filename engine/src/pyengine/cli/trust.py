@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 HEADING = ["TRANSPORT", "NAME", "TYPE", "ID", "STORE"]
-_WORDS = {"insecureAcceptAnything": "accept", "reject": "reject", "signedBy": "signed"}
-_TYPES = {"accept": "insecureAcceptAnything", "reject": "reject", "signedBy": "signedBy"}
+_WORDS = {"insecureAcceptAnything": "accept", "reject": "reject", "signedBy": "signed",
+          "sigstoreSigned": "sigstoreSigned"}  # fmt: skip
+_TYPES = {"accept": "insecureAcceptAnything", "reject": "reject", "signedBy": "signedBy",
+          "sigstoreSigned": "sigstoreSigned"}  # fmt: skip
+_WITH_KEYS = ("signedBy", "sigstoreSigned")
 _TRANSPORTS = {"docker": "repository"}
 
 
@@ -60,6 +63,7 @@ def _rows(fields: dict[str, Any]) -> list[list[str]]:
     for transport, name, requirements in found:
         one = requirements[0]
         users = signatures.users(one) if one["type"] == "signedBy" else []
+        users = ["N/A"] if one["type"] == "sigstoreSigned" else users
         place = None
         if transport == "repository" and name:
             place = lookaside.place(name, ("lookaside", "sigstore"), None)
@@ -80,10 +84,10 @@ def set_(scope: str, key_files: tuple[str, ...], kind: str, policypath: str | No
 
     from pyengine.images.trust import policy
 
-    if kind == "signedBy" and not key_files:
-        raise click.UsageError("At least one public key must be defined for type 'signedBy'")
-    if kind != "signedBy" and key_files:
-        raise click.UsageError("--pubkeysfile option is only for type 'signedBy'")
+    if kind in _WITH_KEYS and not key_files:
+        raise click.UsageError(f"At least one public key must be defined for type '{kind}'")
+    if kind not in _WITH_KEYS and key_files:
+        raise click.UsageError(f"--pubkeysfile option is only for types {' and '.join(_WITH_KEYS)}")
     for path in key_files:
         if not os.path.isfile(path):
             raise ConfigError(f"image trust set {scope}: {path}: no such file")
@@ -92,9 +96,8 @@ def set_(scope: str, key_files: tuple[str, ...], kind: str, policypath: str | No
     requirements: list[dict[str, object]] = [{"type": _TYPES[kind]}]
     if key_files:
         absolute = [os.path.abspath(one) for one in key_files]
-        requirements = [
-            {"type": "signedBy", "keyType": "GPGKeys", "keyPath": one} for one in absolute
-        ]
+        gpg = {"keyType": "GPGKeys"} if kind == "signedBy" else {}
+        requirements = [{"type": kind, **gpg, "keyPath": one} for one in absolute]
     if scope == "default":
         fields["default"] = requirements
     else:

@@ -37,7 +37,7 @@ class CopyOptions:
         preserve_digests: fail rather than change a manifest.
         remove_signatures: do not copy them.
         policy: which images may be copied; None for the one of the machine.
-        sign: makes a signature of the manifest with a digest; None does not sign.
+        sign: makes signatures of the manifest with a digest; None does not sign.
     """
 
     __slots__ = (
@@ -56,7 +56,7 @@ class CopyOptions:
         preserve_digests: bool = False,
         remove_signatures: bool = False,
         policy: Policy | None = None,
-        sign: Callable[[str], bytes] | None = None,
+        sign: Callable[[str], list[bytes]] | None = None,
     ) -> None:
         self.multi = multi
         self.platform = platform
@@ -114,15 +114,21 @@ def _copy_index(
     form = options.form or _only_form(destination)
     if form is not None:
         fields["mediaType"] = _INDEXES[form]
+    signatures = _signatures(source, options, data)
     if fields != manifests.parse(data, where):
         if options.preserve_digests:
             raise ConfigError(f"copy {source.label}: its index would change (--preserve-digests)")
+        if signatures:
+            raise ConfigError(
+                f"copy {source.label}: its index would change and its signatures be wrong; see "
+                "--remove-signatures"
+            )
         data = manifests.encode_in_order(fields)
     report("Writing manifest list to image destination")
     destination.put_manifest(
         data, str(fields.get("mediaType") or manifests.OCI_INDEX), instance=False
     )
-    _copy_signatures(source, destination, options, data)
+    _put_signatures(destination, options, data, signatures)
     return data
 
 
@@ -143,11 +149,13 @@ class _Copy:
     ) -> None:
         self._source, self._destination = source, destination
         self._options, self._report = options, report
+        self._signatures: list[bytes] = []
 
     def run(self, manifest: Manifest, *, instance: bool) -> bytes:
         """Copy the blobs, then the manifest; its bytes as they were written."""
         policy = self._options.policy or trust.load()
         policy.check(self._source, manifest.data)
+        self._signatures = _signatures(self._source, self._options, manifest.data)
         fields = manifests.parse(manifest.data, self._source.label)
         form = self._form(manifest)
         layers = [
@@ -169,7 +177,7 @@ class _Copy:
         self._report("Writing manifest to image destination")
         media_type = str(manifests.parse(data, "manifest").get("mediaType") or manifest.media_type)
         self._destination.put_manifest(data, media_type, instance=instance)
-        _copy_signatures(self._source, self._destination, self._options, data)
+        _put_signatures(self._destination, self._options, data, self._signatures)
         return data
 
     def _form(self, manifest: Manifest) -> str | None:
@@ -267,11 +275,11 @@ class _Copy:
                 fields.pop("annotations", None)
         if fields == manifests.parse(manifest.data, self._source.label):
             return manifest.data
+        what = f"copy {self._source.label} to {self._destination.label}: its manifest would change"
         if self._options.preserve_digests:
-            raise ConfigError(
-                f"copy {self._source.label} to {self._destination.label}: its manifest would "
-                "change (--preserve-digests)"
-            )
+            raise ConfigError(f"{what} (--preserve-digests)")
+        if self._signatures:
+            raise ConfigError(f"{what} and its signatures be wrong; see --remove-signatures")
         return manifests.encode_in_order(fields)
 
 
@@ -283,12 +291,15 @@ def _only_form(destination: Destination) -> str | None:
     return None
 
 
-def _copy_signatures(
-    source: Source, destination: Destination, options: CopyOptions, data: bytes
+def _signatures(source: Source, options: CopyOptions, data: bytes) -> list[bytes]:
+    """Those that go with a manifest."""
+    return [] if options.remove_signatures else source.signatures(manifests.digest_of(data))
+
+
+def _put_signatures(
+    destination: Destination, options: CopyOptions, data: bytes, signatures: list[bytes]
 ) -> None:
-    """Those of the manifest that was written, of which a changed one has none, and a new one."""
+    """Those of the manifest that was written, and a new one."""
     digest = manifests.digest_of(data)
-    signatures = [] if options.remove_signatures else source.signatures(digest)
-    if options.sign is not None:
-        signatures.append(options.sign(digest))
-    destination.put_signatures(digest, signatures)
+    made = options.sign(digest) if options.sign is not None else []
+    destination.put_signatures(digest, [*signatures, *made])

@@ -10,6 +10,7 @@ from pyengine.images import copying, manifests, references
 from pyengine.images.pulling import PullOptions, retrying
 from pyengine.images.transports import names, opening
 from pyengine.images.transports.names import Place
+from pyengine.images.trust.signing import signer
 from pyengine.registry import credentials
 from pyengine.registry.settings import Access
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pyengine.images.copying import CopyOptions
     from pyengine.images.transports.base import Destination
     from pyengine.images.transports.opening import Settings
+    from pyengine.images.trust.signing import Signing
 
     Report = Callable[[str], None]
 
@@ -247,11 +249,12 @@ class Sync:
         dry_run: bool,
         keep_going: bool,
         retry: int,
+        signing: Signing,
     ) -> None:
         self._kind, self._destination, self._access = kind, destination.rstrip("/"), access
         self._options, self._report = options, report
         self._scoped, self._dry_run = scoped, dry_run
-        self._keep_going, self._retry = keep_going, retry
+        self._keep_going, self._retry, self._signing = keep_going, retry, signing
 
     def run(self, items: Iterator[Item]) -> None:
         """Copy each.
@@ -291,6 +294,7 @@ class Sync:
     def _copy(self, item: Item, there: Place) -> None:
         reading = opening.Settings(access=item.access)
         writing = opening.Settings(access=self._access)
+        self._options.sign = signer(there, self._signing)
 
         def once() -> str:
             copy_place(item.place, there, reading, writing, self._options, self._report)

@@ -58,11 +58,32 @@ class Registry:
         Raises:
             RegistryError: it is not there, may not be read, or is not what its digest says.
         """
-        what = f"reading manifest {reference} in {self.host}/{path}"
-        response = self.session.request(
-            "GET", f"/v2/{path}/manifests/{reference}", what, pulling(path),
-            headers={"Accept": ", ".join(MANIFEST_TYPES)},
+        response = self._ask_manifest(path, reference, ())
+        return self._manifest_of(response, path, reference)
+
+    def find_manifest(self, path: str, reference: str) -> tuple[bytes, str] | None:
+        """The same; None where the registry has none of this name."""
+        response = self._ask_manifest(path, reference, (404,))
+        if response.status == 404:
+            discard(response)
+            return None
+        return self._manifest_of(response, path, reference)
+
+    def _ask_manifest(
+        self, path: str, reference: str, accept: tuple[int, ...]
+    ) -> urllib3.BaseHTTPResponse:
+        return self.session.request(
+            "GET", f"/v2/{path}/manifests/{reference}", self._reading(path, reference),
+            pulling(path), headers={"Accept": ", ".join(MANIFEST_TYPES)}, accept=accept,
         )  # fmt: skip
+
+    def _reading(self, path: str, reference: str) -> str:
+        return f"reading manifest {reference} in {self.host}/{path}"
+
+    def _manifest_of(
+        self, response: urllib3.BaseHTTPResponse, path: str, reference: str
+    ) -> tuple[bytes, str]:
+        what = self._reading(path, reference)
         data = self.session.small_body(response, what)
         expected = reference if reference.startswith("sha256:") else None
         expected = expected or response.headers.get("Docker-Content-Digest")

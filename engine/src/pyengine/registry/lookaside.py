@@ -48,37 +48,83 @@ def write(
     Raises:
         ConfigError: no writable place is configured.
     """
-    keys = ("lookaside-staging", "sigstore-staging", "lookaside", "sigstore")
-    base = place(repository, keys, directory) or f"file://{_default_place()}"
+    base = _writable_place(repository, directory)
     for number, signature in enumerate(signatures, 1):
-        address = _address(base, repository, digest, number)
-        if not address.startswith("file://"):
-            raise ConfigError(
-                f"write a signature to {address}: only file:// can be written; configure "
-                f"lookaside-staging for {repository} in {_DIRECTORIES[0]}"
-            )
-        path = address.removeprefix("file://")
-        try:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, "wb") as file:
-                file.write(signature)
-        except OSError as error:
-            raise ConfigError(f"write a signature to {path}: {error.strerror}") from error
+        _write(_path(_address(base, repository, digest, number), repository), signature, "wb")
+
+
+def add(
+    repository: str, digest: str, signature: bytes, directory: str | None, base: str | None
+) -> None:
+    """Keep one more signature of a manifest, below ``base`` where that is given.
+
+    Raises:
+        ConfigError: no writable place is configured.
+    """
+    base = base or _writable_place(repository, directory)
+    for number in range(1, _MAX_SIGNATURES + 1):
+        path = _path(_address(base, repository, digest, number), repository)
+        if not os.path.exists(path):
+            _write(path, signature, "xb")
+            return
+    raise ConfigError(f"keep a signature of {repository}@{digest}: it has {_MAX_SIGNATURES}")
+
+
+def _writable_place(repository: str, directory: str | None) -> str:
+    keys = ("lookaside-staging", "sigstore-staging", "lookaside", "sigstore")
+    return place(repository, keys, directory) or f"file://{_default_place()}"
+
+
+def _path(address: str, repository: str) -> str:
+    if not address.startswith("file://"):
+        raise ConfigError(
+            f"write a signature to {address}: only file:// can be written; configure "
+            f"lookaside-staging for {repository} in {_DIRECTORIES[0]}"
+        )
+    return address.removeprefix("file://")
+
+
+def _write(path: str, signature: bytes, mode: str) -> None:
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, mode) as file:
+            file.write(signature)
+    except OSError as error:
+        raise ConfigError(f"write a signature to {path}: {error.strerror}") from error
 
 
 def place(repository: str, keys: tuple[str, ...], directory: str | None) -> str | None:
     """The address that the longest namespace, or else the default, has under one of the keys."""
-    namespaces, default = _load(directory)
-    parts = repository.split("/")
-    names = ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
-    host = parts[0].partition(":")[0]
-    pieces = host.split(".")
-    names += [f"*.{'.'.join(pieces[count:])}" for count in range(1, len(pieces))]
-    for table in [*(namespaces[name] for name in names if name in namespaces), default]:
+    for table in _tables(repository, directory):
         for key in keys:
             if table.get(key):
                 return str(table[key]).rstrip("/")
     return None
+
+
+def uses_attachments(repository: str, directory: str | None) -> bool:
+    """Whether sigstore signatures are kept in the registry itself, beside the images.
+
+    Raises:
+        ConfigError: the configuration makes no sense.
+    """
+    key = "use-sigstore-attachments"
+    for table in _tables(repository, directory):
+        if table.get(key) is not None:
+            if not isinstance(table[key], bool):
+                raise ConfigError(f"registries.d: {key} of {repository}: neither true nor false")
+            return bool(table[key])
+    return False
+
+
+def _tables(repository: str, directory: str | None) -> list[dict[str, Any]]:
+    """What is said of a repository, the narrowest namespace first and the default last."""
+    namespaces, default = _load(directory)
+    parts = repository.split("/")
+    names = ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
+    pieces = parts[0].partition(":")[0].split(".")
+    names += [f"*.{'.'.join(pieces[count:])}" for count in range(1, len(pieces))]
+    return [*(namespaces[name] for name in names if name in namespaces), default]
 
 
 def _load(directory: str | None) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:

@@ -292,6 +292,26 @@ def fetch(url: str, what: str, limit_bytes: int) -> bytes | None:
     return data
 
 
+def post_json(url: str, body: bytes, what: str, limit_bytes: int) -> bytes:
+    """The answer of any web server to a JSON document.
+
+    Raises:
+        RegistryError: it does not answer, or refuses.
+    """
+    timeout = urllib3.Timeout(connect=_CONNECT_TIMEOUT_S, read=_READ_TIMEOUT_S)
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    try:
+        response = urllib3.PoolManager(timeout=timeout).request(
+            "POST", url, headers=headers, body=body, preload_content=False
+        )
+        data = response.read(limit_bytes + 1)
+    except urllib3.exceptions.HTTPError as error:
+        raise RegistryError(f"{what}: {cause(error)}", transient=True) from error
+    if response.status not in (200, 201) or len(data) > limit_bytes:
+        raise RegistryError(f"{what}: HTTP status {response.status}, {len(data)} bytes")
+    return data
+
+
 def download(url: str, what: str) -> Iterator[bytes]:
     """A file of any size from any web server.
 

@@ -75,11 +75,17 @@ class RemoteSource(Source):
         return self.registry.small_blob(self.path, blob.digest)
 
     def signatures(self, digest: str) -> list[bytes]:
-        """From the lookaside storage that registries.d names."""
+        """From the lookaside storage that registries.d names, and from the registry itself."""
         from pyengine.registry import lookaside
 
         assert self.reference is not None
-        return lookaside.read(self.reference.repository, digest, self._registries_d)
+        repository = self.reference.repository
+        found = lookaside.read(repository, digest, self._registries_d)
+        if lookaside.uses_attachments(repository, self._registries_d):
+            from pyengine.images.transports import attachments
+
+            found += attachments.read(self.registry, self.path, digest)
+        return found
 
 
 class RemoteDestination(Destination):
@@ -124,11 +130,25 @@ class RemoteDestination(Destination):
         uploads.put_manifest(self.registry, self.path, name, data, media_type)
 
     def put_signatures(self, digest: str, signatures: list[bytes]) -> None:
-        """Into the lookaside storage that registries.d names."""
-        if signatures:
-            from pyengine.registry import lookaside
+        """Simple ones into the lookaside storage, sigstore's into the registry, as configured."""
+        if not signatures:
+            return
+        from pyengine.images.transports import attachments
+        from pyengine.images.trust import sigstore
+        from pyengine.registry import lookaside
 
-            lookaside.write(self.reference.repository, digest, signatures, self._registries_d)
+        repository = self.reference.repository
+        simple = [one for one in signatures if not sigstore.is_sigstore(one)]
+        attached = [one for one in signatures if sigstore.is_sigstore(one)]
+        if attached and not lookaside.uses_attachments(repository, self._registries_d):
+            raise ConfigError(
+                f"write sigstore signatures to {self.label}: set use-sigstore-attachments to true "
+                f"for {repository} in registries.d, or leave them out with --remove-signatures"
+            )
+        if simple:
+            lookaside.write(repository, digest, simple, self._registries_d)
+        if attached:
+            attachments.write(self.registry, self.path, digest, attached)
 
 
 def connect(endpoint: Endpoint, access: Access) -> Registry:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 
 from pyengine.errors import ConfigError, TrustError
 from pyengine.images import manifests, references
-from pyengine.images.trust import identity, signatures
+from pyengine.images.trust import identity, signatures, sigstore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from pyengine.images.transports.base import Source
+    from pyengine.images.trust.signatures import Signed
 
 SYSTEM_FILE = "/etc/containers/policy.json"
-TYPES = ("insecureAcceptAnything", "reject", "signedBy")
+TYPES = ("insecureAcceptAnything", "reject", "signedBy", "sigstoreSigned")
 _ACCEPT = [{"type": "insecureAcceptAnything"}]
 
 
@@ -68,7 +71,7 @@ class Policy:
                     f"Source image rejected: Running image {source.label} is rejected by policy "
                     f"({self.path})"
                 )
-            if kind == "signedBy":
+            if kind in ("signedBy", "sigstoreSigned"):
                 self._check_signed(source, data, requirement)
 
     def requirements(self, transport: str, name: str) -> list[dict[str, Any]]:
@@ -81,17 +84,18 @@ class Policy:
 
     def _check_signed(self, source: Source, data: bytes, requirement: dict[str, Any]) -> None:
         digest = manifests.digest_of(data)
-        found = source.signatures(digest)
+        wanted = requirement["type"] == "sigstoreSigned"
+        found = [one for one in source.signatures(digest) if sigstore.is_sigstore(one) is wanted]
         if not found:
             raise TrustError(
                 f"Source image rejected: A signature was required, but no signature exists for "
                 f"{source.label} ({digest})"
             )
         problems = []
-        with signatures.Keyring(requirement, self.path) as keyring:
+        with self._trusted(requirement) as verify:
             for signature in found:
                 try:
-                    signed = keyring.verify(signature)
+                    signed = verify(signature)
                     if signed.digest != digest:
                         raise TrustError(f"it signs {signed.digest}, not {digest}")
                     identity.check(requirement.get("signedIdentity"), source.reference,
@@ -103,6 +107,15 @@ class Policy:
         raise TrustError(
             f"Source image rejected: no signature of {source.label} is good: {'; '.join(problems)}"
         )
+
+    @contextlib.contextmanager
+    def _trusted(self, requirement: dict[str, Any]) -> Iterator[Callable[[bytes], Signed]]:
+        """What tells whether a signature is by somebody whom the requirement trusts."""
+        if requirement["type"] == "sigstoreSigned":
+            yield sigstore.Trusted(requirement, self.path).verify
+            return
+        with signatures.Keyring(requirement, self.path) as keyring:
+            yield keyring.verify
 
 
 def load(path: str | None = None) -> Policy:
@@ -166,8 +179,9 @@ def _check_list(requirements: object, where: str) -> None:
         if not isinstance(one, dict) or one.get("type") not in TYPES:
             kind = one.get("type") if isinstance(one, dict) else one
             raise ConfigError(f"{at}: requirement {kind!r} is not supported; known: {TYPES}")
-        if one["type"] == "signedBy":
-            signatures.check_requirement(one, at)
+        if one["type"] in ("signedBy", "sigstoreSigned"):
+            kind = signatures if one["type"] == "signedBy" else sigstore
+            kind.check_requirement(one, at)
             identity.check_rule(one.get("signedIdentity"), f"{at}/signedIdentity")
 
 
