@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pyengine.images.model import Image
     from pyengine.images.store import Images
     from pyengine.storage.store import Storage
+    from pyengine.volumes.service import Volumes
 
 # Who finishes or rolls back what a dead process left half done, by intent kind: the engine's
 # property and its method, called with the intent. It is called without locks, takes the object's
@@ -34,6 +35,8 @@ RECOVERY = {
     "container-start": ("containers", "recover"),
     "image-add": ("images", "recover_addition"),
     "image-files": ("images", "recover_removal"),
+    "volume-copy-up": ("volumes", "recover_copy"),
+    "volume-remove": ("volumes", "finish_removal"),
 }
 
 
@@ -79,6 +82,7 @@ class Engine:
         self._events: Events | None = None
         self._storage: Storage | None = None
         self._images: Images | None = None
+        self._volumes: Volumes | None = None
 
     @property
     def config(self) -> dict[str, dict[str, Any]]:
@@ -218,6 +222,20 @@ class Engine:
 
             self._images = Images(self.database, self.storage, self.events)
         return self._images
+
+    @property
+    def volumes(self) -> Volumes:
+        """Named volumes."""
+        if self._volumes is None:
+            from pyengine.volumes.service import Volumes
+
+            def remove_container(id_: str, timeout_s: int | None) -> None:
+                self.containers.remove(id_, force=True, timeout_s=timeout_s)
+
+            self._volumes = Volumes(
+                self.root, self.database, self.containers.host.boot_id, remove_container
+            )
+        return self._volumes
 
     def recover(self) -> None:
         """Finish or roll back the intents of dead owners; one indexed SELECT when there are none.

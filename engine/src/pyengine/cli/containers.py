@@ -152,6 +152,7 @@ def wait(engine: Engine, /, containers: tuple[str, ...], latest: bool) -> None:
     ),
     option("-a", "--all", "every", is_flag=True, help="Every container."),
     option("-i", "--ignore", is_flag=True, help="A container that does not exist is no error."),
+    option("-v", "--volumes", is_flag=True, help="Remove its anonymous volumes, too."),
     LATEST,
     CONTAINERS,
 )
@@ -163,6 +164,7 @@ def rm(
     timeout_s: int | None,
     every: bool,
     ignore: bool,
+    volumes: bool,
     latest: bool,
 ) -> None:
     """Remove one or more containers."""
@@ -175,7 +177,7 @@ def rm(
 
     def remove_one(name: str) -> str | None:
         try:
-            engine.containers.remove(name, force=force, timeout_s=timeout_s)
+            engine.containers.remove(name, force=force, timeout_s=timeout_s, volumes=volumes)
         except NotFoundError:
             if not (ignore or force):  # podman: --force forgives a missing container
                 raise

@@ -61,7 +61,7 @@ def _test(engine: Engine, key: str, value: str, text: str) -> Test:
     if key == "id":
         return lambda image: image.id.startswith(value.removeprefix("sha256:"))
     if key == "until":
-        limit = _moment(value, text)
+        limit = moment(value, text)
         return lambda image: image.created_at < limit
     name, has_value, wanted_value = value.partition("=")
 
@@ -91,8 +91,8 @@ def _truth(value: str, text: str) -> bool:
     return value.lower() in ("true", "1")
 
 
-def _moment(value: str, text: str) -> float:
-    """A Unix time, a date, or a duration before now."""
+def moment(value: str, text: str) -> float:
+    """A Unix time, a date, or a duration before now; ``text`` is the filter, for messages."""
     import datetime
 
     from pyengine.cli import access

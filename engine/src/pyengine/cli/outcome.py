@@ -18,6 +18,8 @@ EXIT_STATUS: dict[tuple[str, type[errors.PyengineError]], int] = {
     ("skopeo", errors.PyengineError): 1,
     ("rmi", errors.NotFoundError): 1,
     ("rmi", errors.InUseError): 2,
+    ("remove_volumes", errors.NotFoundError): 1,
+    ("remove_volumes", errors.InUseError): 2,
 }
 ENGINE_FAILURE = 125
 INTERRUPTED = 130

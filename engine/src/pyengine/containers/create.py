@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pyengine.containers.host import Host
     from pyengine.containers.options import ContainerOptions
     from pyengine.database.intents import Intent
+    from pyengine.specgen.types import Volume
 
 RANDOM_NAME_TRIES = 20
 
@@ -71,10 +72,8 @@ def _insert(
             with host.database.write() as connection:
                 record.insert(connection, container)
                 host.storage.record_layers(connection, id_, source.layers)
-                connection.executemany(
-                    "INSERT INTO container_volumes VALUES (?, ?)",
-                    [(id_, volume) for volume in {v["name"] for v in config["volumes"]} if volume],
-                )
+                if config["volumes"]:
+                    _use_volumes(connection, id_, config["volumes"])
                 intent = None
                 if then:
                     intent = host.database.intents.begin(then, id_, {}, connection)
@@ -89,6 +88,23 @@ def _insert(
         else:
             return container, intent
     raise ConflictError("no free name found for the container: give one with --name")
+
+
+def _use_volumes(connection: sqlite3.Connection, id_: str, volumes: list[Volume]) -> None:
+    """Make the volumes that there are not yet, and keep all of them while the container is there.
+
+    A volume of ``--volumes-from`` that was removed meanwhile breaks the reference.
+    """
+    from pyengine.volumes import model
+
+    new = [one for one in volumes if one["name"]]
+    for anonymous in (False, True):
+        names = [one["name"] for one in new if bool(one.get("anonymous")) is anonymous]
+        model.claim(connection, names, anonymous=anonymous)
+    connection.executemany(
+        "INSERT INTO container_volumes VALUES (?, ?)", [(id_, name) for name in
+                                                        dict.fromkeys(one["name"] for one in new)],
+    )  # fmt: skip
 
 
 def _name_taken(host: Host, name: str) -> ConflictError:

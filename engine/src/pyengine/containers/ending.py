@@ -7,6 +7,7 @@ import time
 from pyengine import log
 from pyengine.containers import record, remains, runfiles
 from pyengine.errors import PyengineError
+from pyengine.storage import trees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,6 +81,10 @@ def release(
     finally:
         finish_delete()
     remains.end_processes(container.id)
+    if container.config["volumes"]:
+        from pyengine.containers import volume_use
+
+        volume_use.give_back(host, container)
 
 
 def _begin_delete(host: Host, container: record.Container) -> Callable[[], None]:
@@ -103,13 +108,21 @@ def _begin_delete(host: Host, container: record.Container) -> Callable[[], None]
     return finish_and_warn
 
 
-def remove_locked(host: Host, container: record.Container) -> None:
-    """Remove a container that does not run, under its lock, in steps that can be repeated."""
+def remove_locked(host: Host, container: record.Container, *, volumes: bool = False) -> None:
+    """Remove a container that does not run, under its lock, in steps that can be repeated.
+
+    ``volumes`` stands for its anonymous ones; those of ``--rm`` go in any case.
+    """
+    data: dict[str, list[str]] = {}
     with host.database.write(frees_space=True) as connection:
         connection.execute(
             "UPDATE containers SET status = 'removing' WHERE id = ?", (container.id,)
         )
-        intent = host.database.intents.begin(REMOVE_INTENT, container.id, {}, connection)
+        if container.config["volumes"] and (volumes or container.config["auto_remove"]):
+            from pyengine.volumes import model
+
+            data["volumes"] = model.release_anonymous(connection, container.id)
+        intent = host.database.intents.begin(REMOVE_INTENT, container.id, data, connection)
     _remove(host, container, intent)
 
 
@@ -120,6 +133,9 @@ def _remove(host: Host, container: record.Container, intent: Intent) -> None:
         release(host, container, host.storage.remove)
     else:
         host.storage.remove(container.id)
+    for name in intent.data.get("volumes", ()):  # nobody can use their random names again
+        with host.database.locks.hold(f"volume-{name}", remove=True):
+            trees.remove_tree(f"{host.root}/volumes/{name}")
     runfiles.clear(host, container.id)
     runfiles.remove_cidfile(container.config["cidfile"])
     now = time.time()

@@ -36,7 +36,6 @@ class Containers:
         """Make a container without starting it."""
         from pyengine.containers.create import create
 
-        self._make_volumes(options)
         container, _ = create(self.host, options, source)
         return container
 
@@ -52,7 +51,6 @@ class Containers:
         from pyengine.containers import start
         from pyengine.containers.create import create
 
-        self._make_volumes(options)
         container, intent = create(self.host, options, source, then=record.START_INTENT)
         assert intent is not None
         locks, name = self.host.database.locks, self.host.lock_name(container.id)
@@ -210,24 +208,33 @@ class Containers:
         self._signal(container, signal_number, "kill")
         return container
 
-    def remove(self, name_or_id: str, *, force: bool, timeout_s: int | None = None) -> str:
+    def remove(
+        self,
+        name_or_id: str,
+        *,
+        force: bool,
+        timeout_s: int | None = None,
+        volumes: bool = False,
+    ) -> str:
         """Remove a container; the answer is its id.
 
         Args:
             name_or_id: of the container.
             force: stop it first if it runs.
             timeout_s: how long ``force`` waits before it kills; the container's own by default.
+            volumes: remove its anonymous volumes, too.
 
         Raises:
             ConflictError: it runs, and ``force`` is false.
         """
         container = self.find(name_or_id)
-        while not self._remove_stopped(container, force=force, timeout_s=timeout_s):
+        how = {"force": force, "volumes": volumes}
+        while not self._remove_stopped(container, **how, timeout_s=timeout_s):
             container = self.find(container.id)  # somebody started it after it was stopped
         return container.id
 
     def _remove_stopped(
-        self, container: record.Container, *, force: bool, timeout_s: int | None
+        self, container: record.Container, *, force: bool, timeout_s: int | None, volumes: bool
     ) -> bool:
         """One attempt; false where it runs again and is to be stopped again."""
         id_ = container.id
@@ -251,7 +258,7 @@ class Containers:
                     f"cannot remove container {id_} as it is running - running or paused"
                     " containers cannot be removed without force: container state improper"
                 )
-            ending.remove_locked(self.host, current)
+            ending.remove_locked(self.host, current, volumes=volumes)
             gone = True
         finally:
             self.host.database.locks.release(self.host.lock_name(id_), lock_fd, remove=gone)
@@ -335,12 +342,3 @@ class Containers:
             self.host.exit_path(container.id), self.host.bundle(container.id), container.pid or 0,
             container.monitor_pid or 0,
         )  # fmt: skip
-
-    def _make_volumes(self, options: ContainerOptions) -> None:
-        if not options.volumes:
-            return
-        from pyengine.specgen.mount_options import volume
-        from pyengine.volumes import directories
-
-        names = [volume(text)["name"] for text in options.volumes]
-        directories.ensure(self.host.database, self.host.root, [name for name in names if name])

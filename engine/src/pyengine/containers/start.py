@@ -126,6 +126,10 @@ class _Start:
         call.exit_command(self._exit_command(attended=attach))
         self.monitor = call.spawn()
         rootfs = config["rootfs"] or self._mount()
+        if config["volumes"]:
+            from pyengine.containers import volume_use
+
+            volume_use.take(host, container, rootfs)
         from pyengine.specgen import generate  # loaded while the monitor starts
 
         place = generate.Place(
@@ -219,6 +223,10 @@ def take_back(host: Host, container: record.Container, reason: str, intent: Inte
     except PyengineError as error:
         log.debug(f"delete {container.id[:12]} after a failed start: {error}")
     remains.end_processes(container.id)
+    if container.config["volumes"]:
+        from pyengine.containers import volume_use
+
+        volume_use.give_back(host, container)
     if container.started_at is None:
         host.storage.remove(container.id)  # perhaps half made; the next start makes it anew
     else:

@@ -150,4 +150,26 @@ CREATE TABLE manifest_lists (         -- made by `manifest create`
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS = (_FIRST, _EXIT_CODES, _MANIFEST_LISTS)
+_VOLUMES_AND_SECRETS = """
+ALTER TABLE volumes ADD COLUMN needs_copy_up INTEGER NOT NULL DEFAULT 1;  -- never used yet
+ALTER TABLE volumes ADD COLUMN needs_chown INTEGER NOT NULL DEFAULT 1;
+
+CREATE TABLE volume_mounts (          -- who needs a volume with mount options to be mounted
+    volume TEXT NOT NULL REFERENCES volumes ON DELETE CASCADE,
+    user TEXT NOT NULL,               -- a container's id, or one call of `volume mount`
+    boot_id TEXT NOT NULL,            -- a mount does not outlive its boot
+    PRIMARY KEY (volume, user)
+) WITHOUT ROWID;
+
+CREATE TABLE secrets (                -- the data is the driver's
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    created_at REAL NOT NULL,
+    updated_at REAL NOT NULL,
+    driver TEXT NOT NULL,
+    driver_options TEXT NOT NULL,     -- JSON
+    labels TEXT NOT NULL              -- JSON
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS = (_FIRST, _EXIT_CODES, _MANIFEST_LISTS, _VOLUMES_AND_SECRETS)

@@ -6,7 +6,7 @@ already merged, so that a later ``start`` needs neither. config.json is made fro
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 
 class Volume(TypedDict):
@@ -16,6 +16,8 @@ class Volume(TypedDict):
     name: str  # the volume's name, or empty
     destination: str
     options: list[str]
+    copy: NotRequired[bool]  # false: the image's content does not go into a new volume
+    anonymous: NotRequired[bool]  # made for this container, and removed with it
 
 
 class Resources(TypedDict, total=False):

@@ -43,22 +43,53 @@ def pack_tree(path: str, label: str, *, skip: frozenset[str] = frozenset()) -> I
         StorageError: something cannot be read.
     """
     try:
-        yield from _Packer(path, skip).chunks()
+        root_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        yield from _Packer(root_fd, skip).tree()
     except OSError as error:
         where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
         raise StorageError(f"{label}: pack {path}: {where}{error.strerror}") from error
 
 
+def pack_entry(parent_fd: int, entry: str, member: str, label: str) -> Iterator[bytes]:
+    """The tar of one entry of a directory with what is below it, called ``member`` in the tar.
+
+    Raises:
+        StorageError: something cannot be read.
+    """
+    try:
+        status = os.stat(entry, dir_fd=parent_fd, follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode):
+            top_fd = os.open(entry, _DIRECTORY, dir_fd=parent_fd)
+            yield from _Packer(top_fd, frozenset(), member).tree()
+        else:
+            yield from _Packer(os.dup(parent_fd), frozenset()).single(entry, member, status)
+    except OSError as error:
+        raise StorageError(f"{label}: pack {entry}: {error.strerror}") from error
+
+
 class _Packer:
     """One tree; directories are opened from the top each time, so depth needs no descriptors."""
 
-    def __init__(self, path: str, skip: frozenset[str]) -> None:
-        self._root_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def __init__(self, root_fd: int, skip: frozenset[str], member: str = "") -> None:
+        """``root_fd`` becomes ours; ``member`` is what the root is called, if it is one."""
+        self._root_fd = root_fd
+        self._member = member
         self._skip = skip
         self._names: dict[tuple[int, int], str] = {}  # of files with several, by inode
         self._written = 0
 
-    def chunks(self) -> Iterator[bytes]:
+    def single(self, entry: str, member: str, status: os.stat_result) -> Iterator[bytes]:
+        """One entry of the root that is no directory."""
+        try:
+            for chunk in self._entry(self._root_fd, entry, member, status):
+                self._written += len(chunk)
+                yield chunk
+        finally:
+            os.close(self._root_fd)
+        yield self._end()
+
+    def tree(self) -> Iterator[bytes]:
+        """Everything below the root."""
         try:
             waiting: list[list[str]] = [[]]
             while waiting:
@@ -68,8 +99,11 @@ class _Packer:
                     yield chunk
         finally:
             os.close(self._root_fd)
+        yield self._end()
+
+    def _end(self) -> bytes:
         end = 2 * _BLOCK_BYTES
-        yield bytes(end + -(self._written + end) % _RECORD_BYTES)
+        return bytes(end + -(self._written + end) % _RECORD_BYTES)
 
     def _directory(self, parts: list[str], waiting: list[list[str]]) -> Iterator[bytes]:
         """The directory's own header and its entries; its directories wait for their turn."""
@@ -79,14 +113,14 @@ class _Packer:
             return  # removed meanwhile
         try:
             status = os.fstat(fd)
-            name = "/".join(parts)
-            if parts:
+            name = "/".join([self._member, *parts] if self._member else parts)
+            if name:
                 yield _header(f"{name}/", status, tarfile.DIRTYPE, _attributes(fd))
                 if _is_opaque(fd):
                     yield _mark(f"{name}/{OPAQUE_MEMBER}")
             below = []
             for entry in sorted(os.listdir(fd), key=os.fsencode):
-                path = f"{name}/{entry}" if parts else entry
+                path = f"{name}/{entry}" if name else entry
                 if path in self._skip:
                     continue
                 try:
@@ -136,13 +170,17 @@ class _Packer:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 return  # exchanged since it was looked at
-            yield _header(path, status, tarfile.REGTYPE, attributes)
-            left = status.st_size
+            # A file of procfs says that it is empty.
+            data = os.read(fd, _CHUNK_BYTES) if status.st_size == 0 else b""
+            size = status.st_size or len(data)
+            yield _header(path, status, tarfile.REGTYPE, attributes, size=size)
+            yield data
+            left = size - len(data)
             while left:
                 chunk = os.read(fd, min(left, _CHUNK_BYTES)) or bytes(min(left, _CHUNK_BYTES))
                 left -= len(chunk)
                 yield chunk
-            yield bytes(-status.st_size % _BLOCK_BYTES)
+            yield bytes(-size % _BLOCK_BYTES)
         finally:
             os.close(fd)
 
@@ -169,6 +207,7 @@ def _header(
     kind: bytes,
     attributes: dict[str, str],
     target: str = "",
+    size: int = 0,
 ) -> bytes:
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, target
@@ -178,8 +217,7 @@ def _header(
     info.pax_headers = dict(sorted(attributes.items()))
     if nanoseconds and seconds >= 0:
         info.pax_headers["mtime"] = f"{seconds}.{nanoseconds:09}".rstrip("0")
-    if kind == tarfile.REGTYPE:
-        info.size = status.st_size
+    info.size = size
     if kind in (tarfile.CHRTYPE, tarfile.BLKTYPE):
         info.devmajor, info.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
     return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")

@@ -117,6 +117,14 @@ def uncompressed(blocks: Iterator[bytes]) -> Iterator[bytes]:
         import zstandard  # now: later its files are out of reach
 
         return filter(None, _unzstd(zstandard.ZstdDecompressor(), whole))
+    if first.startswith(b"BZh"):
+        import bz2
+
+        return filter(None, _pressed_out(bz2.BZ2Decompressor, whole))
+    if first.startswith(b"\xfd7zX"):
+        import lzma
+
+        return filter(None, _pressed_out(lzma.LZMADecompressor, whole))
     return filter(None, whole)
 
 
@@ -141,6 +149,22 @@ def _gunzip(blocks: Iterator[bytes]) -> Iterator[bytes]:
                 begun = False
     if begun:
         raise UnpackError("its gzip data ends too early")
+
+
+def _pressed_out(make: Callable[[], Any], blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Bzip2 and xz, in pieces of bounded size, one stream after the other."""
+    stream, begun = make(), False
+    for block in blocks:
+        data = block
+        while data or (begun and not stream.needs_input):
+            begun = True
+            yield stream.decompress(data, _CHUNK_BYTES)
+            data = b""
+            if stream.eof:
+                data = stream.unused_data.lstrip(b"\0")
+                stream, begun = make(), False
+    if begun:
+        raise UnpackError("its compressed data ends too early")
 
 
 class _Blocks:
@@ -202,24 +226,26 @@ class Unpacker:
 
     def _unpack_member(self, member: tarfile.TarInfo) -> None:
         try:
-            parts = member_parts(member.name)
-            if not parts:
-                self._update_root(member)
-                return
-            self._enter(parts[:-1])
-            name = parts[-1]
-            if name.startswith(WHITEOUT):
-                self._whiteout(name)
-            elif member.isdir():
-                self._make_directory(parts, member)
-            else:
-                self._make_other(name, member)
+            self._unpack_entry(member_parts(member.name), member)
         except UnpackError as error:
             raise UnpackError(f"member {member.name}: {error}") from error
         except ValueError as error:  # a null byte, a number out of range
             raise UnpackError(f"member {member.name!r}: {error}") from error
         except OSError as error:
             raise OSError(error.errno, f"member {member.name}: {error.strerror}") from error
+
+    def _unpack_entry(self, parts: list[str], member: tarfile.TarInfo) -> None:
+        if not parts:
+            self._update_root(member)
+            return
+        self._enter(parts[:-1])
+        name = parts[-1]
+        if name.startswith(WHITEOUT):
+            self._whiteout(name)
+        elif member.isdir():
+            self._make_directory(parts, member)
+        else:
+            self._make_other(name, member)
 
     def _update_root(self, member: tarfile.TarInfo) -> None:
         if not member.isdir():
@@ -450,21 +476,30 @@ def main(user_namespace: bool, single_id: bool) -> None:
         user_namespace: this is one, with fewer rights.
         single_id: it has one user, who gets every file.
     """
-    answer: dict[str, object]
+
+    def work(stream: LayerStream) -> dict[str, object]:
+        return Unpacker(stream, user_namespace=user_namespace, single_id=single_id).unpack()
+
+    answer(work)
+
+
+def answer(work: Callable[[LayerStream], dict[str, object]]) -> None:
+    """Do ``work`` in the confined process and tell the parent how it went. Does not return."""
+    told: dict[str, object]
     try:
         stream = LayerStream(0)  # imports its decompressor, which the new root has not
         _preload()
         _confine()
-        answer = Unpacker(stream, user_namespace=user_namespace, single_id=single_id).unpack()
+        told = work(stream)
     except UnpackError as error:
-        answer = {"broken": str(error)}
+        told = {"broken": str(error)}
     except zlib.error as error:
-        answer = {"broken": f"its gzip data is damaged: {error}"}
+        told = {"broken": f"its gzip data is damaged: {error}"}
     except OSError as error:
-        answer = {"failed": error.strerror or str(error)}
+        told = {"failed": error.strerror or str(error)}
     except Exception as error:  # noqa: BLE001 - zstandard's error class cannot be imported for this
-        answer = {"broken": f"{type(error).__name__}: {error}"}
-    os.write(1, json.dumps(answer).encode())
+        told = {"broken": f"{type(error).__name__}: {error}"}
+    os.write(1, json.dumps(told).encode())
     sys.stdout.flush()
     os._exit(0)
 

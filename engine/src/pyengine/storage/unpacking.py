@@ -25,22 +25,41 @@ class Unpacked:
         self.skipped_attributes = skipped_attributes
 
 
+class Extract:
+    """How ``extracting.py`` adds files.
+
+    Attributes:
+        owner: user and group of everything, or None for the archive's own.
+        overwrite: whether a directory and something else may replace one another.
+    """
+
+    __slots__ = ("overwrite", "owner")
+
+    def __init__(self, owner: tuple[int, int] | None = None, *, overwrite: bool = False) -> None:
+        self.owner, self.overwrite = owner, overwrite
+
+
 class Unpacking:
     """One layer on its way from compressed bytes to a directory. Ends in finish or abort."""
 
-    def __init__(self, directory: str, label: str) -> None:
+    def __init__(self, directory: str, label: str, extract: Extract | None = None) -> None:
         """Start the child.
 
         Args:
             directory: exists, is empty, and becomes the layer.
             label: names the layer in messages.
+            extract: not to make a layer of the directory, but to add files to it.
         """
         self._label = label
+        call = f"{overlay.in_user_namespace()!r}, {user_namespace.is_single()!r}"
+        module = "unpack" if extract is None else "extracting"
+        if extract is not None:
+            call += f", {extract.owner!r}, {extract.overwrite!r}"
         packages = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         paths = [packages, *(path for path in sys.path if path.endswith("-packages"))]
         script = (
-            f"import sys; sys.path += {paths!r}; from pyengine.storage import unpack; "
-            f"unpack.main({overlay.in_user_namespace()!r}, {user_namespace.is_single()!r})"
+            f"import sys; sys.path += {paths!r}; from pyengine.storage import {module}; "
+            f"{module}.main({call})"
         )
         self._child = subprocess.Popen(
             [sys.executable, "-I", "-S", "-X", "utf8", "-c", script],
