@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from pyengine.cli.declare import IntRange, UsageError, argument, command, option
 from pyengine.cli.many import LATEST, for_each, names_or_latest
 
@@ -188,9 +190,13 @@ def rm(
 
 
 @command(
+    option("--life", default="", metavar="NAME", help="Of a container that may start again."),
     argument("container"),
     hidden=True,
 )
-def cleanup(engine: Engine, /, container: str) -> None:
+def cleanup(engine: Engine, /, container: str, life: str) -> None:
     """Clean up after a container that has ended; its monitor calls this."""
-    engine.containers.clean_up(container)
+    from pyengine.monitor.supervision import RESTART_VARIABLE
+
+    restart = bool(life) and RESTART_VARIABLE in os.environ
+    engine.containers.clean_up(container, life=life, restart=restart)

@@ -60,8 +60,48 @@ SECURITY = (
     ),
 )  # fmt: skip
 
-# --health-*, --restart
-SUPERVISION = ()
+SUPERVISION = (
+    option(
+        "--health-cmd", metavar="COMMAND",
+        help="Command that tells whether the container is healthy; none for no check.",
+    ),
+    option("--health-interval", metavar="TIME", help="Time between checks, or disable."),
+    option(
+        "--health-log-destination", default="local", show_default=True, metavar="DIR",
+        help="Directory for the results.",
+    ),
+    option(
+        "--health-max-log-count", type=IntRange(0), default=5, show_default=True, metavar="N",
+        help="Results to keep; 0 keeps all.",
+    ),
+    option(
+        "--health-max-log-size", type=IntRange(0), default=500, show_default=True, metavar="N",
+        help="Characters of output to keep of each result; 0 keeps up to 4096.",
+    ),
+    option(
+        "--health-on-failure", default="none", show_default=True, metavar="ACTION",
+        help="Once unhealthy: none, kill, restart or stop.",
+    ),
+    option("--health-retries", type=IntRange(0), metavar="N", help="Failures in a row that count."),
+    option("--health-start-period", metavar="TIME", help="Time in which failures do not count."),
+    option("--health-startup-cmd", metavar="COMMAND", help="Check that has to pass first."),
+    option("--health-startup-interval", metavar="TIME", help="Time between startup checks."),
+    option(
+        "--health-startup-retries", type=IntRange(0), default=0, show_default=True, metavar="N",
+        help="Failed startup checks that restart the container; 0 never does.",
+    ),
+    option(
+        "--health-startup-success", type=IntRange(0), default=0, show_default=True, metavar="N",
+        help="Startup checks in a row that have to pass.",
+    ),
+    option("--health-startup-timeout", metavar="TIME", help="Time a startup check may take."),
+    option("--health-timeout", metavar="TIME", help="Time a check may take."),
+    option("--no-healthcheck", is_flag=True, help="Run no health check, not even the image's."),
+    option(
+        "--restart", default="", metavar="POLICY",
+        help="Restart it: no, on-failure[:N], always or unless-stopped.",
+    ),
+)  # fmt: skip
 
 # --log-*
 LOGGING = ()

@@ -6,6 +6,7 @@ from __future__ import annotations
 Table = dict[str, tuple[str, str]]
 
 COMMANDS: Table = {
+    "healthcheck": ("", "Run health checks on containers"),
     "history": ("pyengine.cli.image_details:history", "Show history of a specified image"),
     "image": ("", "Manage images"),
     "images": ("pyengine.cli.images:images", "List images in local storage"),
@@ -98,7 +99,11 @@ GROUPS: dict[str, Table] = {
         "rm": ("pyengine.cli.volume:remove_volumes", "Remove one or more volumes"),
         "unmount": ("pyengine.cli.volume:unmount", "Unmount volume"),
     },
+    "healthcheck": {
+        "run": ("pyengine.cli.supervision:check", "Run the health check of a container"),
+    },
     "system": {
+        "boot": ("pyengine.cli.supervision:boot", "Start what runs after each boot"),
         "events": ("pyengine.cli.events:events", "Show events"),
         "df": ("pyengine.cli.df:df", "Show pyengine disk usage"),
         "info": ("pyengine.cli.info:info", "Display pyengine system information"),
@@ -127,5 +132,5 @@ GROUPS: dict[str, Table] = {
 # Where commands are declared with ``declare`` rather than click, which the frequent ones are.
 DECLARED = {
     "pyengine.cli.containers", "pyengine.cli.exec", "pyengine.cli.logs", "pyengine.cli.ps",
-    "pyengine.cli.run",
+    "pyengine.cli.run", "pyengine.cli.supervision",
 }  # fmt: skip

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 
-from pyengine.containers.options import MountOptions, ResourceOptions, SecurityOptions
+from pyengine.containers.options import (
+    MountOptions,
+    ResourceOptions,
+    SecurityOptions,
+    SupervisionOptions,
+)
 from pyengine.errors import ConfigError
 from pyengine.specgen import capabilities, options, process
 
@@ -83,6 +88,9 @@ def configure(
         "no_new_privileges": False,
         "seccomp": "",
         # supervision
+        "restart_policy": "no",
+        "restart_by_monitor": False,
+        "supervision": {},
         # logging
         # life
         "auto_remove": wanted.auto_remove,
@@ -107,6 +115,10 @@ def configure(
 
         security.configure(config, wanted)
     # supervision
+    if wanted.asks(SupervisionOptions) or image.get("Healthcheck"):
+        from pyengine.containers.configuring import supervision
+
+        supervision.configure(config, wanted, image)
     # logging
     return config
 

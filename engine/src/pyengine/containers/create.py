@@ -52,7 +52,11 @@ def create(
     config = configure(options, source.id, source.name, source.config)
     # The container keeps the runtime it was made with; the monitor is only looked for.
     config["runtime"] = host.runtime_path(options.runtime)
-    host.monitor_path(options.conmon)
+    monitor_path = host.monitor_path(options.conmon)
+    if config["supervision"] or config["restart_policy"] != "no":
+        from pyengine.containers import supervising
+
+        supervising.choose_monitor(config, options, monitor_path)
     runfiles.claim_cidfile(options.cidfile, id_)
     try:
         container, intent = _insert(host, options.name, id_, config, source, then)

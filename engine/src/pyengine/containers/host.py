@@ -98,6 +98,10 @@ class Host:
         """What a container wrote, in the k8s-file format."""
         return f"{self.root}/containers/{id_}/ctr.log"
 
+    def persist_dir(self, id_: str) -> str:
+        """What a monitor keeps beyond the container's end and the host's."""
+        return f"{self.root}/containers/{id_}/monitor"
+
     def volume_paths(self, config: ContainerConfig) -> dict[str, str]:
         """The directory of each named volume of a container."""
         names = [volume["name"] for volume in config["volumes"] if volume["name"]]

@@ -61,7 +61,24 @@ class SecurityOptions:
 
 
 class SupervisionOptions:
-    """Health checks and restarts."""
+    """Health checks and restarts; times are Go's durations."""
+
+    health_cmd: str | None = None
+    health_interval: str | None = None
+    health_log_destination: str = "local"
+    health_max_log_count: int = 5
+    health_max_log_size: int = 500
+    health_on_failure: str = "none"
+    health_retries: int | None = None
+    health_start_period: str | None = None
+    health_startup_cmd: str | None = None
+    health_startup_interval: str | None = None
+    health_startup_retries: int = 0
+    health_startup_success: int = 0
+    health_startup_timeout: str | None = None
+    health_timeout: str | None = None
+    no_healthcheck: bool = False
+    restart: str = ""
 
 
 class LoggingOptions:

@@ -77,6 +77,8 @@ class Containers:
         from pyengine.containers import ending, start
 
         container = self.find(name_or_id)
+        if not container.running:
+            self._call_off_restart(container)
         ending.finish(self.host, container.id)
         locks, name = self.host.database.locks, self.host.lock_name(container.id)
         lock_fd = locks.acquire(name, wait=True)
@@ -116,7 +118,8 @@ class Containers:
         finally:
             watch.close()
         attachment.close()
-        ending.finish(self.host, container.id, how)
+        if container.config["restart_policy"] == "no":  # else the exit command goes on from here
+            ending.finish(self.host, container.id, how)
         started.leave()
         return record.UNKNOWN_EXIT_CODE if how is None else how.code
 
@@ -160,13 +163,21 @@ class Containers:
 
         One that does not run is no error. The lock is not held while waiting.
         """
-        container = self.find(name_or_id)
-        if container.running:
-            self._stop(container, timeout_s, "stop")
+        container = now = self.find(name_or_id)
+        self._call_off_restart(container)
         from pyengine.containers import ending
 
-        ending.finish(self.host, container.id)
-        return container
+        while True:
+            if now.running:
+                self._stop(now, timeout_s, "stop")
+            ending.finish(self.host, now.id)
+            if container.config["restart_policy"] == "no":
+                return container
+            # Its policy may have been about to start it again.
+            again = record.by_id(self.host, now.id)
+            if again is None or not record.observe(self.host, again).running:
+                return container
+            now = again
 
     def logs(
         self, name_or_id: str, write: Callable[[Line], object], *, tail: int | None, follow: bool
@@ -205,6 +216,8 @@ class Containers:
                 f"can only kill running containers. {container.id} is in state"
                 f" {container.status}: container state improper"
             )
+        if signal_number in (KILL, container.config["stop_signal"]):
+            self._call_off_restart(container)
         self._signal(container, signal_number, "kill")
         return container
 
@@ -228,6 +241,8 @@ class Containers:
             ConflictError: it runs, and ``force`` is false.
         """
         container = self.find(name_or_id)
+        if force or not container.running:
+            self._call_off_restart(container)
         how = {"force": force, "volumes": volumes}
         while not self._remove_stopped(container, **how, timeout_s=timeout_s):
             container = self.find(container.id)  # somebody started it after it was stopped
@@ -276,11 +291,62 @@ class Containers:
 
         return inspect(self.host, container, times)
 
-    def clean_up(self, id_: str) -> None:
-        """What a monitor's exit command does."""
+    def clean_up(self, id_: str, *, life: str = "", restart: bool = False) -> None:
+        """What a monitor's exit command does.
+
+        Args:
+            id_: of the container.
+            life: the name of the life that has ended, of a container that may have another one.
+            restart: the monitor wants it to have another one.
+        """
         from pyengine.containers import ending
 
         ending.finish(self.host, id_)
+        if not life:
+            return
+        from pyengine.containers import supervising
+
+        if supervising.restart_is_due(self.host, id_, life, asked=restart):
+            self._start_again(id_, life)
+
+    def _start_again(self, id_: str, life: str) -> None:
+        from pyengine.containers import start, supervising
+
+        locks, name = self.host.database.locks, self.host.lock_name(id_)
+        lock_fd = locks.acquire(name, wait=True)
+        assert lock_fd is not None
+        gone = False
+        try:
+            container = record.by_id(self.host, id_)
+            gone = container is None
+            if container is None or container.running:
+                return
+            if supervising.is_last(self.host, id_, life):
+                intent = start.begin(self.host, container)
+                start.launch(self.host, container, intent, attach=False, restarted=True)
+        finally:
+            locks.release(name, lock_fd, remove=gone)
+
+    def check_health(self, name_or_id: str) -> dict[str, Any]:
+        """Run a container's health check now; the answer is its state of health."""
+        from pyengine.containers import supervising
+
+        return supervising.check_now(self.host, self.find(name_or_id))
+
+    def starting_at_boot(self) -> list[record.Container]:
+        """Those that ``system boot`` starts."""
+        from pyengine.containers import supervising
+
+        every = self.every()
+        return [one for one in every if supervising.starts_at_boot(self.host, one)]
+
+    def _call_off_restart(self, container: record.Container) -> None:
+        """A user wants it to end, so no policy starts it again."""
+        config = container.config
+        if config["supervision"] or config["restart_policy"] != "no":
+            from pyengine.containers import supervising
+
+            supervising.call_off(self.host, container)
 
     def recover(self, intent: Intent) -> None:
         """Take back or complete what a killed pyengine began."""

@@ -84,13 +84,14 @@ def launch(
     attach: bool,
     stdin: bool = False,
     proxy_signals: bool = True,
+    restarted: bool = False,
 ) -> Started:
-    """Start it under the caller's lock and intent.
+    """Start it under the caller's lock and intent; ``restarted`` says by its restart policy.
 
     Raises:
         PyengineError: some step failed; everything was taken back and the intent is finished.
     """
-    start = _Start(host, container)
+    start = _Start(host, container, restarted=restarted)
     try:
         return start.run(intent, attach=attach, stdin=stdin, proxy_signals=proxy_signals)
     except BaseException as error:
@@ -106,8 +107,8 @@ def launch(
 class _Start:
     """One start and what it has made so far."""
 
-    def __init__(self, host: Host, container: record.Container) -> None:
-        self.host, self.container = host, container
+    def __init__(self, host: Host, container: record.Container, *, restarted: bool) -> None:
+        self.host, self.container, self.restarted = host, container, restarted
         self.bundle = host.bundle(container.id)
         self.monitor: monitor.Monitor | None = None
         self.attachment: Attachment | None = None
@@ -123,7 +124,12 @@ class _Start:
         call.stdio(stdin=config["stdin"], terminal=config["terminal"])
         if host.systemd:
             call.systemd_cgroup()
-        call.exit_command(self._exit_command(attended=attach))
+        life = ""
+        if config["supervision"] or config["restart_policy"] != "no":
+            from pyengine.containers import supervising
+
+            life = supervising.prepare(host, container, call, restarted=self.restarted)
+        call.exit_command(self._exit_command(life, attended=attach))
         self.monitor = call.spawn()
         rootfs = config["rootfs"] or self._mount()
         if config["volumes"]:
@@ -183,9 +189,13 @@ class _Start:
             self.layers = [row[0] for row in rows]
         return self.layers
 
-    def _exit_command(self, *, attended: bool) -> list[str]:
-        full = [*self.host.self_command, "container", "cleanup", self.container.id]
-        if not attended:
+    def _exit_command(self, life: str, *, attended: bool) -> list[str]:
+        full = [*self.host.self_command, "container", "cleanup"]
+        if life:
+            full += ["--life", life]
+        full.append(self.container.id)
+        # Who attends a container does not start it again.
+        if not attended or self.container.config["restart_policy"] != "no":
             return full
         import fcntl
 

@@ -29,6 +29,29 @@ class Resources(TypedDict, total=False):
     pids_limit: int  # 0 is unlimited
 
 
+class HealthCheck(TypedDict):
+    """A command that tells about a container's health."""
+
+    test: list[str]  # CMD and its words, or CMD-SHELL and a shell command
+    interval_ns: int  # 0: only when asked for
+    timeout_ns: int
+    start_period_ns: int
+    start_interval_ns: int  # 0: as the interval
+    retries: int
+    successes: int  # of a startup check
+
+
+class Supervision(TypedDict, total=False):
+    """The health checks of a container; empty where there is none."""
+
+    health: HealthCheck
+    startup: HealthCheck
+    on_failure: str  # none, kill, restart or stop
+    log_directory: str  # empty: beside the container's other files
+    log_count: int
+    log_size: int
+
+
 class ContainerConfig(TypedDict):
     """Everything about a container but its id, its name and its state.
 
@@ -67,6 +90,9 @@ class ContainerConfig(TypedDict):
     no_new_privileges: bool
     seccomp: str  # "", "unconfined" or the path of a profile
     # supervision
+    restart_policy: str  # no, on-failure, on-failure:N, always or unless-stopped
+    restart_by_monitor: bool  # it waits for the back-off, and asks the exit command
+    supervision: Supervision
     # logging
     # life
     auto_remove: bool

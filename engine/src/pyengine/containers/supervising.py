@@ -1,0 +1,323 @@
+"""Health checks and restarts of containers, which the monitor runs (docs/pyconmon.md).
+
+pyconmon does both. With conmon the exit command decides about restarts by the same rules; it then
+waits as long as pyconmon would.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # signal imports enum (docs/adr/0008)
+import os
+import select
+import time
+
+from pyengine import jsontext, log, syscalls
+from pyengine.containers import record
+from pyengine.containers.host import make_directory
+from pyengine.errors import ConfigError, ConflictError
+from pyengine.monitor import exits, supervision
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyengine.containers.host import Host
+    from pyengine.containers.options import ContainerOptions
+    from pyengine.containers.record import Container
+    from pyengine.monitor.start import Call
+    from pyengine.specgen.types import ContainerConfig
+
+# As pyconmon's (docs/adr/0018): the back-off doubles, and begins anew after a life of its own.
+FIRST_DELAY_MS = 100
+LONGEST_DELAY_MS = 60_000
+SETTLED_S = 10
+# A result is waited for so much longer than the command may take.
+RESULT_SLACK_S = 10
+
+
+def is_supervised(config: ContainerConfig) -> bool:
+    """Whether anything here concerns a container."""
+    return config["restart_policy"] != "no" or bool(config["supervision"])
+
+
+def may_restart(config: ContainerConfig) -> bool:
+    """Whether its end may not be the last word."""
+    by_health = config["supervision"].get("on_failure") == "restart"
+    return config["restart_policy"] != "no" or by_health
+
+
+def choose_monitor(config: ContainerConfig, wanted: ContainerOptions, path: str) -> None:
+    """Keep the monitor that a container is made with, once it is known to be able.
+
+    Raises:
+        ConfigError: health checks were asked for, and it runs none.
+    """
+    config["conmon"] = path
+    config["restart_by_monitor"] = supervision.is_pyconmon(path)
+    if config["restart_by_monitor"] or not config["supervision"]:
+        return
+    if wanted.health_cmd is None and config["supervision"]["on_failure"] == "none":
+        log.warning(
+            f"the image's HEALTHCHECK is not run, as the monitor {path} runs none: use pyconmon"
+            " (--conmon), or --no-healthcheck to silence this"
+        )
+        config["supervision"] = {}
+        return
+    raise ConfigError(
+        f"--health-cmd: the monitor {path} runs no health checks: use pyconmon (--conmon), or"
+        " --no-healthcheck"
+    )
+
+
+def prepare(host: Host, container: Container, call: Call, *, restarted: bool) -> str:
+    """Give the monitor its orders, before a start.
+
+    Returns:
+        the name of this life, by which its exit command tells whether it is still the last one.
+    """
+    config = container.config
+    directory = host.persist_dir(container.id)
+    make_directory(directory)
+    for name in ("health.json", "oom", "exit", *(() if restarted else ("restarts", "stopped"))):
+        _remove(f"{directory}/{name}")
+    life = os.urandom(8).hex()
+    with open(f"{directory}/life", "w", encoding="utf-8") as file:
+        file.write(life)
+    call.arguments.append(f"--persist-dir={directory}")
+    if config["restart_by_monitor"]:
+        call.arguments += supervision.policy_arguments(config["restart_policy"])
+    if config["supervision"]:
+        call.arguments += supervision.health_arguments(
+            config["supervision"], _health_log(host, container), config["stop_signal"],
+            config["stop_timeout_s"],
+        )  # fmt: skip
+    return life
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def _health_log(host: Host, container: Container) -> str:
+    directory = container.config["supervision"]["log_directory"]
+    if directory:
+        return f"{directory}/{container.id}-healthcheck.log"
+    return f"{host.persist_dir(container.id)}/health.json"
+
+
+# What is known
+
+
+def health(host: Host, container: Container) -> dict[str, Any] | None:
+    """``Status``, ``FailingStreak`` and ``Log`` since the last start; None without checks."""
+    if not container.config["supervision"]:
+        return None
+    try:
+        with open(_health_log(host, container), encoding="utf-8") as file:
+            found: dict[str, Any] = jsontext.loads(file.read())
+    except FileNotFoundError:  # not started yet
+        return {"Status": "starting", "FailingStreak": 0, "Log": []}
+    return found
+
+
+def restart_count(host: Host, container: Container) -> int:
+    """How often the policy has started it since a user did."""
+    return _restarts(host, container.id)[0]
+
+
+def _restarts(host: Host, id_: str) -> tuple[int, int]:
+    """The number of restarts, and the last delay in milliseconds."""
+    try:
+        with open(f"{host.persist_dir(id_)}/restarts", encoding="utf-8") as file:
+            count, delay_ms = file.read().split()
+        return int(count), int(delay_ms)
+    except (FileNotFoundError, ValueError):
+        return 0, 0
+
+
+def stop_requested(host: Host, id_: str) -> bool:
+    """Whether a user has ended it, so that no policy may start it."""
+    return os.path.exists(f"{host.persist_dir(id_)}/stopped")
+
+
+# Health
+
+
+def check_now(host: Host, container: Container) -> dict[str, Any]:
+    """Have the monitor run the health check, and wait for its result; the answer is the state.
+
+    Raises:
+        ConflictError: there is no check, or the container does not run.
+    """
+    if not container.config["supervision"]:
+        raise ConflictError(f"container {container.id} has no defined healthcheck")
+    if container.status != "running":
+        raise ConflictError(f"container {container.id} is not running")
+    path = _health_log(host, container)
+    monitor_fd = exits.open_pidfd(container.monitor_pid or 0)
+    changes = _Changes(os.path.dirname(path))
+    try:
+        supervision.ask_for_check(host.bundle(container.id))
+        checks = [container.config["supervision"]["health"]]
+        checks += filter(None, [container.config["supervision"].get("startup")])
+        limit_s = max(check["timeout_ns"] for check in checks) / 1e9 + RESULT_SLACK_S
+        if not changes.wait_for(os.path.basename(path), limit_s, monitor_fd):
+            raise ConflictError(
+                f"health check of container {container.id}: no result: the container has ended,"
+                f" was paused, or took longer than {limit_s:g} s"
+            )
+    except OSError as error:
+        raise ConflictError(
+            f"health check of container {container.id}: ask its monitor: {error.strerror}"
+        ) from error
+    finally:
+        changes.close()
+        if monitor_fd >= 0:
+            os.close(monitor_fd)
+    return health(host, container) or {}
+
+
+class _Changes:
+    """Files that are written or renamed in a directory from now on."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, directory: str) -> None:
+        self._fd = syscalls.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+        mask = syscalls.IN_MOVED_TO | syscalls.IN_CLOSE_WRITE
+        syscalls.inotify_add_watch(self._fd, directory, mask)
+
+    def wait_for(self, name: str, limit_s: float, until_fd: int = -1) -> bool:
+        """Wait for the file; false when time is up or ``until_fd`` has become readable."""
+        deadline = time.monotonic() + limit_s
+        poller = select.poll()
+        poller.register(self._fd, select.POLLIN)
+        if until_fd >= 0:
+            poller.register(until_fd, select.POLLIN)
+        while (left_s := deadline - time.monotonic()) > 0:
+            ready = dict(poller.poll(left_s * 1000 + 1))
+            if self._fd in ready and name in self._names():
+                return True
+            if until_fd in ready:
+                return False
+        return False
+
+    def _names(self) -> set[str]:
+        """The names in what the kernel reports (inotify(7), ``struct inotify_event``)."""
+        data, at, names = os.read(self._fd, 65536), 0, set()
+        while at < len(data):
+            size = int.from_bytes(data[at + 12 : at + 16], "little")
+            names.add(os.fsdecode(data[at + 16 : at + 16 + size].rstrip(b"\0")))
+            at += 16 + size
+        return names
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+# Restarts
+
+
+def call_off(host: Host, container: Container) -> None:
+    """Leave word that a user wants the container to end: no policy starts it again.
+
+    A monitor that just waits for the next start gives up at once.
+    """
+    config = container.config
+    if not may_restart(config):
+        return
+    directory = host.persist_dir(container.id)
+    make_directory(directory)
+    with open(f"{directory}/stopped", "w", encoding="utf-8"):
+        pass
+    if not config["restart_by_monitor"] or container.running or not container.monitor_pid:
+        return
+    monitor_fd = exits.open_pidfd(container.monitor_pid)
+    if monitor_fd < 0:
+        return
+    try:
+        # The container has ended, so a signal to its monitor is for the monitor.
+        if record.monitor_lives(container):
+            _signal.pidfd_send_signal(monitor_fd, _signal.SIGTERM)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(monitor_fd)
+
+
+def restart_is_due(host: Host, id_: str, life: str, *, asked: bool) -> bool:
+    """Whether an exit command, after its clean-up, has to start the container again.
+
+    Args:
+        host: where.
+        id_: of the container.
+        life: what ``prepare`` called the life that has ended.
+        asked: the monitor says so; conmon never does.
+    """
+    container = record.by_id(host, id_)
+    if container is None or container.running:
+        return False
+    if container.config["restart_by_monitor"]:
+        return asked and is_last(host, id_, life)
+    return _wait_for_restart(host, container) and is_last(host, id_, life)
+
+
+def is_last(host: Host, id_: str, life: str) -> bool:
+    """Whether nobody has started, stopped or removed the container since it ended."""
+    try:
+        with open(f"{host.persist_dir(id_)}/life", encoding="utf-8") as file:
+            return file.read() == life and not stop_requested(host, id_)
+    except FileNotFoundError:
+        return False
+
+
+def _wait_for_restart(host: Host, container: Container) -> bool:
+    """Do what pyconmon does after a container's end, for a monitor that does not."""
+    id_ = container.id
+    if not wants_restart(host, container):
+        return False
+    count, delay_ms = _restarts(host, id_)
+    if (container.finished_at or 0) - (container.started_at or 0) >= SETTLED_S:
+        delay_ms = 0
+    delay_ms = min(2 * delay_ms, LONGEST_DELAY_MS) or FIRST_DELAY_MS
+    directory = host.persist_dir(id_)
+    changes = _Changes(directory)
+    try:
+        if stop_requested(host, id_) or changes.wait_for("stopped", delay_ms / 1000):
+            return False
+    finally:
+        changes.close()
+    temporary = f"{directory}/restarts.{os.getpid()}"
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(f"{count + 1} {delay_ms}\n")
+    os.rename(temporary, f"{directory}/restarts")
+    return True
+
+
+def wants_restart(host: Host, container: Container) -> bool:
+    """Whether its policy wants a container that has ended to run again."""
+    name, _, limit = container.config["restart_policy"].partition(":")
+    if stop_requested(host, container.id):
+        return False
+    if name in ("always", "unless-stopped"):
+        return True
+    count, _ = _restarts(host, container.id)
+    failed = container.exit_code not in (0, None)
+    return name == "on-failure" and failed and (not limit or count < int(limit))
+
+
+def starts_at_boot(host: Host, container: Container) -> bool:
+    """Whether ``system boot`` starts it.
+
+    ``always`` runs after each boot, whoever ended it before. One that a monitor of this boot is
+    about to start again is left to that.
+    """
+    if container.running or container.status == "removing":
+        return False
+    if container.boot_id != host.boot_id and container.config["restart_policy"] == "always":
+        return True
+    waits = container.boot_id == host.boot_id and record.monitor_lives(container)
+    return not waits and wants_restart(host, container)
