@@ -67,6 +67,8 @@ class _Future:
     annotations = None
 
     def __getattr__(self, name: str) -> object:
+        if name in ("__spec__", "__path__"):  # the import statement itself asks
+            raise AttributeError(name)
         del sys.modules["__future__"]
         return getattr(__import__("__future__"), name)
 

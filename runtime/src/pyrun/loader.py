@@ -38,6 +38,8 @@ def import_module(
     level: int = 0,
 ) -> "ModuleType":
     """In the place of ``builtins.__import__``."""
+    if name == "__future__" and fromlist == ("annotations",):
+        return _Future  # type: ignore[return-value]  # enough of a module
     if fromlist and (name.startswith(_OURS) or name == "pyrun"):
         module = _modules.get(name) or _load(name)
         if module is not None and _has(module, fromlist):
@@ -120,20 +122,12 @@ def _compiled(path: str, source: posix.stat_result) -> "CodeType | None":
 
 
 class _Future:
-    """In the place of ``__future__``, which a future statement imports and makes no use of.
-
-    Whoever wants more of it than that gets the real one. It saves 0.3 ms.
-    """
+    """What ``from __future__ import annotations`` gets, and makes no use of: it saves 0.5 ms."""
 
     annotations = None
-
-    def __getattr__(self, name: str) -> object:
-        del _modules["__future__"]
-        return getattr(_import("__future__"), name)
 
 
 def install() -> None:
     """From here on ``import_module`` imports pyrun's modules, unless -X importtime is to see it."""
     if "importtime" not in sys._xoptions:
         builtins.__import__ = import_module
-        _modules.setdefault("__future__", _Future())  # type: ignore[arg-type]  # enough of a module

@@ -57,6 +57,17 @@ def test_code_of_another_python_is_left_to_importlib(copy: Path) -> None:
     assert loader_of(copy, "pyconmon.errors") == "SourceFileLoader"
 
 
+def test_a_future_statement_imports_nothing_and_an_import_does(copy: Path) -> None:
+    program = (
+        f"import sys; sys.path.insert(0, {str(copy.parent)!r}); sys.dont_write_bytecode = True\n"
+        "from pyconmon import loader; sys.modules.pop('__future__', None); loader.install()\n"
+        "from pyconmon import errors; print(type(sys.modules['__future__']).__name__)\n"
+        "import __future__; print(__future__.all_feature_names[0])\n"
+    )
+    command = [sys.executable, "-I", "-c", program]
+    assert subprocess.check_output(command, text=True, timeout=30) == "_Future\nnested_scopes\n"
+
+
 def test_a_module_that_is_not_there_is_not_found() -> None:
     assert loader.Finder.find_spec("pyconmon.nothing") is None
     assert loader.Finder.find_spec("json") is None
