@@ -141,6 +141,7 @@ class Engine:
                     database=lambda: self.database,
                     storage=lambda: self.storage,
                     events=lambda: self.events,
+                    defaults=lambda: self.config.get("containers", {}),
                     runtime_path=self.runtime_path,
                     monitor_path=self.monitor_path,
                     runtime_flags=[f"--{flag}" for flag in self.options.runtime_flag],

@@ -103,8 +103,16 @@ SUPERVISION = (
     ),
 )  # fmt: skip
 
-# --log-*
-LOGGING = ()
+LOGGING = (
+    option(
+        "--log-driver", default="", metavar="DRIVER",
+        help="k8s-file (the default), json-file, journald, none or passthrough.",
+    ),
+    option(
+        "--log-opt", multiple=True, metavar="NAME=VALUE",
+        help="max-size, max-file or path of a log file, tag or label in the journal.",
+    ),
+)  # fmt: skip
 
 LIFE = (
     option("--conmon", default="", metavar="PATH", help="Path of the container monitor."),

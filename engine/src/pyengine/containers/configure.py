@@ -92,6 +92,7 @@ def configure(
         "restart_by_monitor": False,
         "supervision": {},
         # logging
+        "log": {},
         # life
         "auto_remove": wanted.auto_remove,
         "runtime": wanted.runtime,

@@ -9,6 +9,7 @@ import time
 from pyengine.containers import record, runfiles
 from pyengine.containers.configure import configure
 from pyengine.containers.names import random_name
+from pyengine.containers.options import LoggingOptions
 from pyengine.errors import ConflictError
 
 TYPE_CHECKING = False
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pyengine.specgen.types import Volume
 
 RANDOM_NAME_TRIES = 20
+LOG_DEFAULTS = ("log_driver", "log_size_max", "log_tag")  # of containers.conf
 
 
 class Source:
@@ -50,6 +52,11 @@ def create(
     """
     id_ = os.urandom(32).hex()
     config = configure(options, source.id, source.name, source.config)
+    table = host.defaults
+    if options.asks(LoggingOptions) or any(table.get(key) for key in LOG_DEFAULTS):
+        from pyengine.containers.configuring import logging
+
+        config["log"] = logging.configure(options, table)
     # The container keeps the runtime it was made with; the monitor is only looked for.
     config["runtime"] = host.runtime_path(options.runtime)
     monitor_path = host.monitor_path(options.conmon)

@@ -10,6 +10,7 @@ from pyengine.volumes.directories import volume_path
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from pyengine.containers.record import Container
     from pyengine.database.connection import Database
@@ -31,6 +32,7 @@ class Host:
         database: Callable[[], Database],
         storage: Callable[[], Storage],
         events: Callable[[], Events],
+        defaults: Callable[[], dict[str, Any]],
         runtime_path: Finder,
         monitor_path: Finder,
         runtime_flags: list[str],
@@ -40,6 +42,7 @@ class Host:
         """``runtime_path`` and ``monitor_path`` take a name, a path or an empty string."""
         self.root, self.runroot = root, runroot
         self._database, self._storage, self._events = database, storage, events
+        self._defaults = defaults
         self.runtime_path, self.monitor_path = runtime_path, monitor_path
         self.runtime_flags, self.systemd = runtime_flags, systemd
         self.self_command = self_command
@@ -54,6 +57,11 @@ class Host:
     def storage(self) -> Storage:
         """The storage driver."""
         return self._storage()
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """``[containers]`` of containers.conf."""
+        return self._defaults()
 
     def tell(
         self,
@@ -94,9 +102,10 @@ class Host:
         """The exit file of a container."""
         return f"{self.exit_dir}/{id_}"
 
-    def log_path(self, id_: str) -> str:
-        """What a container wrote, in the k8s-file format."""
-        return f"{self.root}/containers/{id_}/ctr.log"
+    def log_path(self, container: Container) -> str:
+        """What a container wrote, where its log driver keeps a file."""
+        path = container.config["log"].get("path")
+        return path or f"{self.root}/containers/{container.id}/ctr.log"
 
     def persist_dir(self, id_: str) -> str:
         """What a monitor keeps beyond the container's end and the host's."""

@@ -12,7 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyengine.containers.host import Host
     from pyengine.containers.record import Container
-    from pyengine.specgen.types import ContainerConfig
 
 
 def inspect(host: Host, container: Container, times: tuple[str, str, str]) -> dict[str, Any]:
@@ -64,7 +63,7 @@ def inspect(host: Host, container: Container, times: tuple[str, str, str]) -> di
         "Namespace": "",
         "IsInfra": False,
         "Config": _config(host, container),
-        "HostConfig": _host_config(host, config),
+        "HostConfig": _host_config(host, container),
     }
 
 
@@ -178,7 +177,22 @@ def _environment(host: Host, container: Container) -> list[str]:
         return container.config["env"]
 
 
-def _host_config(host: Host, config: ContainerConfig) -> dict[str, Any]:
+def _log_config(host: Host, container: Container) -> dict[str, Any]:
+    from pyengine.containers.configuring.logging import FILE_DRIVERS
+
+    found = container.config["log"]
+    driver = found.get("driver", "k8s-file")
+    return {
+        "Type": driver,
+        "Config": None,
+        "Path": host.log_path(container) if driver in FILE_DRIVERS else "",
+        "Tag": found.get("tag", ""),
+        "Size": f"{found.get('size_max_bytes', 0)}B",
+    }
+
+
+def _host_config(host: Host, container: Container) -> dict[str, Any]:
+    config = container.config
     limits = config["resources"]
     memory = limits.get("memory_limit_bytes", 0)
     paths = host.volume_paths(config)
@@ -193,7 +207,7 @@ def _host_config(host: Host, config: ContainerConfig) -> dict[str, Any]:
         ],
         "CgroupManager": "systemd" if host.systemd else "cgroupfs",
         "ContainerIDFile": config["cidfile"],
-        "LogConfig": {"Type": "k8s-file", "Config": None, "Path": "", "Tag": "", "Size": "0B"},
+        "LogConfig": _log_config(host, container),
         "NetworkMode": config["network"],
         "PortBindings": {},
         "RestartPolicy": {"Name": "", "MaximumRetryCount": 0},

@@ -84,6 +84,9 @@ class SupervisionOptions:
 class LoggingOptions:
     """Where output goes."""
 
+    log_driver: str = ""
+    log_opt: tuple[str, ...] = ()  # NAME=VALUE
+
 
 class LifeOptions:
     """How the container is made and ends."""

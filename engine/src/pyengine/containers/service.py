@@ -180,29 +180,60 @@ class Containers:
             now = again
 
     def logs(
-        self, name_or_id: str, write: Callable[[Line], object], *, tail: int | None, follow: bool
+        self,
+        names: list[str],
+        write: Callable[[record.Container, Line], None],
+        *,
+        tail: int | None,
+        wanted: Callable[[Line], bool],
+        follow: bool,
+        until_s: float | None = None,
     ) -> None:
-        """Pass what a container wrote to ``write``, line by line.
+        """Pass what containers wrote to ``write``, line by line.
 
         Args:
-            name_or_id: of the container.
+            names: names or ids.
             write: called with each line.
-            tail: only the last so many lines of what there is.
-            follow: go on until the container has ended.
+            tail: only the last so many lines of what each has.
+            wanted: whether to pass a line on.
+            follow: go on until all containers have ended.
+            until_s: and no longer than until this time.
+
+        Raises:
+            NotFoundError: there is no such container, or its log file has gone.
+            ConflictError: its log driver keeps nothing that could be read.
         """
         from pyengine.containers import logs
 
-        container = self.find(name_or_id)
-        path = self.host.log_path(container.id)
-        if not (follow and container.running):
-            for line in logs.read(path, tail):
-                write(line)
-            return
-        watch = self._watch(container)
+        containers = [self.find(name) for name in names]
+        for container in containers:
+            driver = container.config["log"].get("driver", "k8s-file")
+            if driver in ("none", "passthrough"):
+                raise ConflictError(
+                    f"this container is using the '{driver}' log driver, cannot read logs: this"
+                    " container is not logging output"
+                )
+        followers: list[logs.Follower] = []
+        watches: list[exits.Watch] = []
         try:
-            logs.follow(path, tail, watch, write)
+            for container in containers:
+                path = self.host.log_path(container)
+
+                def pass_on(line: Line, container: record.Container = container) -> None:
+                    write(container, line)
+
+                if not (follow and container.running):
+                    for line in logs.read(path, tail, wanted):
+                        pass_on(line)
+                    continue
+                watches.append(self._watch(container))
+                followers.append(logs.Follower(path, tail, wanted, watches[-1], pass_on))
+            logs.follow(followers, until_s)
         finally:
-            watch.close()
+            for follower in followers:
+                follower.close()
+            for watch in watches:
+                watch.close()
 
     def kill(self, name_or_id: str, signal_number: int) -> record.Container:
         """Send a signal.

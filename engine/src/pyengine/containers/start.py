@@ -122,6 +122,8 @@ class _Start:
         files = self._make_directories()
         call = monitor.Call(monitor_path, container.id, runtime, files)
         call.stdio(stdin=config["stdin"], terminal=config["terminal"])
+        if config["log"]:
+            call.log(config["log"], os.path.basename(os.path.realpath(monitor_path)) == "pyconmon")
         if host.systemd:
             call.systemd_cgroup()
         life = ""
@@ -166,7 +168,7 @@ class _Start:
     def _make_directories(self) -> monitor.Files:
         host, id_ = self.host, self.container.id
         runfiles.clear(host, id_)
-        log_path = host.log_path(id_)
+        log_path = host.log_path(self.container)
         for directory in (self.bundle, host.exit_dir, os.path.dirname(log_path)):
             make_directory(directory)
         return monitor.Files(self.bundle, host.exit_dir, f"k8s-file:{log_path}")
@@ -209,8 +211,9 @@ class _Start:
 
         config = self.container.config
         self.attachment = Attachment(
-            self.bundle, stdin=stdin and config["stdin"], terminal=config["terminal"]
-        )
+            self.bundle, stdin=stdin and config["stdin"], terminal=config["terminal"],
+            passed_through=config["log"].get("driver") == "passthrough",
+        )  # fmt: skip
         self.attachment.prepare(proxy_signals=proxy_signals)
 
     def undo(self) -> None:

@@ -41,8 +41,13 @@ class Detached(Exception):  # noqa: N818 - not an error: the user typed the deta
 class Attachment:
     """One connection, from before the container's process starts until it has ended."""
 
-    def __init__(self, bundle: str, *, stdin: bool, terminal: bool) -> None:
+    def __init__(
+        self, bundle: str, *, stdin: bool, terminal: bool, passed_through: bool = False
+    ) -> None:
         """Connect to the monitor that serves ``bundle``.
+
+        One that passed our own streams on to the container serves nobody; then all that is left to
+        do is to pass signals on and to wait.
 
         Raises:
             MonitorError: nobody listens there.
@@ -54,6 +59,9 @@ class Attachment:
         self._old_handlers: dict[int, object] = {}
         self._pending_detach = False
         self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+        self._connected = not passed_through
+        if passed_through:
+            return
         directory_fd = os.open(bundle, os.O_PATH | os.O_CLOEXEC)
         try:  # through a descriptor: a socket's path is limited to 107 bytes
             self._socket.connect(f"/proc/self/fd/{directory_fd}/attach")
@@ -94,7 +102,7 @@ class Attachment:
         Raises:
             Detached: the user typed the detach keys.
         """
-        connected = True
+        connected = self._connected
         while True:
             poller = select.poll()
             for fd in (*watch.fds(), self._wakeup_read):

@@ -18,6 +18,10 @@ SYNC_FD, START_FD, ATTACH_FD = 3, 4, 5
 FIRST_FREE_FD = 10  # above the three, so that placing one does not overwrite the next
 MAX_REPORT_BYTES = 1 << 20
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyengine.specgen.types import Logging
+
 
 class Files:
     """Where the files of one monitored process are; all below its bundle but log and exit."""
@@ -55,11 +59,12 @@ class Files:
 class Call:
     """What a monitor is started for."""
 
-    __slots__ = ("arguments", "files", "id", "path", "runtime")
+    __slots__ = ("arguments", "files", "id", "passes_through", "path", "runtime")
 
     def __init__(self, path: str, id_: str, runtime: call.Runtime, files: Files) -> None:
         """Options of a monitor at ``path`` that every use has in common."""
         self.path, self.id, self.runtime, self.files = path, id_, runtime, files
+        self.passes_through = False  # our own standard streams to the container
         self.arguments = [
             "--api-version", "1", "-c", id_, "-u", id_, "-r", runtime.path, "-b", files.bundle,
             "-p", files.pid, "--conmon-pidfile", files.monitor_pid, "--exit-dir", files.exit_dir,
@@ -75,6 +80,24 @@ class Call:
             self.arguments.append("-i")
         if terminal:
             self.arguments.append("-t")
+
+    def log(self, wanted: Logging, rotates: bool) -> None:
+        """Keep the output as ``wanted`` says; a monitor that ``rotates`` keeps older files."""
+        driver, arguments = wanted["driver"], self.arguments
+        place = arguments.index("-l") + 1
+        if driver == "json-file" and rotates:  # conmon has only this name for k8s-file
+            arguments[place] = arguments[place].replace("k8s-file:", "json-file:", 1)
+        elif driver not in ("k8s-file", "json-file"):
+            arguments[place] = driver
+        self.passes_through = driver == "passthrough"
+        if wanted.get("size_max_bytes"):
+            arguments += ["--log-size-max", str(wanted["size_max_bytes"])]
+            if rotates:
+                arguments += ["--log-rotate", "--log-max-files", str(wanted.get("files", 1))]
+        if wanted.get("tag"):
+            arguments += ["--log-tag", wanted["tag"]]
+        if wanted.get("label"):
+            arguments += ["--log-label", wanted["label"]]
 
     def systemd_cgroup(self) -> None:
         """Let the runtime ask systemd for the cgroup."""
@@ -102,11 +125,14 @@ class Call:
         sync_read, sync_write = _pipe()
         start_read, start_write = _pipe()
         attach_read, attach_write = _pipe() if attach else (-1, -1)
-        actions = [
+        own = [
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
             (os.POSIX_SPAWN_DUP2, 0, 1),
             (os.POSIX_SPAWN_OPEN, 2, self.files.complaints,
              os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+        ]  # fmt: skip
+        actions = [
+            *([] if self.passes_through else own),
             (os.POSIX_SPAWN_DUP2, sync_write, SYNC_FD),
             (os.POSIX_SPAWN_DUP2, start_read, START_FD),
         ]  # fmt: skip

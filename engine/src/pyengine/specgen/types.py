@@ -52,6 +52,17 @@ class Supervision(TypedDict, total=False):
     log_size: int
 
 
+class Logging(TypedDict, total=False):
+    """Where a container's output goes; empty is k8s-file without a limit."""
+
+    driver: str
+    path: str
+    size_max_bytes: int
+    files: int  # besides the one being written
+    tag: str  # of the journal
+    label: str
+
+
 class ContainerConfig(TypedDict):
     """Everything about a container but its id, its name and its state.
 
@@ -94,6 +105,7 @@ class ContainerConfig(TypedDict):
     restart_by_monitor: bool  # it waits for the back-off, and asks the exit command
     supervision: Supervision
     # logging
+    log: Logging
     # life
     auto_remove: bool
     runtime: str  # as given: a name or a path; empty is the default
