@@ -83,7 +83,8 @@ class AttachServer:
     """Listens on ``attach`` in the bundle, reachable through ``--socket-dir-path`` if asked for."""
 
     __slots__ = ("_close_input_with_client", "_held_up", "_hold_output", "_link", "_path",
-                 "_socket", "clients", "directory", "input", "loop", "on_idle")  # fmt: skip
+                 "_socket", "clients", "directory", "finishing", "input", "loop",
+                 "on_idle")  # fmt: skip
 
     def __init__(
         self,
@@ -99,6 +100,7 @@ class AttachServer:
         self.input = container_input
         self.clients: list[Client] = []
         self.on_idle: Callable[[], None] | None = None
+        self.finishing = False
         self._close_input_with_client = close_input_with_client
         self._link = link
         if link:
@@ -206,6 +208,12 @@ class AttachServer:
                 files.remove(path)
             except OSError as error:
                 diagnostics.warn(f"Failed to remove {path}: {error.strerror}")
+
+    def finish(self) -> None:
+        """There is no more output: disconnect each client as soon as it has all of it."""
+        self.finishing = True
+        for client in self.clients.copy():
+            client.send()
 
     def close(self) -> None:
         """Disconnect every client."""

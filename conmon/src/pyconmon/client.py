@@ -111,6 +111,9 @@ class Client:
             self.taken_bytes += len(self._queue[0])
             self.queued_bytes -= len(self._queue[0])
             del self._queue[0]
+        if self._server.finishing and not self._queue and not self._backlog:
+            self.close()
+            return
         self._settle()
         self._server.client_moved()
 

@@ -500,6 +500,7 @@ class Monitor:
             self._control.close()
         if self._attach:
             self._attach.stop_listening()
+            self._attach.finish()
         if self._options.exit_command and self._started:
             if self._restart and not self._wait_for_restart(self._restart):
                 self._restart = None

@@ -107,8 +107,10 @@ def test_a_stopped_process_stays_stopped_until_it_is_continued(
     path = tmp_path / "profile.json"
     record(bundle, path)
     bundle.shell(
-        "sh -c 'kill -STOP $$; exit 4' & p=$!;"
-        " until grep -q '^State:.[Tt]' /proc/$p/status; do :; done; kill -CONT $p; wait $p"
+        # a traced process is in state t at every system call too: one look does not tell
+        "sh -c 'kill -STOP $$; touch /dev/went-on; exit 4' & p=$!; sleep 0.3;"
+        " test ! -e /dev/went-on || exit 9;"
+        " while :; do kill -CONT $p; sleep 0.05; done & c=$!; wait $p; s=$?; kill -9 $c; exit $s"
     )
     assert pyrun.run(bundle).returncode == 4
 

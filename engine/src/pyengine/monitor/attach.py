@@ -121,7 +121,8 @@ class Attachment:
             if ready.intersection(watch.fds()) or not connected:
                 ended, how = watch.poll_result()
                 if ended:
-                    while connected and self._has_output():
+                    # What we were too slow for, the monitor keeps and sends before it leaves.
+                    while connected:
                         connected = self._copy_output()
                     return how
 
@@ -138,17 +139,12 @@ class Attachment:
         os.close(self._wakeup_read)
         os.close(self._wakeup_write)
 
-    def _has_output(self) -> bool:
-        poller = select.poll()
-        poller.register(self._socket.fileno(), select.POLLIN)
-        return bool(poller.poll(0))
-
     def _copy_output(self) -> bool:
         """One packet to its stream; false at the end."""
         try:
             packet = self._socket.recv(PACKET_BYTES)
-        except ConnectionResetError:
-            return False
+        except ConnectionResetError:  # told once: it left some of our input; its output follows
+            return True
         if not packet:
             return False
         _write_all(2 if packet[0] == STDERR else 1, packet[1:])
