@@ -89,6 +89,7 @@ def configure(
         "seccomp": "",
         # supervision
         "restart_policy": "no",
+        "may_restart": False,
         "restart_by_monitor": False,
         "supervision": {},
         # logging

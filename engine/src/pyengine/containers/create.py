@@ -60,7 +60,7 @@ def create(
     # The container keeps the runtime it was made with; the monitor is only looked for.
     config["runtime"] = host.runtime_path(options.runtime)
     monitor_path = host.monitor_path(options.conmon)
-    if config["supervision"] or config["restart_policy"] != "no":
+    if config["supervision"] or config["may_restart"]:
         from pyengine.containers import supervising
 
         supervising.choose_monitor(config, options, monitor_path)

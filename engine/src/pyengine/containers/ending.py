@@ -138,6 +138,10 @@ def _remove(host: Host, container: record.Container, intent: Intent) -> None:
             trees.remove_tree(f"{host.root}/volumes/{name}")
     runfiles.clear(host, container.id)
     runfiles.remove_cidfile(container.config["cidfile"])
+    if container.config["supervision"]:
+        from pyengine.containers import supervising
+
+        supervising.remove_log(host, container)
     now = time.time()
     with host.database.write(frees_space=True) as connection:
         connection.execute("DELETE FROM containers WHERE id = ?", (container.id,))

@@ -6,12 +6,16 @@ import json
 import os
 from typing import Any
 
+from pyengine.containers import supervising
 from pyengine.specgen import capabilities, cgroups, generate, mounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyengine.containers.host import Host
     from pyengine.containers.record import Container
+    from pyengine.specgen.types import ContainerConfig, HealthCheck
+
+NO_HEALTH = {"Status": "", "FailingStreak": 0, "Log": None}
 
 
 def inspect(host: Host, container: Container, times: tuple[str, str, str]) -> dict[str, Any]:
@@ -48,7 +52,7 @@ def inspect(host: Host, container: Container, times: tuple[str, str, str]) -> di
         "ConmonPidFile": f"{bundle}/conmon.pid",
         "PidFile": f"{bundle}/pidfile",
         "Name": container.name,
-        "RestartCount": 0,
+        "RestartCount": supervising.restart_count(host, container),
         "Driver": host.storage.driver,
         "MountLabel": "",
         "ProcessLabel": "",
@@ -83,6 +87,7 @@ def _state(host: Host, container: Container, times: tuple[str, str, str]) -> dic
         "Error": container.error,
         "StartedAt": times[1],
         "FinishedAt": times[2],
+        "Health": supervising.health(host, container) or NO_HEALTH,
         "CgroupPath": cgroups.cgroups_path(container.id, systemd=host.systemd) if running else "",
     }
 
@@ -164,7 +169,43 @@ def _config(host: Host, container: Container) -> dict[str, Any]:
         "Umask": "0022",
         "Timeout": 0,
         "StopTimeout": config["stop_timeout_s"],
+        **_health_config(config),
     }
+
+
+def _health_config(config: ContainerConfig) -> dict[str, Any]:
+    wanted = config["supervision"]
+    if not wanted:
+        return {"HealthcheckOnFailureAction": "none"}
+    found = {
+        "Healthcheck": _health_check(wanted["health"]),
+        "HealthcheckOnFailureAction": wanted["on_failure"],
+        "HealthLogDestination": wanted["log_directory"] or "local",
+        "HealthMaxLogCount": wanted["log_count"],
+        "HealthMaxLogSize": wanted["log_size"],
+    }
+    startup = wanted.get("startup")
+    if startup:
+        found["StartupHealthCheck"] = _health_check(startup)
+    return found
+
+
+def _health_check(check: HealthCheck) -> dict[str, Any]:
+    """As an image's configuration has it: no key for what is zero."""
+    values = {
+        "StartPeriod": check["start_period_ns"],
+        "StartInterval": check["start_interval_ns"],
+        "Interval": check["interval_ns"],
+        "Timeout": check["timeout_ns"],
+        "Retries": check["retries"],
+        "Successes": check["successes"],
+    }
+    return {"Test": check["test"], **{name: value for name, value in values.items() if value}}
+
+
+def _restart_policy(policy: str) -> dict[str, Any]:
+    name, _, limit = policy.partition(":")
+    return {"Name": name, "MaximumRetryCount": int(limit or 0)}
 
 
 def _environment(host: Host, container: Container) -> list[str]:
@@ -210,7 +251,7 @@ def _host_config(host: Host, container: Container) -> dict[str, Any]:
         "LogConfig": _log_config(host, container),
         "NetworkMode": config["network"],
         "PortBindings": {},
-        "RestartPolicy": {"Name": "", "MaximumRetryCount": 0},
+        "RestartPolicy": _restart_policy(config["restart_policy"]),
         "AutoRemove": config["auto_remove"],
         "CapAdd": [f"CAP_{name.upper().removeprefix('CAP_')}" for name in config["cap_add"]],
         "CapDrop": [f"CAP_{name.upper().removeprefix('CAP_')}" for name in config["cap_drop"]],

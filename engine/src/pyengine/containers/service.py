@@ -118,7 +118,7 @@ class Containers:
         finally:
             watch.close()
         attachment.close()
-        if container.config["restart_policy"] == "no":  # else the exit command goes on from here
+        if not container.config["may_restart"]:  # else the exit command goes on from here
             ending.finish(self.host, container.id, how)
         started.leave()
         return record.UNKNOWN_EXIT_CODE if how is None else how.code
@@ -171,9 +171,9 @@ class Containers:
             if now.running:
                 self._stop(now, timeout_s, "stop")
             ending.finish(self.host, now.id)
-            if container.config["restart_policy"] == "no":
+            if not container.config["may_restart"]:
                 return container
-            # Its policy may have been about to start it again.
+            # Its monitor may have been about to start it again.
             again = record.by_id(self.host, now.id)
             if again is None or not record.observe(self.host, again).running:
                 return container
@@ -372,9 +372,8 @@ class Containers:
         return [one for one in every if supervising.starts_at_boot(self.host, one)]
 
     def _call_off_restart(self, container: record.Container) -> None:
-        """A user wants it to end, so no policy starts it again."""
-        config = container.config
-        if config["supervision"] or config["restart_policy"] != "no":
+        """A user wants it to end, so nothing starts it again."""
+        if container.config["may_restart"]:
             from pyengine.containers import supervising
 
             supervising.call_off(self.host, container)

@@ -127,7 +127,7 @@ class _Start:
         if host.systemd:
             call.systemd_cgroup()
         life = ""
-        if config["supervision"] or config["restart_policy"] != "no":
+        if config["supervision"] or config["may_restart"]:
             from pyengine.containers import supervising
 
             life = supervising.prepare(host, container, call, restarted=self.restarted)
@@ -197,7 +197,7 @@ class _Start:
             full += ["--life", life]
         full.append(self.container.id)
         # Who attends a container does not start it again.
-        if not attended or self.container.config["restart_policy"] != "no":
+        if not attended or self.container.config["may_restart"]:
             return full
         import fcntl
 

@@ -35,17 +35,6 @@ SETTLED_S = 10
 RESULT_SLACK_S = 10
 
 
-def is_supervised(config: ContainerConfig) -> bool:
-    """Whether anything here concerns a container."""
-    return config["restart_policy"] != "no" or bool(config["supervision"])
-
-
-def may_restart(config: ContainerConfig) -> bool:
-    """Whether its end may not be the last word."""
-    by_health = config["supervision"].get("on_failure") == "restart"
-    return config["restart_policy"] != "no" or by_health
-
-
 def choose_monitor(config: ContainerConfig, wanted: ContainerOptions, path: str) -> None:
     """Keep the monitor that a container is made with, once it is known to be able.
 
@@ -62,6 +51,7 @@ def choose_monitor(config: ContainerConfig, wanted: ContainerOptions, path: str)
             " (--conmon), or --no-healthcheck to silence this"
         )
         config["supervision"] = {}
+        config["may_restart"] = config["restart_policy"] != "no"
         return
     raise ConfigError(
         f"--health-cmd: the monitor {path} runs no health checks: use pyconmon (--conmon), or"
@@ -106,6 +96,11 @@ def _health_log(host: Host, container: Container) -> str:
     if directory:
         return f"{directory}/{container.id}-healthcheck.log"
     return f"{host.persist_dir(container.id)}/health.json"
+
+
+def remove_log(host: Host, container: Container) -> None:
+    """Remove the results that are not among the container's own files."""
+    _remove(_health_log(host, container))
 
 
 # What is known
@@ -222,13 +217,11 @@ class _Changes:
 
 
 def call_off(host: Host, container: Container) -> None:
-    """Leave word that a user wants the container to end: no policy starts it again.
+    """Leave word that a user wants the container to end: nothing starts it again.
 
     A monitor that just waits for the next start gives up at once.
     """
     config = container.config
-    if not may_restart(config):
-        return
     directory = host.persist_dir(container.id)
     make_directory(directory)
     with open(f"{directory}/stopped", "w", encoding="utf-8"):

@@ -102,6 +102,7 @@ class ContainerConfig(TypedDict):
     seccomp: str  # "", "unconfined" or the path of a profile
     # supervision
     restart_policy: str  # no, on-failure, on-failure:N, always or unless-stopped
+    may_restart: bool  # by its policy, or because it is not healthy
     restart_by_monitor: bool  # it waits for the back-off, and asks the exit command
     supervision: Supervision
     # logging

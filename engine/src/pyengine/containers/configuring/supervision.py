@@ -38,7 +38,8 @@ def configure(config: ContainerConfig, wanted: ContainerOptions, image: dict[str
         ConfigError: an option has no meaning, or contradicts another one.
     """
     config["restart_policy"] = _policy(wanted.restart)
-    if config["restart_policy"] != "no" and wanted.auto_remove:
+    config["may_restart"] = config["restart_policy"] != "no"
+    if config["may_restart"] and wanted.auto_remove:
         raise ConfigError(
             'the --rm option conflicts with --restart, when the restartPolicy is not "" and "no"'
         )
@@ -54,8 +55,6 @@ def configure(config: ContainerConfig, wanted: ContainerOptions, image: dict[str
     if health is None:
         _refuse_without_check(wanted)
         return
-    if action == "restart" and wanted.auto_remove:
-        raise ConfigError("the --rm option conflicts with --health-on-failure restart")
     found: Supervision = {
         "health": health,
         "on_failure": action,
@@ -66,6 +65,10 @@ def configure(config: ContainerConfig, wanted: ContainerOptions, image: dict[str
     startup = _startup(wanted)
     if startup is not None:
         found["startup"] = startup
+    if action == "restart" or (startup is not None and startup["retries"]):
+        if wanted.auto_remove:
+            raise ConfigError("the --rm option conflicts with restarts by a health check")
+        config["may_restart"] = True
     config["supervision"] = found
 
 
