@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+# strconv.ParseBool, for --flag=VALUE.
+BOOLEANS = {
+    **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
+    **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
+}
+
 
 class UsageError(PyengineError):
     """The command line makes no sense; the face adds where to read how it would."""
@@ -157,6 +163,8 @@ class Command:
 
         import click
 
+        from pyengine.cli.govalues import GoValuesCommand
+
         @functools.wraps(self.function)
         def call(*args: Any, **kwargs: Any) -> Any:
             try:
@@ -171,7 +179,7 @@ class Command:
             settings["context_settings"] = {
                 "allow_interspersed_args": False, "help_option_names": ["--help"]
             }  # fmt: skip
-        return click.command(**settings)(function)
+        return click.command(cls=GoValuesCommand, **settings)(function)
 
 
 def command(

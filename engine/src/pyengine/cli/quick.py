@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from pyengine.cli import outcome, root, table
+from pyengine.cli import declare, outcome, root, table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,10 +103,12 @@ def read(
             continue
         name, equals, text = word.partition("=")
         one = on.get(name) or off.get(name)
-        if one is None or (one.is_flag and equals):
+        if one is None:
             raise UnusualError
         if one.is_flag:
-            values[one.dest] = name in on
+            if equals and text not in declare.BOOLEANS:
+                raise UnusualError
+            values[one.dest] = (name in on) is (not equals or declare.BOOLEANS[text])
             continue
         if not equals:
             if not queue:

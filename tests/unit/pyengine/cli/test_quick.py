@@ -16,6 +16,10 @@ ORDINARY = [
     "run -d --no-sig-proxy --cpus 1.5 --pids-limit -1 --net host image",
     "run --memory= -u -1 --stop-timeout 0 --pull never -- image --name y",
     "run --no-sig-proxy --sig-proxy --name a --name b image",
+    "run --rm=1 --tty=T --sig-proxy=false image --rm=0",
+    "run --rm --rm=false -itw /w --sig-proxy=false --sig-proxy=t -- image --rm=0",
+    "run --name --rm=1 image",
+    "ps --no-trunc=0 -a",
     "create --read-only --rootfs -v /a:/b -v /c:/d:ro --network none /dir true",
     "exec -it -u root web sh -c ls",
     "exec -l -- ls -l",
@@ -42,7 +46,7 @@ ORDINARY = [
 CLICKS = [
     "", "--help", "ps --help", "run -h", "run --frob image", "run --cpus x image", "frob",
     "stop -t -1 web", "run --pull x image", "ps extra", "run --name", "container", "version",
-    "container cleanup", "container cleanup a b", "--log-level DEBUG ps", "run --rm=1 image",
+    "container cleanup", "container cleanup a b", "--log-level DEBUG ps", "run --rm=x image",
     "images", "-v", "ps -aX", "--storage-driver btrfs ps", "logs --tail=x web",
 ]  # fmt: skip
 
