@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from pyengine.engine import Engine
 
+PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
+
 
 @command(*run_options.ATTENDANCE, *run_options.SHARED, interspersed=False)
 def run(engine: Engine, /, *, detach: bool, sig_proxy: bool, **given: Any) -> int:
@@ -58,20 +60,29 @@ def make_options(**given: Any) -> ContainerOptions:
     if not words:
         raise UsageError("requires at least 1 arg(s), only received 0")
     env = [*env_files(given.pop("env_file")), *passed_on(given.pop("env"))]
-    lists = ("cap_add", "cap_drop")
+    if given.pop("env_host"):
+        env = [*(f"{name}={value}" for name, value in os.environ.items()), *env]
+    proxies = _proxies() if given.pop("http_proxy") else ()
+    lists = ("cap_add", "cap_drop", "chrootdirs", "group_add")
     for name in lists:  # podman takes comma-separated lists too
         given[name] = tuple(word for text in given[name] for word in text.split(",") if word)
     return ContainerOptions(
         image=words[0],
         command=words[1:],
+        default_env=proxies,
         env=tuple(env),
         create_command=("pyengine", *sys.argv[1:]),
         **given,
     )
 
 
+def _proxies() -> tuple[str, ...]:
+    names = [name for lower in PROXIES for name in (lower, lower.upper()) if name in os.environ]
+    return tuple(f"{name}={os.environ[name]}" for name in names)
+
+
 def passed_on(values: tuple[str, ...]) -> list[str]:
-    """``--env``: NAME alone passes ours on, if we have it."""
+    """``--env``: NAME alone passes ours on, if we have it; NAME* all that begin like that."""
     found = []
     for text in values:
         name, separator, _ = text.partition("=")
@@ -81,6 +92,9 @@ def passed_on(values: tuple[str, ...]) -> list[str]:
             found.append(text)
         elif name in os.environ:
             found.append(f"{name}={os.environ[name]}")
+        elif name.endswith("*"):
+            alike = [one for one in os.environ if one.startswith(name[:-1])]
+            found += [f"{one}={os.environ[one]}" for one in alike]
     return found
 
 

@@ -9,30 +9,72 @@ from __future__ import annotations
 
 from pyengine.cli.declare import Choice, IntRange, argument, option
 
-NETWORK_HELP = "Network: none (the default) or host; others come with a later version."
+NETWORK_HELP = "Network: none (the default), private, host, container:NAME or ns:PATH."
 
 PROCESS = (
+    option("--chrootdirs", multiple=True, metavar="DIR", help="Directories to be chrooted into."),
     option("--entrypoint", metavar="COMMAND", help="Instead of the image's entry point."),
     option("-e", "--env", multiple=True, metavar="NAME[=VALUE]", help="Set a variable."),
     option("--env-file", multiple=True, metavar="FILE", help="Variables from a file."),
+    option("--env-host", is_flag=True, help="Pass on all variables of the host."),
+    option(
+        "--env-merge", multiple=True, metavar="NAME=VALUE",
+        help="Set a variable; ${NAME} in it is the image's.",
+    ),
+    option("--group-add", multiple=True, metavar="GROUP", help="Additional group, or keep-groups."),
+    option("--group-entry", default="", metavar="ENTRY", help="Line to add to /etc/group."),
+    option("--hostuser", multiple=True, metavar="USER", help="User of the host to add to passwd."),
+    option("--http-proxy/--no-http-proxy", default=True, help="Pass on the proxy's variables."),
+    option("--init", is_flag=True, help="Run an init that forwards signals and reaps processes."),
+    option("--init-path", default="", metavar="PATH", help="Path of the init."),
     option("-i", "--interactive", "stdin", is_flag=True, help="Keep stdin open."),
+    option("--passwd/--no-passwd", default=True, help="Add the user to /etc/passwd and group."),
+    option("--passwd-entry", default="", metavar="ENTRY", help="Line to add to /etc/passwd."),
     option("--stop-signal", default="", metavar="SIGNAL", help="Signal that asks to end."),
     option(
         "--stop-timeout", "stop_timeout_s", type=IntRange(0), default=10, show_default=True,
         metavar="SECONDS", help="Time to end before it is killed.",
     ),
+    option("--systemd", default="true", metavar="MODE", help="Run systemd: true, false or always."),
+    option(
+        "--timeout", "timeout_s", type=IntRange(0), default=0, metavar="SECONDS",
+        help="Kill the container after this time.",
+    ),
     option("-t", "--tty", "terminal", is_flag=True, help="Allocate a terminal."),
+    option("--tz", "timezone", default="", metavar="ZONE", help="Time zone, or local."),
+    option("--umask", default="", metavar="MODE", help="Mask of new files, such as 0022."),
+    option("--unsetenv", multiple=True, metavar="NAME", help="Take a default variable away."),
+    option("--unsetenv-all", is_flag=True, help="Take all default variables away."),
     option("-u", "--user", default="", metavar="USER[:GROUP]", help="Who the process is."),
     option("-w", "--workdir", default="", metavar="DIR", help="Working directory."),
 )  # fmt: skip
 
 NAMES = (
+    option("--add-host", multiple=True, metavar="NAME:IP", help="Add a line to /etc/hosts."),
+    option("--annotation", multiple=True, metavar="KEY=VALUE", help="Set an annotation."),
     option("--cidfile", default="", metavar="FILE", help="Write the container id to FILE."),
+    option("--conmon-pidfile", default="", metavar="FILE", help="Write the monitor's pid to FILE."),
+    option("--dns", multiple=True, metavar="IP", help="Name server, or none."),
+    option("--dns-option", "--dns-opt", multiple=True, metavar="OPTION", help="Resolver option."),
+    option("--dns-search", multiple=True, metavar="DOMAIN", help="Domain to search in, or a dot."),
     option("-h", "--hostname", default="", metavar="NAME", help="The container's host name."),
+    option(
+        "--hosts-file", default="", metavar="FILE",
+        help="What /etc/hosts begins with: a file, image or none.",
+    ),
+    option("--ip", default="", metavar="IP", help="IPv4 address in a bridged network."),
+    option("--ip6", default="", metavar="IP", help="IPv6 address in a bridged network."),
     option("-l", "--label", "labels", multiple=True, metavar="NAME[=VALUE]", help="Set a label."),
+    option("--label-file", multiple=True, metavar="FILE", help="Labels from a file, one a line."),
+    option("--mac-address", default="", metavar="MAC", help="Address in a bridged network."),
     option("--name", default="", metavar="NAME", help="The container's name."),
-    option("--network", "--net", default="none", metavar="MODE", help=NETWORK_HELP),
-)
+    option("--network", "--net", default="", metavar="MODE", help=NETWORK_HELP),
+    option("--network-alias", multiple=True, metavar="NAME", help="Name in a bridged network."),
+    option("--no-hostname", is_flag=True, help="Leave the image's /etc/hostname."),
+    option("--no-hosts", is_flag=True, help="Leave the image's /etc/hosts."),
+    option("--pidfile", default="", metavar="FILE", help="Write the container's pid to FILE."),
+    option("--replace", is_flag=True, help="Remove the container that has this name."),
+)  # fmt: skip
 
 MOUNTS = (
     option("--read-only", is_flag=True, help="Mount the root file system read-only."),
@@ -127,8 +169,12 @@ LIFE = (
 # Only run has these.
 ATTENDANCE = (
     option("-d", "--detach", is_flag=True, help="Run in the background, print the id."),
+    option(
+        "--preserve-fds", type=IntRange(0), default=0, metavar="N",
+        help="Pass on descriptors 3 to N+2.",
+    ),
     option("--sig-proxy/--no-sig-proxy", default=True, help="Pass signals on."),
-)
+)  # fmt: skip
 
 SHARED = (
     *PROCESS, *NAMES, *MOUNTS, *RESOURCES, *SECURITY, *SUPERVISION, *LOGGING, *LIFE,

@@ -6,6 +6,8 @@ import os
 
 from pyengine.containers.options import (
     MountOptions,
+    NameOptions,
+    ProcessOptions,
     ResourceOptions,
     SecurityOptions,
     SupervisionOptions,
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from pyengine.specgen.types import ContainerConfig
 
 MAX_HOSTNAME = 64
-NETWORKS = ("none", "host")
 SIGTERM = 15
 
 
@@ -46,11 +47,6 @@ def configure(
         )
     if wanted.hostname and not _is_hostname(wanted.hostname):
         raise ConfigError(f"--hostname {wanted.hostname}: not a host name")
-    if wanted.network not in NETWORKS:
-        raise ConfigError(
-            f"--network {wanted.network}: no such network: this version knows"
-            f" {' and '.join(NETWORKS)}"
-        )
     entrypoint, command = process.arguments(image, wanted.entrypoint, list(wanted.command))
     # An unknown capability is this command's error, not the later start's.
     capabilities.allowed(list(wanted.cap_add), list(wanted.cap_drop), privileged=wanted.privileged)
@@ -58,9 +54,10 @@ def configure(
         "image": image_name,
         "image_id": image_id,
         # process
+        "process": {},
         "entrypoint": entrypoint,
         "command": command,
-        "env": [*(image.get("Env") or []), *wanted.env],
+        "env": [*wanted.default_env, *(image.get("Env") or []), *wanted.env],
         "cwd": _cwd(wanted.workdir, image.get("WorkingDir") or ""),
         "cwd_given": bool(wanted.workdir),
         "user": wanted.user or image.get("User") or "",
@@ -69,8 +66,9 @@ def configure(
         "stop_signal": _stop_signal(wanted.stop_signal or image.get("StopSignal") or ""),
         "stop_timeout_s": wanted.stop_timeout_s,
         # names
+        "names": {},
         "hostname_given": wanted.hostname,
-        "network": wanted.network,
+        "network": _network(wanted.network),
         "labels": {**(image.get("Labels") or {}), **_labels(wanted.labels)},
         # A later rm may be called elsewhere.
         "cidfile": os.path.abspath(wanted.cidfile) if wanted.cidfile else "",
@@ -101,6 +99,11 @@ def configure(
         "create_command": list(wanted.create_command),
     }
     # What most containers do not ask for is loaded for the others alone.
+    # names
+    if wanted.asks(NameOptions):
+        from pyengine.containers.configuring import names
+
+        names.configure(config, wanted)
     # mounts
     if wanted.asks(MountOptions):
         from pyengine.containers.configuring import mounts
@@ -122,6 +125,11 @@ def configure(
 
         supervision.configure(config, wanted, image)
     # logging
+    # process: last, because it adds mounts where there are none yet
+    if wanted.asks(ProcessOptions) or process.is_systemd(config):
+        from pyengine.containers.configuring import process as process_options
+
+        process_options.configure(config, wanted, image)
     return config
 
 
@@ -137,6 +145,14 @@ def _is_hostname(text: str) -> bool:
 
 def _labels(texts: tuple[str, ...]) -> dict[str, str]:
     return {name: value for name, _, value in (text.partition("=") for text in texts)}
+
+
+def _network(mode: str) -> str:
+    if mode in ("", "none", "private"):  # what private means beyond loopback is not there yet
+        return "none"
+    if mode != "host":
+        raise ConfigError(f"--network {mode}: no such network: this version knows none and host")
+    return mode
 
 
 def _rootfs(path: str) -> str:

@@ -147,7 +147,7 @@ class Session:
             found["cwd"] = options.workdir
         if options.user:
             user = self._look_up_user()
-            found["user"] = process.user_object(user)
+            found["user"] = process.user_object(user, found["user"]["umask"])
             config = dict(container.config, user=options.user)
             bounding = found["capabilities"]["bounding"]
             found["capabilities"] = process.capability_sets(config, bounding)  # type: ignore[arg-type]  # still a ContainerConfig

@@ -8,6 +8,7 @@ from typing import Any
 
 from pyengine.containers import supervising
 from pyengine.specgen import capabilities, cgroups, generate, mounts
+from pyengine.specgen.process import UMASK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -160,14 +161,11 @@ def _config(host: Host, container: Container) -> dict[str, Any]:
         "Entrypoint": " ".join(config["entrypoint"]),
         "OnBuild": None,
         "Labels": config["labels"] or None,
-        "Annotations": {
-            "io.container.manager": "pyengine",
-            "org.opencontainers.image.stopSignal": str(config["stop_signal"]),
-        },
+        "Annotations": generate.own_annotations(config),
         "StopSignal": config["stop_signal"],
         "CreateCommand": config["create_command"],
-        "Umask": "0022",
-        "Timeout": 0,
+        "Umask": f"{config['process'].get('umask', UMASK):04o}",
+        "Timeout": config["process"].get("timeout_s", 0),
         "StopTimeout": config["stop_timeout_s"],
         **_health_config(config),
     }

@@ -13,7 +13,29 @@ if TYPE_CHECKING:
 class ProcessOptions:
     """What runs, as whom, and how it is ended."""
 
+    chrootdirs: tuple[str, ...] = ()
+    env_merge: tuple[str, ...] = ()  # NAME=VALUE
+    group_add: tuple[str, ...] = ()
+    group_entry: str = ""
+    hostuser: tuple[str, ...] = ()
+    init: bool = False
+    init_path: str = ""
+    passwd: bool = True
+    passwd_entry: str = ""
+    preserve_fds: int = 0
+    systemd: str = "true"
+    timeout_s: int = 0
+    timezone: str = ""
+    umask: str = ""
+    unsetenv: tuple[str, ...] = ()
+    unsetenv_all: bool = False
+
+
+class CommandOptions:
+    """What an ordinary container has of the section ``process``."""
+
     command: tuple[str, ...] = ()
+    default_env: tuple[str, ...] = ()  # NAME=VALUE, weaker than the image's
     entrypoint: str | None = None
     env: tuple[str, ...] = ()  # NAME=VALUE
     stdin: bool = False
@@ -24,14 +46,35 @@ class ProcessOptions:
     workdir: str = ""
 
 
-class NameOptions:
-    """How the container is called and finds others, labels and files for the caller included."""
+class IdentityOptions:
+    """What an ordinary container has of the section ``names``."""
 
     cidfile: str = ""
     hostname: str = ""
     labels: tuple[str, ...] = ()  # NAME or NAME=VALUE
     name: str = ""
-    network: str = "none"
+    network: str = ""
+    replace: bool = False
+
+
+class NameOptions:
+    """How the container is found and finds others, and who is told about it."""
+
+    add_host: tuple[str, ...] = ()
+    annotation: tuple[str, ...] = ()
+    conmon_pidfile: str = ""
+    dns: tuple[str, ...] = ()
+    dns_option: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    hosts_file: str = ""
+    ip: str = ""
+    ip6: str = ""
+    label_file: tuple[str, ...] = ()
+    mac_address: str = ""
+    network_alias: tuple[str, ...] = ()
+    no_hostname: bool = False
+    no_hosts: bool = False
+    pidfile: str = ""
 
 
 class MountOptions:
@@ -100,7 +143,8 @@ class LifeOptions:
 
 
 class ContainerOptions(
-    ProcessOptions, NameOptions, MountOptions, ResourceOptions, SecurityOptions,
+    CommandOptions, ProcessOptions, IdentityOptions, NameOptions, MountOptions, ResourceOptions,
+    SecurityOptions,
     SupervisionOptions, LoggingOptions, LifeOptions,
 ):  # fmt: skip
     """Options of create and run as given, each under its long name.

@@ -10,6 +10,7 @@ from pyengine.storage import trees
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyengine.containers.host import Host
+    from pyengine.specgen.types import NameSettings
 
 
 def clear(host: Host, id_: str) -> None:
@@ -46,6 +47,23 @@ def claim_cidfile(path: str, id_: str) -> None:
         raise ConfigError(f"opening cidfile {path}: {error.strerror}") from error
     with open(fd, "w", encoding="utf-8") as file:
         file.write(id_)
+
+
+def write_pids(settings: NameSettings, pid: int, monitor_pid: int) -> None:
+    """Write the files of ``--pidfile`` and ``--conmon-pidfile``.
+
+    Raises:
+        ConfigError: one cannot be written.
+    """
+    for path, number in (
+        (settings.get("pidfile"), pid), (settings.get("conmon_pidfile"), monitor_pid)
+    ):  # fmt: skip
+        if path:
+            try:
+                with open(path, "w", encoding="utf-8") as file:
+                    file.write(str(number))
+            except OSError as error:
+                raise ConfigError(f"write pid file {path}: {error.strerror}") from error
 
 
 def remove_cidfile(path: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pyengine import log
 from pyengine.containers import record
-from pyengine.errors import ConflictError, NotFoundError
+from pyengine.errors import ConfigError, ConflictError, NotFoundError
 from pyengine.monitor import exits
 
 TYPE_CHECKING = False
@@ -36,6 +36,7 @@ class Containers:
         """Make a container without starting it."""
         from pyengine.containers.create import create
 
+        self._replace(options)
         container, _ = create(self.host, options, source)
         return container
 
@@ -51,6 +52,7 @@ class Containers:
         from pyengine.containers import start
         from pyengine.containers.create import create
 
+        self._replace(options)
         container, intent = create(self.host, options, source, then=record.START_INTENT)
         assert intent is not None
         locks, name = self.host.database.locks, self.host.lock_name(container.id)
@@ -438,3 +440,14 @@ class Containers:
             self.host.exit_path(container.id), self.host.bundle(container.id), container.pid or 0,
             container.monitor_pid or 0,
         )  # fmt: skip
+
+    def _replace(self, options: ContainerOptions) -> None:
+        if not options.replace:
+            return
+        if not options.name:
+            raise ConfigError("cannot replace container without --name being set")
+        try:
+            if self.find(options.name).name == options.name:
+                self.remove(options.name, force=True)
+        except NotFoundError:
+            return

@@ -132,6 +132,11 @@ class _Start:
 
             life = supervising.prepare(host, container, call, restarted=self.restarted)
         call.exit_command(self._exit_command(life, attended=attach))
+        settings = config["process"]
+        if settings.get("timeout_s"):
+            call.timeout(settings["timeout_s"])
+        if settings.get("preserve_fds"):
+            call.preserve_fds(settings["preserve_fds"])
         self.monitor = call.spawn()
         rootfs = config["rootfs"] or self._mount()
         if config["volumes"]:
@@ -150,6 +155,8 @@ class _Start:
             from pyengine.monitor import attach as _  # noqa: F401 - while the runtime creates
         pid = self.monitor.wait_for_pid()
         monitor_pid = _read_pid(files.monitor_pid)
+        if config["names"]:
+            runfiles.write_pids(config["names"], pid, monitor_pid)
         if attach:
             self._attach(stdin=stdin, proxy_signals=proxy_signals)
         started_at = time.time()

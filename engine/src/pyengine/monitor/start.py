@@ -14,8 +14,8 @@ from pyengine import jsontext
 from pyengine.errors import MonitorError, RuntimeCallError
 from pyengine.ocirun import call
 
-SYNC_FD, START_FD, ATTACH_FD = 3, 4, 5
-FIRST_FREE_FD = 10  # above the three, so that placing one does not overwrite the next
+FIRST_FD = 3  # of the sync, start and attach pipes
+FIRST_FREE_FD = 10  # above them, so that placing one does not overwrite the next
 MAX_REPORT_BYTES = 1 << 20
 
 TYPE_CHECKING = False
@@ -59,12 +59,15 @@ class Files:
 class Call:
     """What a monitor is started for."""
 
-    __slots__ = ("arguments", "files", "id", "passes_through", "path", "runtime")
+    __slots__ = (
+        "_first_fd", "arguments", "files", "id", "passes_through", "path", "runtime",
+    )  # fmt: skip
 
     def __init__(self, path: str, id_: str, runtime: call.Runtime, files: Files) -> None:
         """Options of a monitor at ``path`` that every use has in common."""
         self.path, self.id, self.runtime, self.files = path, id_, runtime, files
         self.passes_through = False  # our own standard streams to the container
+        self._first_fd = FIRST_FD
         self.arguments = [
             "--api-version", "1", "-c", id_, "-u", id_, "-r", runtime.path, "-b", files.bundle,
             "-p", files.pid, "--conmon-pidfile", files.monitor_pid, "--exit-dir", files.exit_dir,
@@ -99,6 +102,16 @@ class Call:
         if wanted.get("label"):
             arguments += ["--log-label", wanted["label"]]
 
+    def timeout(self, seconds: int) -> None:
+        """Kill the container when it has run for so long."""
+        self.arguments += ["--timeout", str(seconds)]
+
+    def preserve_fds(self, count: int) -> None:
+        """Pass our descriptors from 3 on to the container; the monitor's own come after them."""
+        self._first_fd += count
+        for word in ("--preserve-fds", str(count)):
+            self.arguments.append(f"--runtime-opt={word}")
+
     def systemd_cgroup(self) -> None:
         """Let the runtime ask systemd for the cgroup."""
         self.arguments.append("-s")
@@ -122,9 +135,10 @@ class Call:
         Raises:
             MonitorError: it cannot be executed.
         """
-        sync_read, sync_write = _pipe()
-        start_read, start_write = _pipe()
-        attach_read, attach_write = _pipe() if attach else (-1, -1)
+        sync_fd, start_fd, attach_fd = range(self._first_fd, self._first_fd + 3)
+        sync_read, sync_write = _pipe(attach_fd + 1)
+        start_read, start_write = _pipe(attach_fd + 1)
+        attach_read, attach_write = _pipe(attach_fd + 1) if attach else (-1, -1)
         own = [
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
             (os.POSIX_SPAWN_DUP2, 0, 1),
@@ -133,14 +147,14 @@ class Call:
         ]  # fmt: skip
         actions = [
             *([] if self.passes_through else own),
-            (os.POSIX_SPAWN_DUP2, sync_write, SYNC_FD),
-            (os.POSIX_SPAWN_DUP2, start_read, START_FD),
+            (os.POSIX_SPAWN_DUP2, sync_write, sync_fd),
+            (os.POSIX_SPAWN_DUP2, start_read, start_fd),
         ]  # fmt: skip
-        environment = dict(os.environ, _OCI_SYNCPIPE=str(SYNC_FD), _OCI_STARTPIPE=str(START_FD))
+        environment = dict(os.environ, _OCI_SYNCPIPE=str(sync_fd), _OCI_STARTPIPE=str(start_fd))
         environment.pop("NOTIFY_SOCKET", None)
         if attach:
-            actions.append((os.POSIX_SPAWN_DUP2, attach_write, ATTACH_FD))
-            environment["_OCI_ATTACHPIPE"] = str(ATTACH_FD)
+            actions.append((os.POSIX_SPAWN_DUP2, attach_write, attach_fd))
+            environment["_OCI_ATTACHPIPE"] = str(attach_fd)
         # posix_spawn(3) of Python knows no directory. conmon writes a file where it stands, and
         # whoever stands in the caller's keeps it from being unmounted.
         before_fd = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -281,15 +295,17 @@ class Monitor:
         return f": {text.splitlines()[-1]}" if text else ""
 
 
-def _pipe() -> tuple[int, int]:
+def _pipe(lowest: int) -> tuple[int, int]:
+    """A pipe whose descriptors are out of the way of those that are placed."""
     read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
-    return _high(read_fd), _high(write_fd)
+    lowest = max(lowest, FIRST_FREE_FD)
+    return _high(read_fd, lowest), _high(write_fd, lowest)
 
 
-def _high(fd: int) -> int:
-    if fd >= FIRST_FREE_FD:
+def _high(fd: int, lowest: int) -> int:
+    if fd >= lowest:
         return fd
-    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE_FD)
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, lowest)
     os.close(fd)
     return moved
 

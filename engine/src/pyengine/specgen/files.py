@@ -8,44 +8,53 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyengine.specgen.types import ContainerConfig
 
-
 LOOPBACK = "127.0.0.1\tlocalhost\n::1\tlocalhost\n"
 
 
-def write(directory: str, config: ContainerConfig, hostname: str, name: str) -> dict[str, str]:
+def write(
+    directory: str, config: ContainerConfig, hostname: str, name: str, more: dict[str, str]
+) -> dict[str, str]:
     """Write the files; the answer is the path of each by its destination.
 
-    A destination that the user mounts over is left out.
+    A destination that the user mounts over is left out. ``more`` are contents by destination.
     """
     host = config["network"] == "host"
     texts = {
         "/etc/hostname": f"{hostname}\n",
-        "/etc/hosts": _hosts(host=host, hostname=hostname, name=name),
+        "/etc/hosts": host_file("/etc/hosts") or LOOPBACK,
         "/run/.containerenv": "",
+        **more,
     }
+    if config["network"] == "none":
+        texts["/etc/hosts"] += own_line(hostname, name)
     if host:
-        texts["/etc/resolv.conf"] = _host_file("/etc/resolv.conf")
+        texts["/etc/resolv.conf"] = host_file("/etc/resolv.conf")
+    if config["names"]:
+        from pyengine.specgen import name_files
+
+        name_files.change(texts, config, hostname, name)
     taken = {os.path.normpath(volume["destination"]) for volume in config["volumes"]}
     paths = {}
     for destination, text in texts.items():
         if destination in taken:
             continue
         path = f"{directory}/{destination.rpartition('/')[2].lstrip('.')}"
-        with open(path, "w", encoding="utf-8") as file:
+        with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(text)
         paths[destination] = path
     return paths
 
 
-def _hosts(*, host: bool, hostname: str, name: str) -> str:
-    if host:
-        return _host_file("/etc/hosts") or LOOPBACK
-    return f"{LOOPBACK}127.0.0.1\t{hostname} {name}\n"
+def own_line(hostname: str, name: str) -> str:
+    """Under which names a container knows itself."""
+    return f"127.0.0.1\t{hostname} {name}\n"
 
 
-def _host_file(path: str) -> str:
+def host_file(path: str) -> str:
+    """The content of a file of the host, with a newline at its end."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
+            text = file.read()
     except FileNotFoundError:
         return ""
+    return text if not text or text.endswith("\n") else f"{text}\n"

@@ -8,12 +8,13 @@ from pyengine import jsontext
 from pyengine.errors import ConfigError
 from pyengine.specgen import files, mounts, process, seccomp
 from pyengine.specgen.cgroups import CGROUP_ROOT, cgroups_path
+from pyengine.version import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyengine.specgen.types import ContainerConfig, Resources
+    from pyengine.specgen.types import ContainerConfig, ProcessSettings, Resources
 
 OCI_VERSION = "1.0.2"
 PIDS_LIMIT = 2048
@@ -62,14 +63,24 @@ def build(config: ContainerConfig, place: Place) -> dict[str, Any]:
         root_fd = os.open(place.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise ConfigError(f"rootfs {place.rootfs}: {error.strerror}") from error
+    more: dict[str, str] = {}
     try:
-        proc = process.build(config, root_fd, name)
+        proc, user = process.build(config, root_fd, name)
+        if config["process"] or not user.known or not user.group_known:
+            from pyengine.specgen import accounts
+
+            more = accounts.add(config, root_fd, user)
     finally:
         os.close(root_fd)
     for volume in config["volumes"]:
         if volume["source"] and not os.path.exists(volume["source"]):
             raise ConfigError(f"statfs {volume['source']}: no such file or directory")
-    inside = files.write(place.bundle, config, name, place.name)
+    if config["privileged"]:
+        more["/run/.containerenv"] = _engine_facts(config, place)
+    inside = files.write(place.bundle, config, name, place.name, more)
+    every_mount = mounts.build(config, inside, place.volume_paths)
+    if config["process"]:
+        _add_settings(config["process"], place, proc, every_mount)
     root: dict[str, Any] = {"path": place.rootfs}
     if config["read_only"]:
         root["readonly"] = True
@@ -78,13 +89,43 @@ def build(config: ContainerConfig, place: Place) -> dict[str, Any]:
         "process": proc,
         "root": root,
         "hostname": name,
-        "mounts": mounts.build(config, inside, place.volume_paths),
-        "annotations": {
-            "io.container.manager": "pyengine",
-            "org.opencontainers.image.stopSignal": str(config["stop_signal"]),
-        },
+        "mounts": every_mount,
+        "annotations": own_annotations(config),
         "linux": _linux(config, place, proc["capabilities"]["bounding"]),
     }
+
+
+def _add_settings(
+    settings: ProcessSettings, place: Place, proc: dict[str, Any], every_mount: list[dict[str, Any]]
+) -> None:
+    from pyengine.specgen import process_mounts
+
+    process_mounts.add(every_mount, settings)
+    if settings.get("systemd") and not any(
+        entry.startswith("container_uuid=") for entry in proc["env"]
+    ):
+        proc["env"].append(f"container_uuid={place.id[:32]}")
+
+
+def _engine_facts(config: ContainerConfig, place: Place) -> str:
+    """What podman tells a privileged container in /run/.containerenv."""
+    facts = {
+        "engine": f"pyengine-{VERSION}", "name": place.name, "id": place.id,
+        "image": config["image"], "imageid": config["image_id"],
+    }  # fmt: skip
+    lines = [f'{name}="{value}"\n' for name, value in facts.items()]
+    return "".join([*lines, f"rootless={int(os.geteuid() != 0)}\n"])
+
+
+def own_annotations(config: ContainerConfig) -> dict[str, str]:
+    """The engine's, and the user's."""
+    found = {
+        "io.container.manager": "pyengine",
+        "org.opencontainers.image.stopSignal": str(config["stop_signal"]),
+    }
+    if config["process"].get("keep_groups"):
+        found["run.oci.keep_original_groups"] = "1"
+    return {**found, **config["names"].get("annotations", {})}
 
 
 def hostname(config: ContainerConfig, id_: str) -> str:

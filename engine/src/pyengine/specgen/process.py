@@ -12,28 +12,39 @@ from pyengine.specgen import capabilities, users
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from pyengine.specgen.types import ContainerConfig
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 UMASK = 0o022
+INIT = "/run/podman-init"
 LIMIT = 1048576  # podman's default for nofile and nproc
 
 
-def build(config: ContainerConfig, root_fd: int, hostname: str) -> dict[str, Any]:
+DEFAULT_ENV = {"PATH": DEFAULT_PATH, "TERM": "xterm", "container": "podman"}
+INITS = ("/sbin/init", "/usr/sbin/init", "/usr/local/sbin/init")
+
+
+def build(
+    config: ContainerConfig, root_fd: int, hostname: str
+) -> tuple[dict[str, Any], users.User]:
     """The whole ``process`` object for a container whose root is open as ``root_fd``."""
-    user = users.look_up(root_fd, config["user"])
+    settings = config["process"]
+    user = users.look_up(root_fd, config["user"], settings.get("host_users", []))
     cwd = config["cwd"] or "/"
+    if not user.known and user.uid:
+        user.home = cwd  # as in the line that is added to /etc/passwd
     if config["cwd_given"] and not _is_mounted(cwd, config):
         _check_cwd(root_fd, cwd)
     bounding = capabilities.allowed(
         config["cap_add"], config["cap_drop"], privileged=config["privileged"]
     )
     process: dict[str, Any] = {
-        "user": user_object(user),
+        "user": user_object(user, settings.get("umask", UMASK)),
         "args": [*config["entrypoint"], *config["command"]],
-        "env": environment(config["env"], user.home, hostname),
+        "env": environment(config["env"], user.home, hostname, settings.get("unset_env", [])),
         "cwd": cwd,
         "capabilities": capability_sets(config, bounding),
         "rlimits": rlimits(),
@@ -42,25 +53,46 @@ def build(config: ContainerConfig, root_fd: int, hostname: str) -> dict[str, Any
         process["terminal"] = True
     if config["no_new_privileges"]:
         process["noNewPrivileges"] = True
-    return process
+    if settings.get("groups"):
+        gids = [users.group_id(root_fd, name) for name in settings["groups"]]
+        known = process["user"].get("additionalGids", [])
+        process["user"]["additionalGids"] = list(dict.fromkeys([*known, *gids]))
+    if "init_path" in settings:
+        process["args"] = [INIT, "--", *process["args"]]
+    return process, user
 
 
-def user_object(user: users.User) -> dict[str, Any]:
+def is_systemd(config: ContainerConfig) -> bool:
+    """Whether the command is an init that is taken for systemd."""
+    words = config["entrypoint"] or config["command"]
+    return words[0] in INITS or words[0].rpartition("/")[2] == "systemd"
+
+
+def user_object(user: users.User, umask: int) -> dict[str, Any]:
     """config.json's ``process.user``."""
-    found: dict[str, Any] = {"uid": user.uid, "gid": user.gid, "umask": UMASK}
+    found: dict[str, Any] = {"uid": user.uid, "gid": user.gid, "umask": umask}
     if user.additional_gids:
         found["additionalGids"] = user.additional_gids
     return found
 
 
-def environment(env: list[str], home: str, hostname: str) -> list[str]:
-    """Podman's defaults, then the image's and the user's; a later entry replaces an earlier one."""
-    entries = {"PATH": DEFAULT_PATH, "TERM": "xterm", "container": "podman"}
-    entries.update(entry.partition("=")[::2] for entry in env)
-    entries.pop("", None)  # an image may say "=value", which no program could ask for
-    entries.setdefault("HOME", home)
-    entries.setdefault("HOSTNAME", hostname)
-    return [f"{name}={value}" for name, value in entries.items()]
+def environment(env: list[str], home: str, hostname: str, unset: Iterable[str] = ()) -> list[str]:
+    """Podman's defaults, then the image's and the user's; a later entry replaces an earlier one.
+
+    ``unset`` names defaults that are left out.
+    """
+    found = {name: value for name, value in DEFAULT_ENV.items() if name not in unset}
+    found.update(entries(env))
+    found.setdefault("HOME", home)
+    found.setdefault("HOSTNAME", hostname)
+    return [f"{name}={value}" for name, value in found.items()]
+
+
+def entries(env: list[str]) -> dict[str, str]:
+    """Values by name; the last one counts."""
+    found = dict(entry.partition("=")[::2] for entry in env)
+    found.pop("", None)  # an image may say "=value", which no program could ask for
+    return found
 
 
 def capability_sets(config: ContainerConfig, bounding: list[str]) -> dict[str, list[str]]:

@@ -63,6 +63,41 @@ class Logging(TypedDict, total=False):
     label: str
 
 
+class ProcessSettings(TypedDict, total=False):
+    """What a container has of its process beyond an ordinary one."""
+
+    chroot_dirs: list[str]
+    group_entry: str
+    groups: list[str]
+    host_users: list[str]  # lines of /etc/passwd
+    init_path: str
+    keep_groups: bool
+    no_passwd: bool
+    passwd_entry: str
+    preserve_fds: int
+    systemd: bool
+    timeout_s: int
+    timezone: str  # the path of a file of the host
+    umask: int
+    unset_env: list[str]  # of the defaults
+
+
+class NameSettings(TypedDict, total=False):
+    """What a container has of its names beyond an ordinary one."""
+
+    annotations: dict[str, str]
+    conmon_pidfile: str
+    dns: list[str]  # none alone: the image's resolv.conf stays
+    dns_options: list[str]
+    dns_searches: list[str]
+    hosts: list[str]  # lines of /etc/hosts
+    hosts_file: str  # a path, "image" or "none"
+    host_gateway: list[str]  # names for the host's own address
+    no_hostname: bool
+    no_hosts: bool
+    pidfile: str
+
+
 class ContainerConfig(TypedDict):
     """Everything about a container but its id, its name and its state.
 
@@ -72,6 +107,7 @@ class ContainerConfig(TypedDict):
     image: str  # the name the user gave, empty with --rootfs
     image_id: str
     # process
+    process: ProcessSettings
     entrypoint: list[str]
     command: list[str]
     env: list[str]
@@ -83,8 +119,9 @@ class ContainerConfig(TypedDict):
     stop_signal: int
     stop_timeout_s: int
     # names
+    names: NameSettings
     hostname_given: str
-    network: str  # none or host
+    network: str  # none, host, container:ID or ns:PATH
     labels: dict[str, str]
     cidfile: str
     # mounts

@@ -12,6 +12,10 @@ import stat
 from pyengine import syscalls
 from pyengine.errors import CommandNotExecutableError, ConfigError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 MAX_FILE_BYTES = 4 << 20
 MAX_ID = 2**31 - 1
 
@@ -19,20 +23,27 @@ MAX_ID = 2**31 - 1
 class User:
     """The identity that config.json's ``process.user`` asks for."""
 
-    __slots__ = ("additional_gids", "gid", "home", "uid")
+    __slots__ = ("additional_gids", "gid", "group", "group_known", "home", "known", "uid")
 
-    def __init__(self, uid: int, gid: int, home: str, additional_gids: list[int]) -> None:
+    def __init__(
+        self, uid: int, gid: int, home: str, additional_gids: list[int], *, known: bool,
+        group: int, group_known: bool,
+    ) -> None:  # fmt: skip
+        """``group`` is the one that belongs to the user's own line in /etc/group."""
         self.uid, self.gid, self.home, self.additional_gids = uid, gid, home, additional_gids
+        self.known, self.group, self.group_known = known, group, group_known
 
 
-def look_up(root_fd: int, spec: str) -> User:
+def look_up(root_fd: int, spec: str, more: Iterable[str] = ()) -> User:
     """Resolve ``USER[:GROUP]``, each a name or a number; an empty ``spec`` is root.
+
+    ``more`` are lines as in /etc/passwd, for users that it does not have.
 
     Raises:
         CommandNotExecutableError: a name is not in the image's passwd or group file.
     """
     user, colon, group = spec.partition(":")
-    passwd = _lines(root_fd, "etc/passwd", 7)
+    passwd = [*_lines(root_fd, "etc/passwd", 7), *(line.split(":") for line in more)]
     wanted = user or "0"
     entry = _find(passwd, wanted)
     if entry is None and not _is_number(wanted):
@@ -55,7 +66,26 @@ def look_up(root_fd: int, spec: str) -> User:
         additional = [int(line[2]) for line in members]
     # The group is among the additional ones too, so that a process that gives up its group cannot
     # leave it behind and pass where the group is refused (CVE-2022-2989).
-    return User(uid, gid, home, sorted({gid, *additional} if spec else additional))
+    own = gid if (colon and group) or entry else uid
+    return User(
+        uid, gid, home, sorted({gid, *additional} if spec else additional),
+        known=entry is not None, group=own,
+        group_known=not own or any(line[2] == str(own) for line in groups),
+    )  # fmt: skip
+
+
+def group_id(root_fd: int, name: str) -> int:
+    """The number of a group of the image, or the number that ``name`` is.
+
+    Raises:
+        CommandNotExecutableError: there is no such group.
+    """
+    found = _find(_lines(root_fd, "etc/group", 3), name)
+    if found is None and not _is_number(name):
+        raise CommandNotExecutableError(
+            f"unable to find group {name}: no matching entries in group file"
+        )
+    return int(found[2]) if found else _number(name)
 
 
 def is_root(spec: str) -> bool:

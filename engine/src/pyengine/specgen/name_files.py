@@ -1,0 +1,89 @@
+"""What ``--add-host``, ``--dns`` and their like change in the container's files."""
+
+from __future__ import annotations
+
+import _socket
+
+from pyengine.errors import ConfigError
+from pyengine.specgen import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyengine.specgen.types import ContainerConfig, NameSettings
+
+HOSTS, RESOLVER = "/etc/hosts", "/etc/resolv.conf"
+ANYWHERE = ("192.0.2.1", 9)  # RFC 5737: connecting a datagram socket sends nothing
+
+
+def change(texts: dict[str, str], config: ContainerConfig, hostname: str, name: str) -> None:
+    """Change the files' contents by their destinations.
+
+    Raises:
+        ConfigError: the host has no address, or a file is gone.
+    """
+    settings = config["names"]
+    if settings.get("no_hostname"):
+        del texts["/etc/hostname"]
+    if settings.get("no_hosts"):
+        del texts[HOSTS]
+    elif settings.get("hosts_file") == "image" and not _own_hosts(settings):
+        del texts[HOSTS]  # podman: the image's file as it is
+    else:
+        own = files.own_line(hostname, name) if config["network"] == "none" else ""
+        lines = "".join(f"{line}\n" for line in _own_hosts(settings))
+        texts[HOSTS] = lines + _base(settings) + own
+    if settings.get("dns") == ["none"]:
+        texts.pop(RESOLVER, None)
+    elif settings.keys() & {"dns", "dns_searches", "dns_options"}:
+        texts[RESOLVER] = _resolver(settings, texts.get(RESOLVER, ""))
+
+
+def _own_hosts(settings: NameSettings) -> list[str]:
+    lines = list(settings.get("hosts", []))
+    if settings.get("host_gateway"):
+        address = _host_address()
+        lines += [f"{address}\t{names}" for names in settings["host_gateway"]]
+    return lines
+
+
+def _base(settings: NameSettings) -> str:
+    path = settings.get("hosts_file", HOSTS)
+    if path == "none":
+        return files.LOOPBACK
+    if path == "image":
+        raise ConfigError("--hosts-file image: cannot be combined with --add-host")
+    return files.host_file(path) or files.LOOPBACK
+
+
+def _host_address() -> str:
+    """The address that this host would send from."""
+    probe = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+    try:
+        probe.connect(ANYWHERE)
+        return str(probe.getsockname()[0])
+    except OSError as error:
+        raise ConfigError(
+            f"--add-host NAME:host-gateway: this host has no address to reach it by:"
+            f" {error.strerror}"
+        ) from error
+    finally:
+        probe.close()
+
+
+def _resolver(settings: NameSettings, base: str) -> str:
+    """resolv.conf(5): what is given replaces the host's lines of its kind."""
+    kept = [line.split() for line in base.splitlines()]
+    searches = settings.get("dns_searches")
+    if searches is None:
+        searches = [word for words in kept if words[:1] == ["search"] for word in words[1:]]
+    servers = settings.get("dns") or [words[1] for words in kept if words[:1] == ["nameserver"]]
+    options = settings.get("dns_options")
+    if options is None:
+        options = [word for words in kept if words[:1] == ["options"] for word in words[1:]]
+    lines = []
+    if searches and searches != ["."]:
+        lines.append(f"search {' '.join(searches)}")
+    lines += [f"nameserver {server}" for server in servers]
+    if options:
+        lines.append(f"options {' '.join(options)}")
+    return "".join(f"{line}\n" for line in lines)
