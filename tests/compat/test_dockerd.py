@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from support import images
 from support.bundle import busybox_root
 from support.daemons import Daemon
+from support.engine import EngineRoot
 
 pytestmark = [
     pytest.mark.needs("root", "dockerd", "docker", "runc", "busybox"),
@@ -62,6 +64,54 @@ def docker(tmp_path_factory: pytest.TempPathFactory, pyrun_path: str) -> Iterato
         yield made
     finally:
         made.close()
+
+
+@pytest.mark.needs("skopeo")
+def test_images_go_into_the_daemon_and_out_of_it_with_their_ids(
+    docker: Docker, pyengine_path: str, tmp_path: Path
+) -> None:
+    image = images.busybox_image(Labels={"for": "tests"})
+    archive = images.oci_archive(tmp_path / "a.tar", {"localhost/app:1": image})
+    root = EngineRoot(pyengine_path, tmp_path)
+    root.ok("load", "-i", archive)
+    copy = ["skopeo", "copy", "-q"]
+    host = f"--dest-daemon-host={docker.socket}"
+    root.ok(*copy, host, f"oci-archive:{archive}", "docker-daemon:app:1")
+    assert docker.must("image", "inspect", "--format", "{{.Id}}", "app:1") == f"sha256:{image.id}"
+    assert docker.must("run", "--rm", "--network=none", "app:1", "echo", "in docker") == "in docker"
+    # and what docker has made comes here
+    docker.must("tag", "app:1", "example.com/second:2")
+    root.ok(*copy, f"--src-daemon-host={docker.socket}", "docker-daemon:example.com/second:2",
+            "containers-storage:example.com/second:2")  # fmt: skip
+    assert root.ok("images", "-q", "--no-trunc", "second").strip() == f"sha256:{image.id}"
+    shown = root.ok("skopeo", "inspect", f"--daemon-host={docker.socket}", "--config", "--raw",
+                    f"docker-daemon:sha256:{image.id}")  # fmt: skip
+    assert shown.encode() == image.config
+    # podman's words for the same, with docker's own variable
+    environment = {**os.environ, "DOCKER_HOST": docker.socket}
+    for words in (["push", "-q", "app:1", "docker-daemon:third:3"],
+                  ["pull", "-q", "docker-daemon:third:3"]):  # fmt: skip
+        subprocess.run(root.argv(*words), env=environment, check=True, capture_output=True)
+    assert docker.must("images", "-q", "--no-trunc", "third:3") == f"sha256:{image.id}"
+    # docker's archives, both ways
+    docker.must("save", "-o", f"{tmp_path}/saved.tar", "third:3")
+    assert root.ok("load", "-i", tmp_path / "saved.tar") == "Loaded image: localhost/third:3\n"
+    root.ok("save", "-o", tmp_path / "ours.tar", "localhost/third:3")
+    docker.must("rmi", "--force", f"sha256:{image.id}")
+    docker.must("load", "-i", f"{tmp_path}/ours.tar")
+    wanted = ["images", "-q", "--no-trunc", "localhost/third:3"]
+    assert docker.must(*wanted) == f"sha256:{image.id}"
+    for words, problem in (
+        (
+            [f"--src-daemon-host={docker.socket}", "docker-daemon:none:1", "dir:/tmp/x"],
+            "does not exist",
+        ),
+        (["--src-daemon-host=unix:///none", "docker-daemon:app:1", "dir:/tmp/x"], "No such file"),
+        (["--src-daemon-host=/none", "docker-daemon:app:1", "dir:/tmp/x"], "begins with unix://"),
+        ([host, f"oci-archive:{archive}", f"docker-daemon:sha256:{image.id}"], "gets a name"),
+    ):
+        said = root.fails(*copy, *words, status=1)
+        assert problem in said, said
 
 
 def run(runtime: str, *words: str) -> list[str]:

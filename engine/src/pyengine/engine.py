@@ -83,6 +83,7 @@ class Engine:
         self._storage: Storage | None = None
         self._images: Images | None = None
         self._volumes: Volumes | None = None
+        self._others: list[Engine] = []
 
     @property
     def config(self) -> dict[str, dict[str, Any]]:
@@ -238,6 +239,28 @@ class Engine:
             )
         return self._volumes
 
+    def images_at(self, place: str) -> Images:
+        """The images of another storage root, ``[DRIVER@]ROOT[+RUNROOT]``, or of this one.
+
+        Raises:
+            ConfigError: it is no such place.
+        """
+        if not place:
+            return self.images
+        driver, at, rest = place.partition("@")
+        if not at:
+            driver, rest = "", place
+        paths, colon, _ = rest.partition(":")
+        root, plus, runroot = paths.partition("+")
+        if not root.startswith("/") or (plus and not runroot.startswith("/")) or colon:
+            raise ConfigError(
+                f"containers-storage:[{place}]: not [DRIVER@]ROOT[+RUNROOT] with absolute paths "
+                "and no driver options"
+            )
+        options = Options(root=root, runroot=runroot or self.runroot, storage_driver=driver or None)
+        self._others.append(Engine(options))
+        return self._others[-1].images
+
     def recover(self) -> None:
         """Finish or roll back the intents of dead owners; one indexed SELECT when there are none.
 
@@ -255,6 +278,8 @@ class Engine:
 
     def close(self) -> None:
         """Say that this process has nothing under way any more."""
+        for other in self._others:
+            other.close()
         if self._database is not None:
             self._database.intents.close()
 

@@ -41,7 +41,7 @@ def tell(error: BaseException, command: str, path: str) -> int:
     if isinstance(error, errors.PyengineError):
         return fail(str(error), exit_status(command, error))
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED
+        return fail(str(error), 1) if error.args else INTERRUPTED  # a time limit says so
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the last flush complains again
         return BROKEN_PIPE

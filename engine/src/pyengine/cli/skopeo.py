@@ -7,10 +7,12 @@ import sys
 
 import click
 
-from pyengine.cli import login, signing, skopeo_options
+from pyengine import log
+from pyengine.cli import access, login, signing, skopeo_files, skopeo_options
 from pyengine.cli.goflags import GoFlagsCommand
 from pyengine.cli.push import write_digest
 from pyengine.cli.skopeo_options import Globals
+from pyengine.version import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from pyengine.engine import Engine
     from pyengine.images.transports.base import Destination
+    from pyengine.images.transports.opening import Settings
 
 
 class Context:
@@ -28,24 +31,44 @@ class Context:
     def __init__(self, engine: Engine, given: Globals) -> None:
         self.engine, self.globals = engine, given
 
+    def settings(self, values: dict[str, Any], side: str = "") -> Settings:
+        """Take the options of one side, where they were declared, out of ``values``."""
+        from pyengine.images.transports.opening import Settings
+
+        prefix = f"{side}_" if side else ""
+        return Settings(
+            access=skopeo_options.access(values, self.globals, side),
+            stores=self.engine.images_at,
+            daemon_host=values.pop(f"{prefix}daemon_host", None),
+            shared_blobs=values.pop(f"{prefix}shared_blob_dir", None),
+            scratch=self.globals.scratch,
+        )
+
 
 @click.group()
+@click.option("--command-timeout", metavar="DURATION", help="End a command after this long.")
+@click.option("--debug", is_flag=True, help="Print what is done.")
 @click.option("--insecure-policy", is_flag=True, help="Accept every image, signed or not.")
 @click.option("--override-arch", metavar="ARCH", help="Choose images of this architecture.")
 @click.option("--override-os", metavar="OS", help="Choose images of this operating system.")
 @click.option("--override-variant", metavar="VARIANT", help="Choose images of this variant.")
 @click.option("--policy", "policy_file", metavar="FILE", help="The signature policy.")
 @click.option("--registries.d", "registries_d", metavar="DIR", help="Places of signatures.")
+@click.option("--tmpdir", metavar="DIR", help="Where large temporary files go.")
+@click.version_option(VERSION, "-v", "--version", message="skopeo version %(version)s (pyengine)")
 @click.pass_context
 def skopeo(
     ctx: click.Context,
     /,
+    command_timeout: str | None,
+    debug: bool,
     insecure_policy: bool,
     override_arch: str | None,
     override_os: str | None,
     override_variant: str | None,
     policy_file: str | None,
     registries_d: str | None,
+    tmpdir: str | None,
 ) -> None:
     """Copy and inspect images between registries, archives and directories."""
     from pyengine.images import manifests
@@ -53,8 +76,23 @@ def skopeo(
     platform = None
     if override_arch or override_os or override_variant:
         platform = manifests.platform_of(override_os, override_arch, override_variant)
-    given = Globals(platform, policy_file, insecure_policy, registries_d)
+    if debug:
+        log.set_level("debug")
+    if command_timeout is not None:
+        _limit(command_timeout)
+    given = Globals(platform, policy_file, insecure_policy, registries_d, tmpdir)
     ctx.obj = Context(ctx.obj, given)
+
+
+def _limit(duration: str) -> None:
+    """End the command, as if it was interrupted, when its time is up."""
+    import signal
+
+    def expire(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt(f"skopeo: it is not done after {duration} (--command-timeout)")
+
+    signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, access.seconds(duration) or 0)
 
 
 def report_to_stdout(quiet: bool) -> Any:
@@ -70,6 +108,8 @@ def report_to_stdout(quiet: bool) -> Any:
 @skopeo.command(cls=GoFlagsCommand)
 @skopeo_options.access_options("src")
 @skopeo_options.access_options("dest")
+@skopeo_options.place_options("src")
+@skopeo_options.place_options("dest")
 @skopeo_options.retry_option
 @click.option("--additional-tag", "additional_tags", multiple=True, metavar="NAME",
               help="A further name in a docker-archive.")  # fmt: skip
@@ -82,9 +122,13 @@ def report_to_stdout(quiet: bool) -> Any:
 @click.option("--dest-compress-level", type=int, metavar="N", help="Of the compression.")
 @click.option("--dest-oci-accept-uncompressed-layers", "keep_uncompressed", is_flag=True,
               help="Leave uncompressed layers as they are in an oci: destination.")  # fmt: skip
+@click.option("--dest-precompute-digests", "precompute", is_flag=True,
+              help="Compress layers into a file first: the registry may have them.")  # fmt: skip
 @click.option("--digestfile", metavar="FILE", help="Write the manifest's digest to a file.")
 @click.option("-f", "--format", "form", type=click.Choice(["oci", "v2s2"]),
               help="Make the manifest one of this format.")  # fmt: skip
+@click.option("--image-parallel-copies", "parallel", type=click.IntRange(1), metavar="N",
+              help="How many layers at once.")  # fmt: skip
 @click.option("--multi-arch", type=click.Choice(["system", "all", "index-only"]),
               help="Which images of a list.")  # fmt: skip
 @click.option("--preserve-digests", is_flag=True, help="Fail where a manifest would change.")
@@ -110,6 +154,8 @@ def copy(
     keep_uncompressed: bool,
     digestfile: str | None,
     form: str | None,
+    parallel: int | None,
+    precompute: bool,
     multi_arch: str | None,
     preserve_digests: bool,
     quiet: bool,
@@ -121,7 +167,7 @@ def copy(
     from pyengine.images import manifests
     from pyengine.images.copying import CopyOptions
     from pyengine.images.pulling import PullOptions, retrying
-    from pyengine.images.transports import base, names, opening
+    from pyengine.images.transports import base, names
     from pyengine.images.trust.signing import signer
 
     if everything and multi_arch:
@@ -140,17 +186,16 @@ def copy(
         policy=context.globals.policy(),
         sign=signer(there, signing.make(values, sign_identity)),
     )
-    reading = opening.Settings(access=skopeo_options.access(values, context.globals, "src"))
-    writing = opening.Settings(
-        access=skopeo_options.access(values, context.globals, "dest"),
-        additional_tags=list(additional_tags),
-    )
-    if here.transport == "containers-storage":
-        reading.images = context.engine.images
+    reading = context.settings(values, "src")
+    writing = context.settings(values, "dest")
+    writing.additional_tags = [name for one in additional_tags for name in one.split(",")]
+    writing.precompute = precompute
 
     def change(target: Destination) -> None:
         if keep_uncompressed and there.transport.startswith("oci"):
             target.layers = base.KEEP
+        if parallel is not None and target.parallel > 1:
+            target.parallel = parallel
 
     def once() -> str:
         from pyengine.images import syncing
@@ -174,6 +219,7 @@ def _compression(compress: bool, decompress: bool, form: str | None) -> str | No
 
 @skopeo.command(cls=GoFlagsCommand)
 @skopeo_options.access_options()
+@skopeo_options.place_options()
 @skopeo_options.retry_option
 @click.option("--config", "show_config", is_flag=True, help="Print the image's config.")
 @click.option("-f", "--format", "form", default="", metavar="TEMPLATE", help="A Go template.")
@@ -199,9 +245,7 @@ def inspect(
     from pyengine.images.transports import names, opening
 
     place = names.parse(image)
-    settings = opening.Settings(access=skopeo_options.access(values, context.globals))
-    if place.transport == "containers-storage":
-        settings.images = context.engine.images
+    settings = context.settings(values)
 
     def once() -> str:
         from pyengine.images import remote_inspect
@@ -237,18 +281,19 @@ def fields_json(value: Any) -> str:
 
 @skopeo.command(cls=GoFlagsCommand)
 @skopeo_options.access_options()
+@skopeo_options.blob_option()
 @skopeo_options.retry_option
 @click.argument("image")
 @click.pass_obj
 def delete(context: Context, /, image: str, retry_times: int, **values: Any) -> None:
-    """Remove IMAGE, a docker:// name, from its registry."""
+    """Remove IMAGE from its registry, store or OCI layout."""
     from pyengine.images import syncing
     from pyengine.images.pulling import PullOptions, retrying
     from pyengine.images.transports import names
 
-    place, access = names.parse(image), skopeo_options.access(values, context.globals)
+    place, settings = names.parse(image), context.settings(values)
     options = PullOptions(retry=retry_times)
-    retrying(options, lambda: syncing.delete(place, access), lambda line: click.echo(line))
+    retrying(options, lambda: syncing.delete(place, settings), lambda line: click.echo(line))
 
 
 @skopeo.command("list-tags", cls=GoFlagsCommand)
@@ -272,16 +317,6 @@ def list_tags(context: Context, /, repository: str, retry_times: int, **values: 
     click.echo(
         retrying(PullOptions(retry=retry_times), once, lambda line: click.echo(line, err=True))
     )
-
-
-@skopeo.command("manifest-digest")
-@click.argument("path", metavar="MANIFEST-FILE")
-def manifest_digest(path: str) -> None:
-    """Print the digest of a manifest in a file."""
-    from pyengine.images import manifests
-
-    with open(path, "rb") as file:
-        click.echo(manifests.digest_of(file.read()))
 
 
 @skopeo.command(cls=GoFlagsCommand)
@@ -350,71 +385,7 @@ def sync(
     work.run(syncing.sources(src_kind, source, reading))
 
 
-@skopeo.command("standalone-sign")
-@click.option("-o", "--output", required=True, metavar="FILE", help="Where the signature goes.")
-@click.option("--passphrase-file", metavar="FILE", help="Holds the key's passphrase.")
-@click.argument("path", metavar="MANIFEST-FILE")
-@click.argument("reference", metavar="DOCKER-REFERENCE")
-@click.argument("key", metavar="KEY")
-def standalone_sign(
-    path: str, reference: str, key: str, output: str, passphrase_file: str | None
-) -> None:
-    """Sign the manifest in a file as that of an image."""
-    from pyengine.images import manifests, references
-    from pyengine.images.trust import signatures
-
-    with open(path, "rb") as file:
-        digest = manifests.digest_of(file.read())
-    name = str(references.pull_name(reference))
-    signature = signatures.sign(digest, name, key, passphrase_file)
-    with open(output, "wb") as file:
-        file.write(signature)
-
-
-@skopeo.command("standalone-verify")
-@click.option("--public-key-file", required=True, metavar="FILE", help="Holds the trusted keys.")
-@click.argument("path", metavar="MANIFEST-FILE")
-@click.argument("reference", metavar="DOCKER-REFERENCE")
-@click.argument("fingerprint", metavar="FINGERPRINT|any")
-@click.argument("signature", metavar="SIGNATURE-FILE")
-def standalone_verify(
-    path: str, reference: str, fingerprint: str, signature: str, public_key_file: str
-) -> None:
-    """Verify a signature of the manifest in a file."""
-    from pyengine.errors import TrustError
-    from pyengine.images import manifests, references
-    from pyengine.images.trust import signatures
-
-    with open(path, "rb") as manifest, open(signature, "rb") as signed_file:
-        digest, data = manifests.digest_of(manifest.read()), signed_file.read()
-    requirement = {"keyPath": public_key_file}
-    with signatures.Keyring(requirement, "standalone-verify") as keyring:
-        signed = keyring.verify(data)
-    if fingerprint not in ("any", signed.fingerprint):
-        raise TrustError(f"the signature is by {signed.fingerprint}, not by {fingerprint}")
-    if signed.digest != digest or signed.reference != str(references.pull_name(reference)):
-        raise TrustError(
-            f"the signature is for {signed.reference} with {signed.digest}, not for {reference} "
-            f"with {digest}"
-        )
-    click.echo(f"Signature verified using fingerprint {signed.fingerprint}, digest {digest}")
-
-
-@skopeo.command("generate-sigstore-key")
-@click.option("--output-prefix", required=True, metavar="PREFIX",
-              help="Write PREFIX.pub and PREFIX.private.")  # fmt: skip
-@click.option("--passphrase-file", metavar="FILE", help="Holds the passphrase of the new key.")
-def generate_sigstore_key(output_prefix: str, passphrase_file: str | None) -> None:
-    """Make a pair of keys for sigstore signatures."""
-    from pyengine.images.trust import keys
-
-    if passphrase_file is not None:
-        passphrase = keys.read_passphrase(passphrase_file)
-    else:
-        passphrase = signing.ask_passphrase(f"{output_prefix}.private").encode()
-    private, public = keys.generate(output_prefix, passphrase)
-    click.echo(f'Key written to "{private}" and "{public}"')
-
-
 for command, name in ((login.login, "login"), (login.logout, "logout")):
     skopeo.add_command(command, name)
+for one in skopeo_files.COMMANDS:
+    skopeo.add_command(one)

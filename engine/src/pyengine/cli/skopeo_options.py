@@ -42,6 +42,23 @@ def access_options(side: str = "") -> Callable[[Function], Function]:
     return add
 
 
+def place_options(side: str = "") -> Callable[[Function], Function]:
+    """What transports other than registries take."""
+    name = f"--{side}-" if side else "--"
+    host = click.option(
+        f"{name}daemon-host", metavar="HOST", help="Address of docker's daemon (docker-daemon:)."
+    )
+    return lambda function: host(blob_option(side)(function))
+
+
+def blob_option(side: str = "") -> Callable[[Function], Function]:
+    """``--shared-blob-dir``."""
+    name = f"--{side}-" if side else "--"
+    return click.option(
+        f"{name}shared-blob-dir", metavar="DIR", help="Blobs of several OCI layouts (oci:)."
+    )
+
+
 def access(values: Values, given: Globals, side: str = "") -> Access:
     """Take the options of one side out of ``values``.
 
@@ -93,9 +110,10 @@ class Globals:
         policy_file: the signature policy, or None for the usual one.
         insecure_policy: everything is accepted.
         registries_d: where the places of signatures are configured, or None.
+        scratch: where large temporary files go, or None for the usual place.
     """
 
-    __slots__ = ("insecure_policy", "platform", "policy_file", "registries_d")
+    __slots__ = ("insecure_policy", "platform", "policy_file", "registries_d", "scratch")
 
     def __init__(
         self,
@@ -103,11 +121,13 @@ class Globals:
         policy_file: str | None,
         insecure_policy: bool,
         registries_d: str | None,
+        scratch: str | None,
     ) -> None:
         self.platform = platform
         self.policy_file = policy_file
         self.insecure_policy = insecure_policy
         self.registries_d = registries_d
+        self.scratch = scratch
 
     def policy(self) -> Policy:
         """The signature policy that holds."""

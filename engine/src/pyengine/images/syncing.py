@@ -6,10 +6,12 @@ import os
 
 from pyengine import log
 from pyengine.errors import ArchiveError, ConfigError, PyengineError
-from pyengine.images import copying, manifests, references
+from pyengine.images import choosing, copying, manifests, references
+from pyengine.images.adding import NewImage, add_image
 from pyengine.images.pulling import PullOptions, retrying
 from pyengine.images.transports import names, opening
 from pyengine.images.transports.names import Place
+from pyengine.images.trust import policy as trust
 from pyengine.images.trust.signing import signer
 from pyengine.registry import credentials
 from pyengine.registry.settings import Access
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyengine.images.copying import CopyOptions
-    from pyengine.images.transports.base import Destination
+    from pyengine.images.transports.base import Destination, Source
     from pyengine.images.transports.opening import Settings
     from pyengine.images.trust.signing import Signing
 
@@ -43,6 +45,8 @@ def copy_place(
     """
     source = opening.open_source(here, reading)
     try:
+        if there.transport == "containers-storage":
+            return _store(source, there, writing, options, report)
         destination = opening.open_destination(there, writing)
         if change is not None:
             change(destination)
@@ -54,18 +58,51 @@ def copy_place(
         source.close()
 
 
-def delete(place: Place, access: Access) -> str:
-    """Remove an image from its registry; the digest of what was removed.
+def _store(
+    source: Source, there: Place, writing: Settings, options: CopyOptions, report: Report
+) -> bytes:
+    """Put an image into a store, which keeps manifests and layers as they come."""
+    if options.multi != "system":
+        raise ConfigError(f"copy {source.label} to {there}: a store takes one image of a list")
+    if options.form or options.compression or options.sign:
+        raise ConfigError(
+            f"copy {source.label} to {there}: a store keeps manifest and layers as they come and "
+            "no signatures: leave out --format, --dest-compress-format and --sign-by"
+        )
+    manifest, _ = choosing.choose(source, options.platform)
+    report("Getting image source signatures")
+    (options.policy or trust.load()).check(source, manifest.data)
+    name = references.pull_name(there.path).name
+    new = NewImage(manifest, source.small_blob(manifest.config), [name])
+    add_image(writing.store_of(there), new, source.blob_from, report)
+    return manifest.data
+
+
+def delete(place: Place, settings: Settings) -> str:
+    """Remove an image from its registry, store or OCI layout; the digest of what was removed.
 
     Raises:
-        ConfigError: the place is in no registry.
+        ConfigError: the place is in none.
         RegistryError: it is not there, or the registry does not allow it.
+        NotFoundError: or InUseError: by the store.
     """
     from pyengine.images.transports import remote
     from pyengine.registry import registries_conf, uploads
 
+    if place.transport == "containers-storage":
+        images = settings.store_of(place)
+        image = images.resolve(place.path)
+        images.remove(image.id, force=True)
+        return image.manifest_digest
+    if place.transport == "oci":
+        from pyengine.images.transports import oci
+
+        return oci.delete(place.path, place.name, str(place), settings.shared_blobs)
     if place.transport != "docker":
-        raise ConfigError(f"delete {place}: only images in registries can be deleted")
+        raise ConfigError(
+            f"delete {place}: only images in registries, stores and OCI layouts can be deleted"
+        )
+    access = settings.access or Access()
     reference = references.pull_name(place.path)
     endpoint = registries_conf.load().push_endpoint(reference.repository)
     registry = remote.connect(endpoint, access)

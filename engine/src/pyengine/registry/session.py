@@ -174,7 +174,8 @@ class Session:
         )  # fmt: skip
         try:
             return self._pool.request(
-                method, url, headers=headers, body=body, preload_content=False, retries=retries,
+                method, url, headers={"User-Agent": f"pyengine/{VERSION}", **headers}, body=body,
+                preload_content=False, retries=retries,
                 redirect=body is None,
             )  # fmt: skip
         except urllib3.exceptions.MaxRetryError as error:

@@ -41,19 +41,21 @@ _CHUNK_BYTES = 1 << 20
 class Directory:
     """The files of a directory; names come from checked digests and constants."""
 
-    def __init__(self, path: str, label: str) -> None:
+    def __init__(self, path: str, label: str, blobs: str | None = None) -> None:
+        """``blobs`` is another directory for what lies below ``blobs/``."""
         self._path, self.label = path, label
+        self._blobs = blobs
         if not os.path.isdir(path):
             problem = "is no directory" if os.path.exists(path) else "does not exist"
             raise ArchiveError(f"{label}: {path} {problem}")
 
     def __contains__(self, name: str) -> bool:
-        return os.path.exists(f"{self._path}/{name}")
+        return os.path.exists(self._file(name))
 
     def size(self, name: str) -> int:
         """Bytes of a file."""
         try:
-            return os.stat(f"{self._path}/{name}").st_size
+            return os.stat(self._file(name)).st_size
         except OSError as error:
             raise ArchiveError(f"{self.label}: read {name}: {error.strerror}") from error
 
@@ -70,7 +72,7 @@ class Directory:
     def chunks(self, name: str) -> Iterator[bytes]:
         """A file's bytes."""
         try:
-            with open(f"{self._path}/{name}", "rb", buffering=0) as file:
+            with open(self._file(name), "rb", buffering=0) as file:
                 while chunk := file.read(_CHUNK_BYTES):
                     yield chunk
         except OSError as error:
@@ -78,6 +80,11 @@ class Directory:
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def _file(self, name: str) -> str:
+        if self._blobs is not None and name.startswith("blobs/"):
+            return f"{self._blobs}/{name.removeprefix('blobs/')}"
+        return f"{self._path}/{name}"
 
 
 def make_directory(path: str, label: str) -> None:

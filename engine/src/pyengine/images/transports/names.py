@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyengine.errors import ConfigError
 
 TRANSPORTS = (
-    "containers-storage", "dir", "docker", "docker-archive", "oci", "oci-archive",
+    "containers-storage", "dir", "docker", "docker-archive", "docker-daemon", "oci", "oci-archive",
 )  # fmt: skip
 
 
@@ -14,18 +14,22 @@ class Place:
 
     Attributes:
         transport: one of ``TRANSPORTS``.
-        path: a file or directory; for docker and containers-storage the image's name.
+        path: a file or directory; for docker, docker-daemon and containers-storage the image's
+            name.
         name: below the path, or empty.
+        store: another storage root than the usual one, ``[DRIVER@]ROOT[+RUNROOT]``; or empty.
     """
 
-    __slots__ = ("name", "path", "transport")
+    __slots__ = ("name", "path", "store", "transport")
 
-    def __init__(self, transport: str, path: str, name: str = "") -> None:
-        self.transport, self.path, self.name = transport, path, name
+    def __init__(self, transport: str, path: str, name: str = "", store: str = "") -> None:
+        self.transport, self.path, self.name, self.store = transport, path, name, store
 
     def __str__(self) -> str:
         if self.transport == "docker":
             return f"docker://{self.path}"
+        if self.store:
+            return f"{self.transport}:[{self.store}]{self.path}"
         return f"{self.transport}:{self.path}{':' if self.name else ''}{self.name}"
 
 
@@ -52,7 +56,19 @@ def parse(text: str) -> Place:
             raise ConfigError(f'Invalid image name "{text}": docker: takes //registry/path:tag')
         return Place(transport, rest[2:])
     if transport == "containers-storage":
-        return Place(transport, rest.removeprefix("@"))
+        store, bracket, name = rest.removeprefix("[").partition("]")
+        if not rest.startswith("["):
+            store, name = "", rest
+        elif not bracket or not store:
+            raise ConfigError(f'Invalid image name "{text}": it takes [DRIVER@ROOT+RUNROOT]NAME')
+        name = name.removeprefix("@")
+        if not name:
+            raise ConfigError(f'Invalid image name "{text}": {transport}: takes a name')
+        return Place(transport, name, "", store)
+    if transport == "docker-daemon":
+        if not rest:
+            raise ConfigError(f'Invalid image name "{text}": {transport}: takes a name')
+        return Place(transport, rest)
     path, name = rest, ""
     if transport != "dir":
         path, _, name = rest.partition(":")

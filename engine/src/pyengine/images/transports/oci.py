@@ -7,8 +7,9 @@ import os
 import shutil
 import tarfile
 
-from pyengine.errors import ArchiveError, ConfigError, StorageError
+from pyengine.errors import ArchiveError, StorageError
 from pyengine.images import manifests
+from pyengine.images.manifests import Manifest
 from pyengine.images.transports import files
 from pyengine.images.transports.base import COMPRESSED, Destination, Source
 
@@ -30,18 +31,18 @@ class OciSource(Source):
     """One entry of a layout's index."""
 
     def __init__(self, found: Files, entry: Descriptor, label: str) -> None:
-        self._files, self._entry = found, entry
+        self._files, self.entry = found, entry
         self.label = label
         self.names = [entry.annotations[key] for key in _REF_NAMES if entry.annotations.get(key)]
 
     def manifest(self, digest: str | None = None) -> tuple[bytes, str]:
         """As in the base class; verified."""
-        wanted = digest or self._entry.digest
+        wanted = digest or self.entry.digest
         data = self._files.read(_blob_name(wanted))
         if manifests.digest_of(data) != wanted:
             found = manifests.digest_of(data)
             raise ArchiveError(f"{self.label}: manifest {wanted}: its digest is {found}")
-        return data, self._entry.media_type if wanted == self._entry.digest else ""
+        return data, self.entry.media_type if wanted == self.entry.digest else ""
 
     def blob(self, blob: Blob) -> Iterator[bytes]:
         """As in the base class."""
@@ -66,12 +67,16 @@ def entries(found: Files) -> list[Descriptor]:
 
 
 def open_source(found: Files, name: str, label: str) -> OciSource:
-    """The entry of this name, or the only one.
+    """The entry of this name or number (``@1``), or the only one.
 
     Raises:
         ArchiveError: there is none, or a name is needed.
     """
     listed = entries(found)
+    if name.startswith("@"):
+        if not name[1:].isdigit() or int(name[1:]) >= len(listed):
+            raise ArchiveError(f"{label}: it has no image {name}, only @0 to @{len(listed) - 1}")
+        return OciSource(found, listed[int(name[1:])], label)
     fitting = [
         entry for entry in listed if not name or name in map(entry.annotations.get, _REF_NAMES)
     ]
@@ -89,11 +94,14 @@ class OciDestination(Destination):
     layers = COMPRESSED
     manifest_types = (manifests.OCI_MANIFEST, manifests.OCI_INDEX)
 
-    def __init__(self, directory: str, name: str, label: str) -> None:
+    def __init__(self, directory: str, name: str, label: str, blobs: str | None = None) -> None:
+        """``blobs`` is a directory for the blobs of several layouts."""
         self.label = label
         self._directory, self._name = directory, name
+        self._blobs = f"{blobs or f'{directory}/blobs'}/sha256"
         self._entry: dict[str, Any] | None = None
-        files.make_directory(f"{directory}/blobs/sha256", label)
+        files.make_directory(directory, label)
+        files.make_directory(self._blobs, label)
 
     def has_blob(self, blob: Descriptor, source: Source) -> bool:  # noqa: ARG002 - of the base
         """As in the base class."""
@@ -105,7 +113,7 @@ class OciDestination(Destination):
 
     def put_stream(self, chunks: Iterable[bytes]) -> tuple[str, int]:
         """As in the base class."""
-        staged = f"{self._directory}/blobs/sha256/.{os.urandom(8).hex()}"
+        staged = f"{self._blobs}/.{os.urandom(8).hex()}"
         digest, size = files.write_hashed(staged, chunks, self.label)
         os.rename(staged, self._path(digest))
         return digest, size
@@ -141,15 +149,13 @@ class OciDestination(Destination):
         return bool(name == self._name and (self._name or entry["digest"] == self._entry["digest"]))
 
     def _path(self, digest: str) -> str:
-        return f"{self._directory}/{_blob_name(digest)}"
+        return f"{self._blobs}/{digest.removeprefix('sha256:')}"
 
 
 class OciArchiveDestination(OciDestination):
     """A layout that becomes a tar when it is complete; the same image gives the same bytes."""
 
     def __init__(self, path: str, name: str, label: str) -> None:
-        if os.path.exists(path) and os.path.getsize(path):
-            raise ConfigError(f"{label}: {path} exists, and an archive cannot be added to")
         self._archive = os.path.abspath(path)
         super().__init__(files.staging_beside(self._archive, label), name, label)
 
@@ -173,6 +179,54 @@ class OciArchiveDestination(OciDestination):
         shutil.rmtree(self._directory, ignore_errors=True)
         if os.path.exists(f"{self._directory}.tar"):
             os.unlink(f"{self._directory}.tar")
+
+
+def delete(directory: str, name: str, label: str, blobs: str | None = None) -> str:
+    """Take an image out of a layout, with the blobs that only it needs; its digest.
+
+    Blobs in a directory that several layouts share stay: others may need them.
+
+    Raises:
+        ArchiveError: there is no such image.
+        StorageError: something cannot be written or removed.
+    """
+    found = files.Directory(directory, label, blobs)
+    source = open_source(found, name, label)
+    index = manifests.parse(found.read("index.json"), label)
+    digest = source.entry.digest
+    kept = [one for one in index["manifests"] if not _is_entry(one, source.entry)]
+    index["manifests"] = kept
+    files.write(f"{directory}/index.json", [manifests.encode_in_order(index)], label)
+    needed = {one for entry in kept for one in _reachable(found, entry["digest"])}
+    if blobs is None:
+        for one in set(_reachable(found, digest)) - needed:
+            try:
+                os.unlink(f"{directory}/{_blob_name(one)}")
+            except OSError as error:
+                raise StorageError(f"delete {label}: remove {one}: {error.strerror}") from error
+    return digest
+
+
+def _is_entry(fields: dict[str, Any], entry: Descriptor) -> bool:
+    same = fields["digest"] == entry.digest
+    return same and (fields.get("annotations") or {}) == entry.annotations
+
+
+def _reachable(found: Files, digest: str, depth: int = 0) -> Iterator[str]:
+    """A manifest or index and everything below it that is there."""
+    if _blob_name(digest) not in found or depth > manifests.MAX_DEPTH:
+        return
+    yield digest
+    where = f"{found.label}: manifest {digest}"
+    data = found.read(_blob_name(digest))
+    if manifests.is_index(data, "", where):
+        for entry in manifests.index_entries(data, where):
+            yield from _reachable(found, entry.digest, depth + 1)
+        return
+    manifest = Manifest(data, "", where)
+    yield from (
+        one.digest for one in (manifest.config, *manifest.layers) if _blob_name(one.digest) in found
+    )
 
 
 def _blob_name(digest: str) -> str:

@@ -10,9 +10,12 @@ from pyengine.images.transports import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyengine.images.store import Images
     from pyengine.images.transports.base import Destination, Source
     from pyengine.images.transports.names import Place
+    from pyengine.registry.docker_daemon import Daemon
     from pyengine.registry.settings import Access
 
 
@@ -21,11 +24,19 @@ class Settings:
 
     Attributes:
         access: to registries.
-        images: our own store; None where there is none, as for skopeo.
+        images: our own store; None where only ``stores`` is known.
         additional_tags: further names in a docker-archive.
+        stores: gives the store at a root, or the usual one for an empty text.
+        daemon_host: of docker; None for the usual one.
+        shared_blobs: a directory in which several OCI layouts keep their blobs.
+        precompute: learn a layer's digest before it is sent, because the registry may have it.
+        scratch: where archives are kept meanwhile; None for ``TMPDIR``.
     """
 
-    __slots__ = ("access", "additional_tags", "images")
+    __slots__ = (
+        "access", "additional_tags", "daemon_host", "images", "precompute", "scratch",
+        "shared_blobs", "stores",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -33,10 +44,37 @@ class Settings:
         access: Access | None = None,
         images: Images | None = None,
         additional_tags: list[str] | None = None,
+        stores: Callable[[str], Images] | None = None,
+        daemon_host: str | None = None,
+        shared_blobs: str | None = None,
+        precompute: bool = False,
+        scratch: str | None = None,
     ) -> None:
         self.access = access
         self.images = images
         self.additional_tags = additional_tags or []
+        self.stores = stores
+        self.daemon_host = daemon_host
+        self.shared_blobs = shared_blobs
+        self.precompute = precompute
+        self.scratch = scratch
+
+    @property
+    def scratch_directory(self) -> str:
+        """Where large temporary files go."""
+        return self.scratch or os.environ.get("TMPDIR") or "/var/tmp"
+
+    def store_of(self, place: Place) -> Images:
+        """The store that a ``containers-storage:`` place names.
+
+        Raises:
+            ConfigError: another root cannot be named here.
+        """
+        if self.stores is not None:
+            return self.stores(place.store)
+        if self.images is None or place.store:
+            raise ConfigError(f"{place}: no other storage root can be named here; use --root")
+        return self.images
 
 
 def open_source(place: Place, settings: Settings) -> Source:
@@ -55,16 +93,17 @@ def open_source(place: Place, settings: Settings) -> Source:
     if place.transport == "oci":
         from pyengine.images.transports import oci
 
-        source = oci.open_source(files.Directory(place.path, label), place.name, label)
+        layout = files.Directory(place.path, label, settings.shared_blobs)
+        source = oci.open_source(layout, place.name, label)
     elif place.transport == "containers-storage":
-        from pyengine.images.transports.stored import StoredSource
+        return _open_stored_source(place, settings, label)
+    elif place.transport == "docker-daemon":
+        from pyengine.images.transports import docker_daemon
 
-        if settings.images is None:
-            raise ConfigError(f"{label}: the store is not used here")
-        image = settings.images.resolve(place.path)
-        return StoredSource(settings.images, image, label)
+        daemon = _daemon(settings)
+        return docker_daemon.open_source(daemon, place.path, settings.scratch_directory, label)
     else:
-        return _open_archive(place, label)
+        return _open_archive(place, settings, label)
     source.scope = (place.transport, _policy_scope(place))
     return source
 
@@ -79,7 +118,11 @@ def open_destination(place: Place, settings: Settings) -> Destination:
     if place.transport == "docker":
         from pyengine.images.transports.remote import RemoteDestination
 
-        return RemoteDestination(references.pull_name(place.path), _access(settings))
+        return RemoteDestination(
+            references.pull_name(place.path),
+            _access(settings),
+            spool=settings.scratch_directory if settings.precompute else None,
+        )
     if place.transport == "dir":
         from pyengine.images.transports.directory import DirectoryDestination
 
@@ -87,15 +130,40 @@ def open_destination(place: Place, settings: Settings) -> Destination:
     if place.transport in ("oci", "oci-archive"):
         from pyengine.images.transports import oci
 
-        make = oci.OciDestination if place.transport == "oci" else oci.OciArchiveDestination
-        return make(place.path, place.name, label)
+        if place.transport == "oci":
+            return oci.OciDestination(place.path, place.name, label, settings.shared_blobs)
+        return oci.OciArchiveDestination(place.path, place.name, label)
     if place.transport == "docker-archive":
         from pyengine.images.transports.docker_archive import DockerArchiveDestination
 
         tags = [*([place.name] if place.name else []), *settings.additional_tags]
         full = [references.pull_name(tag).name for tag in tags]
         return DockerArchiveDestination(place.path, full, label)
+    if place.transport == "docker-daemon":
+        from pyengine.images.transports.docker_daemon import DockerDaemonDestination
+
+        return DockerDaemonDestination(
+            _daemon(settings), place.path, settings.additional_tags, settings.scratch_directory,
+            label,
+        )  # fmt: skip
     raise ConfigError(f"copy to {label}: use pull or load to fill the store")
+
+
+def _open_stored_source(place: Place, settings: Settings, label: str) -> Source:
+    from pyengine.images.transports.stored import StoredSource
+
+    images = settings.store_of(place)
+    source = StoredSource(images, images.resolve(place.path), label)
+    named = [name for name in source.names if images.is_name_of(place.path, name)]
+    if named:
+        source.reference = references.parse(named[0])
+    return source
+
+
+def _daemon(settings: Settings) -> Daemon:
+    from pyengine.registry.docker_daemon import Daemon
+
+    return Daemon(settings.daemon_host, _access(settings).cert_dir)
 
 
 def _open_remote_source(place: Place, settings: Settings) -> Source:
@@ -110,7 +178,7 @@ def _access(settings: Settings) -> Access:
     return settings.access or Access()
 
 
-def _open_archive(place: Place, label: str) -> Source:
+def _open_archive(place: Place, settings: Settings, label: str) -> Source:
     from pyengine.images.transports import docker_archive, oci, tarfiles
 
     try:
@@ -118,8 +186,7 @@ def _open_archive(place: Place, label: str) -> Source:
     except OSError as error:
         raise ArchiveError(f"{label}: open {place.path}: {error.strerror}") from error
     try:
-        directory = os.environ.get("TMPDIR") or "/var/tmp"
-        archive_fd = tarfiles.open_archive(source_fd, label, directory)
+        archive_fd = tarfiles.open_archive(source_fd, label, settings.scratch_directory)
     finally:
         os.close(source_fd)
     archive = tarfiles.OwnedArchive(archive_fd, label)

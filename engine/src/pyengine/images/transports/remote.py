@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 from pyengine import log
 from pyengine.errors import ConfigError, RegistryError
 from pyengine.images import manifests, references
+from pyengine.images.transports import files
 from pyengine.images.transports.base import COMPRESSED, Destination, Source
 from pyengine.registry import registries_conf, uploads
 from pyengine.registry.client import Registry
@@ -94,9 +96,11 @@ class RemoteDestination(Destination):
     layers = COMPRESSED
     parallel = PARALLEL_BLOBS
 
-    def __init__(self, reference: Reference, access: Access) -> None:
+    def __init__(self, reference: Reference, access: Access, *, spool: str | None = None) -> None:
+        """``spool`` is where a layer that is made meanwhile waits until its digest is known."""
         self.reference = reference
         self.label = f"docker://{reference}"
+        self._spool = spool
         if reference.digest and reference.tag:
             raise ConfigError(f"push to {self.label}: a tag or a digest, not both")
         endpoint = registries_conf.load().push_endpoint(reference.repository)
@@ -117,7 +121,14 @@ class RemoteDestination(Destination):
 
     def put_stream(self, chunks: Iterable[bytes]) -> tuple[str, int]:
         """As in the base class."""
-        return uploads.put_stream(self.registry, self.path, chunks)
+        if self._spool is None:
+            return uploads.put_stream(self.registry, self.path, chunks)
+        with tempfile.TemporaryDirectory(prefix="pyengine-layer-", dir=self._spool) as directory:
+            digest, size = files.write_hashed(f"{directory}/layer", chunks, self.label)
+            if not uploads.has_blob(self.registry, self.path, digest):
+                written = files.Directory(directory, self.label).chunks("layer")
+                uploads.put_blob(self.registry, self.path, digest, size, written)
+        return digest, size
 
     def put_manifest(self, data: bytes, media_type: str, *, instance: bool) -> None:
         """Under its digest when an index follows or a digest was named, else under the tag."""

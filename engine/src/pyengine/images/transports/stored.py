@@ -21,7 +21,7 @@ class StoredSource(Source):
 
     def __init__(self, images: Images, image: Image, label: str) -> None:
         self._images, self._image = images, image
-        self.label = label
+        self.label, self.names = label, image.names
         self.scope = ("containers-storage", label)
 
     def manifest(self, digest: str | None = None) -> tuple[bytes, str]:

@@ -120,7 +120,7 @@ def open_archive(source_fd: int, label: str, directory: str) -> int:
     compressed = first.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"))
     if not compressed and _seekable(source_fd):
         return os.dup(source_fd)
-    copy_fd = os.open(directory, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+    copy_fd = nameless_file(directory, label)
     try:
         with open(copy_fd, "wb", closefd=False) as copy:
             for block in _uncompressed(first, source_fd, label):
@@ -132,6 +132,18 @@ def open_archive(source_fd: int, label: str, directory: str) -> int:
         os.close(copy_fd)
         raise
     return copy_fd
+
+
+def nameless_file(directory: str, label: str) -> int:
+    """A new file that goes when it is closed.
+
+    Raises:
+        StorageError: it cannot be made there.
+    """
+    try:
+        return os.open(directory, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageError(f"{label}: make a file in {directory}: {error.strerror}") from error
 
 
 def _seekable(fd: int) -> bool:
