@@ -76,6 +76,15 @@ class EngineRoot:
         finally:
             connection.close()
 
+    def execute(self, statement: str, *values: object) -> None:
+        """Change the database behind the engine's back."""
+        connection = sqlite3.connect(self.root / "pyengine.db", timeout=30)
+        try:
+            with connection:
+                connection.execute(statement, values)
+        finally:
+            connection.close()
+
     def orphans(self) -> set[str]:
         """Files that no row accounts for, rows without a file, and intents."""
         rows = {

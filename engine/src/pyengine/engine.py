@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # property and its method, called with the intent. It is called without locks, takes the object's
 # own lock where it needs it, and can itself be killed at any point and be run again.
 RECOVERY = {
+    "container-pause": ("containers", "recover"),
     "container-remove": ("containers", "recover"),
     "container-start": ("containers", "recover"),
     "image-add": ("images", "recover_addition"),

@@ -1,38 +1,62 @@
-"""start, stop, kill, wait, rm: the life of containers that exist."""
+"""start, stop, restart, kill, pause, unpause, init, wait: containers that exist."""
 
 from __future__ import annotations
 
-import os
-
-from pyengine.cli.declare import IntRange, UsageError, argument, command, option
-from pyengine.cli.many import LATEST, for_each, names_or_latest
+from pyengine.cli.declare import IntRange, UsageError, command, option
+from pyengine.cli.many import (
+    CIDFILE,
+    CONTAINERS,
+    FILTER,
+    IGNORE,
+    LATEST,
+    all_option,
+    for_each,
+    in_two_steps,
+    select,
+)
+from pyengine.errors import ConflictError, NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyengine.engine import Engine
 
-CONTAINERS = argument("containers", nargs=-1, metavar="CONTAINER...")
+Names = tuple[str, ...]
+
+TIME = option(
+    "-t", "--time", "--timeout", "timeout_s", type=IntRange(-1), metavar="SECONDS",
+    help="Time to end before it is killed; -1 to wait for ever.",
+)  # fmt: skip
 
 
 @command(
+    all_option("containers"),
     option("-a", "--attach", is_flag=True, help="Stay connected to its output."),
     option("-i", "--interactive", "stdin", is_flag=True, help="Also connect stdin."),
     option("--sig-proxy/--no-sig-proxy", default=None, help="Pass signals on."),
+    FILTER,
     LATEST,
     CONTAINERS,
 )
 def start(
     engine: Engine,
     /,
-    containers: tuple[str, ...],
+    containers: Names,
+    every: bool,
     attach: bool,
     stdin: bool,
     sig_proxy: bool | None,
+    filters: Names,
     latest: bool,
 ) -> int:
     """Start one or more containers."""
-    names = names_or_latest(engine, containers, latest=latest)
     attach = attach or stdin
+    if attach and every:
+        raise UsageError("you cannot start and attach all containers at once")
+    if sig_proxy and not attach:
+        raise UsageError("you cannot use sig-proxy without --attach")
+    names = select(engine, containers, latest=latest, every=every, filters=filters)
     if attach and len(names) > 1:
         raise UsageError("you cannot start and attach multiple containers at once")
     if not attach:
@@ -50,81 +74,112 @@ def start(
 
 
 def _start(engine: Engine, name: str) -> str | None:
-    if engine.containers.find(name).running:  # podman: an error only with --attach, else silence
+    if engine.containers.find(name).status == "running":  # podman: an error only with --attach
         return None
-    engine.containers.start(name, attach=False, stdin=False, proxy_signals=False)
+    engine.containers.start(name)
     return name
 
 
 @command(
-    option(
-        "-t",
-        "--time",
-        "--timeout",
-        "timeout_s",
-        type=IntRange(0),
-        metavar="SECONDS",
-        help="Time to end before it is killed.",
-    ),
-    option("-a", "--all", "every", is_flag=True, help="Every running container."),
-    option("-i", "--ignore", is_flag=True, help="A container that does not exist is no error."),
-    LATEST,
-    CONTAINERS,
-)
+    all_option("running containers", "-a"), CIDFILE, FILTER, IGNORE, LATEST, TIME, CONTAINERS
+)  # fmt: skip
 def stop(
     engine: Engine,
     /,
-    containers: tuple[str, ...],
-    timeout_s: int | None,
+    containers: Names,
     every: bool,
+    cidfiles: Names,
+    filters: Names,
     ignore: bool,
     latest: bool,
+    timeout_s: int | None,
 ) -> None:
     """Stop one or more running containers."""
-    from pyengine.errors import NotFoundError
+    names = select(
+        engine, containers, latest=latest, every=every, cidfiles=cidfiles, filters=filters,
+        ignore=ignore, among=lambda one: one.live or not every,
+    )  # fmt: skip
 
-    if every:
-        names = [found.id for found in engine.containers.every() if found.running]
-    else:
-        names = names_or_latest(engine, containers, latest=latest)
-
-    def stop_one(name: str) -> str | None:
+    def begin(name: str) -> Callable[[], object]:
         try:
-            engine.containers.stop(name, timeout_s)
+            complete = engine.containers.begin_stop(name, timeout_s)
         except NotFoundError:
             if not ignore:
                 raise
-            return None
-        return name
+            return lambda: None
 
-    for_each(names, stop_one)
+        def end() -> str:
+            complete()
+            return name
+
+        return end
+
+    in_two_steps(names, begin)
 
 
 @command(
-    option(
-        "-s",
-        "--signal",
-        "signal_name",
-        default="KILL",
-        metavar="SIGNAL",
-        show_default=True,
-        help="Signal to send.",
-    ),
-    option("-a", "--all", "every", is_flag=True, help="Every running container."),
+    all_option("containers, also those that do not run", "-a"),
+    CIDFILE,
+    FILTER,
     LATEST,
+    option("--running", is_flag=True, help="Only those that run."),
+    TIME,
     CONTAINERS,
 )
+def restart(
+    engine: Engine,
+    /,
+    containers: Names,
+    every: bool,
+    cidfiles: Names,
+    filters: Names,
+    latest: bool,
+    running: bool,
+    timeout_s: int | None,
+) -> None:
+    """Restart one or more containers."""
+    if running and not (containers or cidfiles or filters or latest):
+        every = True
+    names = select(
+        engine, containers, latest=latest, every=every, cidfiles=cidfiles, filters=filters
+    )
+
+    def restart_one(name: str) -> str | None:
+        if running and engine.containers.find(name).status != "running":
+            return None
+        engine.containers.restart(name, timeout_s)
+        return name
+
+    for_each(names, restart_one)
+
+
+@command(
+    all_option("running containers", "-a"),
+    CIDFILE,
+    LATEST,
+    option(
+        "-s", "--signal", "signal_name", default="KILL", metavar="SIGNAL", show_default=True,
+        help="Signal to send.",
+    ),
+    CONTAINERS,
+)  # fmt: skip
 def kill(
-    engine: Engine, /, containers: tuple[str, ...], signal_name: str, every: bool, latest: bool
+    engine: Engine,
+    /,
+    containers: Names,
+    every: bool,
+    cidfiles: Names,
+    latest: bool,
+    signal_name: str,
 ) -> None:
     """Send a signal to one or more running containers."""
     from pyengine.containers.signals import number
 
     signal_number = number(signal_name)
-    if every:
-        names = [found.id for found in engine.containers.every() if found.running]
-    else:
-        names = names_or_latest(engine, containers, latest=latest)
+    names = select(
+        engine, containers, latest=latest, every=every, cidfiles=cidfiles,
+        among=lambda one: one.running,
+    )  # fmt: skip
 
     def kill_one(name: str) -> str:
         engine.containers.kill(name, signal_number)
@@ -133,70 +188,49 @@ def kill(
     for_each(names, kill_one)
 
 
-@command(
-    LATEST,
-    CONTAINERS,
-)
-def wait(engine: Engine, /, containers: tuple[str, ...], latest: bool) -> None:
-    """Block until one or more containers have ended, and print their exit codes."""
-    for_each(names_or_latest(engine, containers, latest=latest), engine.containers.wait)
-
-
-@command(
-    option("-f", "--force", is_flag=True, help="Also running ones, which are stopped first."),
-    option(
-        "-t",
-        "--time",
-        "timeout_s",
-        type=IntRange(0),
-        metavar="SECONDS",
-        help="With --force: time to end before it is killed.",
-    ),
-    option("-a", "--all", "every", is_flag=True, help="Every container."),
-    option("-i", "--ignore", is_flag=True, help="A container that does not exist is no error."),
-    option("-v", "--volumes", is_flag=True, help="Remove its anonymous volumes, too."),
-    LATEST,
-    CONTAINERS,
-)
-def rm(
-    engine: Engine,
-    /,
-    containers: tuple[str, ...],
-    force: bool,
-    timeout_s: int | None,
-    every: bool,
-    ignore: bool,
-    volumes: bool,
-    latest: bool,
+@command(all_option("running containers", "-a"), CIDFILE, FILTER, LATEST, CONTAINERS)
+def pause(
+    engine: Engine, /, containers: Names, every: bool, cidfiles: Names, filters: Names, latest: bool
 ) -> None:
-    """Remove one or more containers."""
-    from pyengine.errors import NotFoundError
+    """Pause all processes in one or more containers."""
+    names = select(
+        engine, containers, latest=latest, every=every, cidfiles=cidfiles, filters=filters,
+        among=lambda one: one.status == "running",
+    )  # fmt: skip
+    for_each(names, lambda name: _pause(engine, name, paused=True))
 
-    if every:
-        names = [found.id for found in engine.containers.every()]
-    else:
-        names = names_or_latest(engine, containers, latest=latest)
 
-    def remove_one(name: str) -> str | None:
+@command(all_option("paused containers", "-a"), CIDFILE, FILTER, LATEST, CONTAINERS)
+def unpause(
+    engine: Engine, /, containers: Names, every: bool, cidfiles: Names, filters: Names, latest: bool
+) -> None:
+    """Unpause the processes in one or more containers."""
+    names = select(
+        engine, containers, latest=latest, every=every, cidfiles=cidfiles, filters=filters,
+        among=lambda one: one.status == "paused",
+    )  # fmt: skip
+    for_each(names, lambda name: _pause(engine, name, paused=False))
+
+
+def _pause(engine: Engine, name: str, *, paused: bool) -> str:
+    engine.containers.pause(name, paused=paused)
+    return name
+
+
+@command(all_option("containers that were never started", "-a"), LATEST, CONTAINERS)
+def init(engine: Engine, /, containers: Names, every: bool, latest: bool) -> None:
+    """Initialize one or more containers: mount and create them, but do not start their program."""
+
+    def init_one(name: str) -> str:
         try:
-            engine.containers.remove(name, force=force, timeout_s=timeout_s, volumes=volumes)
-        except NotFoundError:
-            if not (ignore or force):  # podman: --force forgives a missing container
+            engine.containers.start(name, only_create=True)
+        except ConflictError:
+            if not every:
                 raise
-            return None
         return name
 
-    for_each(names, remove_one)
-
-
-@command(
-    option("--life", default="", metavar="NAME", help="Of a container that may start again."),
-    argument("container"),
-    hidden=True,
-)
-def cleanup(engine: Engine, /, container: str, life: str) -> None:
-    """Clean up after a container that has ended; its monitor calls this."""
-    from pyengine.monitor.supervision import RESTART_VARIABLE
-
-    restart = bool(life) and RESTART_VARIABLE in os.environ
-    engine.containers.clean_up(container, life=life, restart=restart)
+    names = select(
+        engine, containers, latest=latest, every=every,
+        among=lambda one: one.status in ("created", "exited"),
+    )  # fmt: skip
+    for_each(names, init_one)

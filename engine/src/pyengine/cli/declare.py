@@ -85,6 +85,11 @@ class Parameter:
         long_first = sorted(self.on_names, key=lambda name: not name.startswith("--"))
         self.dest = (named or long_first)[0].lstrip("-").replace("-", "_").lower()
 
+    def without(self, *names: str) -> Parameter:
+        """The same option without some of its names."""
+        left = tuple(text for text in self.declarations if text not in names)
+        return Parameter(self.is_option, left, self.settings)
+
     @property
     def order(self) -> tuple[bool, str]:
         """Sorts options by their long names, as podman does, and arguments last."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 
 import click
 
 from pyengine.cli import durations, fields, sizes
-from pyengine.cli.ps import status
+from pyengine.cli.container_rows import status
 from pyengine.cli.report import is_json, table
+from pyengine.storage.usage import tree_bytes, written_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,9 +91,7 @@ def _volumes(engine: Engine) -> dict[str, Any]:
 
 def _written(engine: Engine, container: Container) -> int:
     """Bytes in what the container changed."""
-    directory = engine.storage.container_directory(container.id)
-    changed = f"{directory}/diff"
-    return tree_bytes(changed if os.path.isdir(changed) else f"{directory}/merged")
+    return written_bytes(engine.storage.container_directory(container.id))
 
 
 def _volume_rows(engine: Engine) -> list[tuple[str, int, int]]:
@@ -106,26 +104,6 @@ def _volume_rows(engine: Engine) -> list[tuple[str, int, int]]:
             " FROM volumes ORDER BY name"
         ).fetchall()
     return [(name, links, tree_bytes(volume_path(engine.root, name))) for name, links in rows]
-
-
-def tree_bytes(path: str) -> int:
-    """Bytes of the regular files below a directory, hard links counted once."""
-    seen: set[tuple[int, int]] = set()
-    total, waiting = 0, [path]
-    while waiting:
-        try:
-            entries = list(os.scandir(waiting.pop()))
-        except (FileNotFoundError, NotADirectoryError):
-            continue  # removed meanwhile
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                waiting.append(entry.path)
-            elif entry.is_file(follow_symlinks=False):
-                found = entry.stat(follow_symlinks=False)
-                if (found.st_dev, found.st_ino) not in seen:
-                    total += found.st_size
-                seen.add((found.st_dev, found.st_ino))
-    return total
 
 
 def _print_each(engine: Engine, containers: list[Container]) -> None:

@@ -4,183 +4,184 @@ from __future__ import annotations
 
 import time
 
-from pyengine.cli.declare import command, option
-from pyengine.cli.durations import human, rfc3339
+from pyengine.cli import container_rows
+from pyengine.cli.declare import Choice, IntRange, UsageError, command, option
+from pyengine.cli.many import FILTER
 from pyengine.cli.report import is_json, table
-from pyengine.errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from pyengine.containers.record import Container
     from pyengine.engine import Engine
 
-HEADER = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]
-COLUMNS = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"]
-COMMAND_WIDTH = 17
-NEVER_S = -62135596800  # Go's zero time
-STATUSES = ("created", "running", "paused", "exited", "removing")
+HEADINGS = {
+    "ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "RunningFor": "CREATED",
+    "Status": "STATUS", "Ports": "PORTS", "Names": "NAMES",
+}  # fmt: skip
+POD_HEADINGS = {"Pod": "POD ID", "PodName": "PODNAME"}
+SIZE_HEADINGS = {"Size": "SIZE"}
+NAMESPACE_HEADINGS = {
+    "ID": "CONTAINER ID", "Names": "NAMES", "Pid": "PID",
+    **{title: title for _, title, _ in container_rows.NAMESPACES},
+}  # fmt: skip
+SORTS = ("command", "created", "id", "image", "names", "runningfor", "size", "status")
+CLEAR_SCREEN = "\x1b[H\x1b[2J"
 
 
 @command(
     option("-a", "--all", "every", is_flag=True, help="Also those that do not run."),
+    option("--external", is_flag=True, help="Also containers of other programs in the storage."),
+    FILTER,
     option(
-        "-f",
-        "--filter",
-        "filters",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Only those with this id, label, name or status.",
+        "--format", "form", default="table", metavar="FORMAT",
+        help="table, json, or a Go template.",
     ),
     option(
-        "--format",
-        "form",
-        default="table",
-        metavar="FORMAT",
-        help="table, json, or a Go template.",
+        "-n", "--last", type=int, default=-1, metavar="N", help="The N containers created last."
     ),
     option("-l", "--latest", is_flag=True, help="The container that was created last."),
     option("--no-trunc", is_flag=True, help="Print whole ids and commands."),
     option("--noheading", is_flag=True, help="Print no header."),
+    option("--ns", "--namespace", "ns", is_flag=True, help="Print the namespaces."),
+    option("-p", "--pod", is_flag=True, help="Print the pod that each belongs to."),
     option("-q", "--quiet", is_flag=True, help="Print ids only."),
-)
-def ps(
-    engine: Engine,
-    /,
-    every: bool,
-    filters: tuple[str, ...],
-    form: str,
-    latest: bool,
-    no_trunc: bool,
-    noheading: bool,
-    quiet: bool,
-) -> None:
+    option("-s", "--size", is_flag=True, help="Print what each occupies on the disk."),
+    option("--sort", type=Choice(SORTS), default="created", show_default=True, help="By what."),
+    option("--sync", is_flag=True, help="First ask the runtime about each."),
+    option(
+        "-w", "--watch", "watch_s", type=IntRange(0), default=0, metavar="SECONDS",
+        help="Print again and again.",
+    ),
+)  # fmt: skip
+def ps(engine: Engine, /, watch_s: int, **given: Any) -> None:
     """List containers."""
-    tests = [_filter(text) for text in filters]
-    found = engine.containers.every()
-    if latest:
-        found = found[-1:]
-    elif not every and not any(text.startswith("status=") for text in filters):
-        found = [container for container in found if container.running]
-    found = [container for container in found if all(test(container) for test in tests)]
-    if quiet:
-        for container in found:
-            print(container.id if no_trunc else container.id[:12])
-    elif is_json(form):
-        import json
+    given.pop("external")  # no other program writes into this storage
+    if given["latest"] and given["last"] >= 0:
+        raise UsageError("last and latest are mutually exclusive")
+    if given["quiet"] and (given["size"] or given["ns"]):
+        raise UsageError("quiet conflicts with size and namespace")
+    if given["size"] and given["ns"]:
+        raise UsageError("size and namespace options conflict")
+    if watch_s and given["latest"]:
+        raise UsageError("the watch and latest flags cannot be used together")
+    if given["sort"] == "size":
+        given["size"] = True
+    listing = Listing(engine, **given)
+    while True:
+        lines = listing.lines()
+        if watch_s:
+            print(CLEAR_SCREEN, end="")
+        for line in lines:
+            print(line)
+        if not watch_s:
+            return
+        print(end="", flush=True)
+        time.sleep(watch_s)
 
-        print(json.dumps([as_json(container) for container in found], indent=2))
-    elif form != "table":
+
+class Listing:
+    """The options of one ps, and what they show."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        every: bool,
+        filters: tuple[str, ...],
+        form: str,
+        last: int,
+        latest: bool,
+        no_trunc: bool,
+        noheading: bool,
+        ns: bool,
+        pod: bool,
+        quiet: bool,
+        size: bool,
+        sort: str,
+        sync: bool,
+    ) -> None:
+        self.engine, self.filters, self.form, self.sort = engine, filters, form, sort
+        self.last = 1 if latest else last
+        self.every = every or any(text.startswith("status=") for text in filters)
+        self.no_trunc, self.noheading, self.quiet = no_trunc, noheading, quiet
+        self.ns, self.pod, self.size, self.sync = ns, pod, size, sync
+
+    def lines(self) -> list[str]:
+        """What is true now."""
+        if self.sync:
+            self.engine.containers.sync()
+        found = self._in_order(self._chosen())
+        if self.quiet:
+            return [one.id if self.no_trunc else one.id[:12] for one in found]
+        if is_json(self.form):
+            import json
+
+            rows = [
+                container_rows.as_json(
+                    one, self._health(one), self._size(one), with_namespaces=self.ns
+                )
+                for one in found
+            ]
+            return [json.dumps(rows, indent=2)]
+        headings = NAMESPACE_HEADINGS if self.ns else HEADINGS
+        headings = {
+            **headings, **(POD_HEADINGS if self.pod else {}), **(SIZE_HEADINGS if self.size else {})
+        }  # fmt: skip
+        if self.form != "table":
+            return self._formatted(found, headings)
+        cells = [self._cells(one, headings) for one in found]
+        return table(None if self.noheading else list(headings.values()), cells)
+
+    def _chosen(self) -> list[Container]:
+        found = self.engine.containers.matching(self.filters)
+        if self.last >= 0:
+            return found[len(found) - self.last :] if self.last < len(found) else found
+        return found if self.every else [one for one in found if one.running]
+
+    def _in_order(self, found: list[Container]) -> list[Container]:
+        def key(one: Container) -> Any:
+            if self.sort == "command":
+                return container_rows.command(one, no_trunc=True)
+            if self.sort == "size":
+                return container_rows.size(self.engine, one).root_fs
+            if self.sort == "status":
+                return container_rows.status(one)
+            names = {"created": "created_at", "runningfor": "created_at", "image": "image_name"}
+            return getattr(one, names.get(self.sort, self.sort.removesuffix("s")))
+
+        return found if self.sort == "created" else sorted(found, key=key)
+
+    def _formatted(self, found: list[Container], headings: dict[str, str]) -> list[str]:
         from pyengine.cli import fields
 
-        shown = [_fields(container, no_trunc=no_trunc) for container in found]
-        headings = dict(zip(COLUMNS, HEADER, strict=True))
-        for line in fields.lines(form, shown, headings, heading=not noheading, name="ps"):
-            print(line)
-    else:
-        rows = [_row(container, no_trunc=no_trunc) for container in found]
-        for line in table(None if noheading else HEADER, rows):
-            print(line)
+        rows = [
+            container_rows.fields(one, self._health(one), self._size(one), no_trunc=self.no_trunc)
+            for one in found
+        ]
+        return fields.lines(
+            self.form, rows, {**headings, **POD_HEADINGS}, heading=not self.noheading, name="ps"
+        )
 
+    def _cells(self, one: Container, headings: dict[str, str]) -> list[str]:
+        if self.ns:
+            shown = container_rows.fields(one, "", None, no_trunc=self.no_trunc)
+            return [str(shown[name]) for name in headings]
+        cells = [
+            one.id if self.no_trunc else one.id[:12],
+            one.image_name,
+            container_rows.command(one, no_trunc=self.no_trunc),
+            container_rows.created(one),
+            container_rows.status(one, self._health(one)),
+            "",
+            one.name,
+        ]
+        cells += ["", ""] if self.pod else []
+        return [*cells, str(self._size(one))] if self.size else cells
 
-def _filter(text: str) -> Callable[[Container], bool]:
-    key, separator, value = text.partition("=")
-    if separator and key == "id":
-        return lambda container: container.id.startswith(value)
-    if separator and key == "name":
-        import re
+    def _size(self, one: Container) -> container_rows.Size | None:
+        return container_rows.size(self.engine, one) if self.size else None
 
-        try:
-            pattern = re.compile(value)
-        except re.error as error:
-            raise ConfigError(f"--filter {text}: not a regular expression: {error}") from error
-        return lambda container: bool(pattern.search(container.name))
-    if separator and key == "status":
-        if value not in STATUSES:
-            raise ConfigError(
-                f'--filter {text}: "{value}" is not a valid status: one of {", ".join(STATUSES)}'
-            )
-        return lambda container: container.status == value
-    if separator and key == "label":
-        name, has_value, wanted = value.partition("=")
-
-        def has_label(container: Container) -> bool:
-            labels = container.config["labels"]
-            return name in labels and (not has_value or labels[name] == wanted)
-
-        return has_label
-    raise ConfigError(f"--filter {text}: invalid filter: use id=, label=, name= or status=")
-
-
-def status(container: Container) -> str:
-    """The STATUS column."""
-    now = time.time()
-    if container.status == "running":
-        return f"Up {human(now - (container.started_at or now))}"
-    if container.status == "exited":
-        ago = human(now - (container.finished_at or container.created_at))
-        return f"Exited ({container.exit_code}) {ago} ago"
-    return container.status.capitalize()
-
-
-def _row(container: Container, *, no_trunc: bool) -> list[str]:
-    command = " ".join(container.config["command"] or container.config["entrypoint"])
-    if not no_trunc and len(command) > COMMAND_WIDTH:
-        command = f"{command[:COMMAND_WIDTH]}..."
-    return [
-        container.id if no_trunc else container.id[:12],
-        container.image_name,
-        command,
-        f"{human(time.time() - container.created_at)} ago",
-        status(container),
-        "",
-        container.name,
-    ]
-
-
-def _fields(container: Container, *, no_trunc: bool) -> dict[str, Any]:
-    """What a template may name: the columns as they are shown, and podman's other fields."""
-    shown = dict(zip(COLUMNS, _row(container, no_trunc=no_trunc), strict=True))
-    created = rfc3339(container.created_at).replace("T", " ").replace("Z", " +0000 UTC")
-    return {
-        **as_json(container),
-        **shown,
-        "State": shown["Status"],
-        "Labels": container.config["labels"],
-        "CreatedAt": created,
-        "CreatedHuman": shown["RunningFor"],
-    }
-
-
-def as_json(container: Container) -> dict[str, Any]:
-    """Podman's fields."""
-    config = container.config
-    ended = container.status == "exited"
-    return {
-        "AutoRemove": config["auto_remove"],
-        "Command": config["command"],
-        "CreatedAt": f"{human(time.time() - container.created_at)} ago",
-        "Exited": ended,
-        "ExitedAt": int(container.finished_at) if ended and container.finished_at else NEVER_S,
-        "ExitCode": container.exit_code or 0,
-        "Id": container.id,
-        "Image": container.image_name,
-        "ImageID": container.image_id or "",
-        "IsInfra": False,
-        "Labels": config["labels"] or None,
-        "Mounts": [*(volume["destination"] for volume in config["volumes"]), *config["tmpfs"]],
-        "Names": [container.name],
-        "Namespaces": {},
-        "Networks": [],
-        "Pid": container.pid or 0,
-        "Pod": "",
-        "PodName": "",
-        "Ports": None,
-        "Size": None,
-        "StartedAt": int(container.started_at) if container.started_at else NEVER_S,
-        "State": container.status,
-        "Status": status(container),
-        "Created": int(container.created_at),
-    }
+    def _health(self, one: Container) -> str:
+        return self.engine.containers.health(one) if one.status == "running" else ""

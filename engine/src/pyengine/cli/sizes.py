@@ -6,6 +6,11 @@ def human(count: int) -> str:
     return _written(count, 3, " ")
 
 
+def compact(count: int) -> str:
+    """With three digits and no space, as ``ps --size`` writes them: ``1.24MB``."""
+    return _written(count, 3, "")
+
+
 def precise(count: int) -> str:
     """With four digits, as ``image tree`` and ``system df`` write them: ``1.238MB``."""
     return _written(count, 4, "")

@@ -28,20 +28,28 @@ COMMANDS: Table = {
     "exec": ("pyengine.cli.exec:exec_", "Run a process in a running container"),
     "info": ("pyengine.cli.info:info", "Display pyengine system information"),
     "inspect": ("pyengine.cli.inspect:inspect", "Display the configuration of containers"),
+    "init": ("pyengine.cli.containers:init", "Initialize one or more containers"),
+    "pause": ("pyengine.cli.containers:pause", "Pause all the processes in one or more containers"),
+    "rename": ("pyengine.cli.naming:rename", "Rename an existing container"),
+    "restart": ("pyengine.cli.containers:restart", "Restart one or more containers"),
+    "unpause": (
+        "pyengine.cli.containers:unpause",
+        "Unpause the processes in one or more containers",
+    ),
     "kill": (
         "pyengine.cli.containers:kill",
         "Kill one or more running containers with a specific signal",
     ),
     "logs": ("pyengine.cli.logs:logs", "Fetch the logs of one or more containers"),
     "ps": ("pyengine.cli.ps:ps", "List containers"),
-    "rm": ("pyengine.cli.containers:rm", "Remove one or more containers"),
+    "rm": ("pyengine.cli.removal:rm", "Remove one or more containers"),
     "run": ("pyengine.cli.run:run", "Run a command in a new container"),
     "search": ("pyengine.cli.search:search", "Search registry for image"),
     "start": ("pyengine.cli.containers:start", "Start one or more containers"),
     "stop": ("pyengine.cli.containers:stop", "Stop one or more containers"),
     "system": ("", "Manage pyengine"),
     "volume": ("", "Manage volumes"),
-    "wait": ("pyengine.cli.containers:wait", "Block on one or more containers"),
+    "wait": ("pyengine.cli.waiting:wait", "Block on one or more containers"),
     "version": ("pyengine.cli.system:version", "Display the pyengine version information"),
 }
 
@@ -109,10 +117,23 @@ GROUPS: dict[str, Table] = {
         "info": ("pyengine.cli.info:info", "Display pyengine system information"),
     },
     "container": {
-        "cleanup": ("pyengine.cli.containers:cleanup", "Clean up after a container that has ended"),
+        "cleanup": ("pyengine.cli.removal:cleanup", "Clean up after a container that has ended"),
         "create": ("pyengine.cli.run:create", "Create but do not start a container"),
         "exec": ("pyengine.cli.exec:exec_", "Run a process in a running container"),
         "inspect": ("pyengine.cli.inspect:inspect", "Display the configuration of containers"),
+        "exists": ("pyengine.cli.naming:exists", "Check if a container exists in local storage"),
+        "init": ("pyengine.cli.containers:init", "Initialize one or more containers"),
+        "pause": (
+            "pyengine.cli.containers:pause",
+            "Pause all the processes in one or more containers",
+        ),
+        "prune": ("pyengine.cli.removal:prune", "Remove all non running containers"),
+        "rename": ("pyengine.cli.naming:rename", "Rename an existing container"),
+        "restart": ("pyengine.cli.containers:restart", "Restart one or more containers"),
+        "unpause": (
+            "pyengine.cli.containers:unpause",
+            "Unpause the processes in one or more containers",
+        ),
         "kill": (
             "pyengine.cli.containers:kill",
             "Kill one or more running containers with a specific signal",
@@ -121,16 +142,17 @@ GROUPS: dict[str, Table] = {
         "logs": ("pyengine.cli.logs:logs", "Fetch the logs of one or more containers"),
         "ls": ("pyengine.cli.ps:ps", "List containers"),
         "ps": ("pyengine.cli.ps:ps", "List containers"),
-        "rm": ("pyengine.cli.containers:rm", "Remove one or more containers"),
+        "rm": ("pyengine.cli.removal:rm", "Remove one or more containers"),
         "run": ("pyengine.cli.run:run", "Run a command in a new container"),
         "start": ("pyengine.cli.containers:start", "Start one or more containers"),
         "stop": ("pyengine.cli.containers:stop", "Stop one or more containers"),
-        "wait": ("pyengine.cli.containers:wait", "Block on one or more containers"),
+        "wait": ("pyengine.cli.waiting:wait", "Block on one or more containers"),
     },
 }
 
 # Where commands are declared with ``declare`` rather than click, which the frequent ones are.
 DECLARED = {
-    "pyengine.cli.containers", "pyengine.cli.exec", "pyengine.cli.logs", "pyengine.cli.ps",
-    "pyengine.cli.run", "pyengine.cli.supervision",
+    "pyengine.cli.containers", "pyengine.cli.exec", "pyengine.cli.logs", "pyengine.cli.naming",
+    "pyengine.cli.ps", "pyengine.cli.removal", "pyengine.cli.run", "pyengine.cli.supervision",
+    "pyengine.cli.waiting",
 }  # fmt: skip

@@ -95,7 +95,7 @@ def _insert(
                     " meanwhile: try again"
                 ) from error
             if name:
-                raise _name_taken(host, name) from error
+                raise record.name_taken(host, name) from error
         else:
             return container, intent
     raise ConflictError("no free name found for the container: give one with --name")
@@ -116,13 +116,3 @@ def _use_volumes(connection: sqlite3.Connection, id_: str, volumes: list[Volume]
         "INSERT INTO container_volumes VALUES (?, ?)", [(id_, name) for name in
                                                         dict.fromkeys(one["name"] for one in new)],
     )  # fmt: skip
-
-
-def _name_taken(host: Host, name: str) -> ConflictError:
-    with host.database.read() as connection:
-        row = connection.execute("SELECT id FROM containers WHERE name = ?", (name,)).fetchone()
-    owner = f"by {row[0]}" if row else "by a container that is being removed"
-    return ConflictError(
-        f'creating container storage: the container name "{name}" is already in use {owner}. You'
-        " have to remove that container to be able to reuse that name: that name is already in use"
-    )

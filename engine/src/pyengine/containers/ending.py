@@ -37,21 +37,27 @@ def finish(host: Host, id_: str, how: Exit | None = None) -> None:
     try:
         container = record.by_id(host, id_)
         gone = container is None
-        if container is not None and container.running:
-            record.observe(host, container)
-            if container.status == "exited":
-                if how is not None:
-                    container.exit_code, container.finished_at = how.code, how.finished_at
-                gone = _clean_up(host, container)
+        if container is not None and container.live:
+            gone = finish_locked(host, container, how)
         if gone:
             runfiles.clear(host, id_)
     finally:
         host.database.locks.release(host.lock_name(id_), lock_fd, remove=gone)
 
 
-def _clean_up(host: Host, container: record.Container) -> bool:
-    """Under the lock; true when the container was removed altogether."""
-    if container.config["auto_remove"]:
+def finish_locked(
+    host: Host, container: record.Container, how: Exit | None = None, *, keep: bool = False
+) -> bool:
+    """As ``finish``, under the lock; true when the container was removed altogether.
+
+    ``keep`` keeps it in spite of ``--rm``.
+    """
+    record.observe(host, container)
+    if container.status != "exited":
+        return False
+    if how is not None:
+        container.exit_code, container.finished_at = how.code, how.finished_at
+    if container.config["auto_remove"] and not keep:
         remove_locked(host, container)
         return True
     release(host, container)
@@ -180,6 +186,11 @@ def recover(host: Host, intent: Intent) -> None:
             if remove:
                 remove_locked(host, container)
             gone = remove
+        elif container is not None and intent.kind == record.PAUSE_INTENT:
+            from pyengine.containers.changes import settle_pause
+
+            settle_pause(host, container)
+            gone = False
         elif container is not None:
             _remove(host, container, intent)
         else:

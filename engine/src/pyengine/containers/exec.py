@@ -55,7 +55,7 @@ class Session:
             ConflictError: the container does not run.
             ConfigError: the user is not in the container.
         """
-        if not container.running:
+        if container.status != "running":
             raise ConflictError(
                 "can only create exec sessions on running containers: container state improper"
             )

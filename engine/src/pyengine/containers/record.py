@@ -25,7 +25,9 @@ COLUMNS = _COLUMNS.split()
 SELECT = f"SELECT {', '.join(COLUMNS)} FROM containers"
 UNKNOWN_EXIT_CODE = 255
 START_INTENT = "container-start"
+PAUSE_INTENT = "container-pause"
 SHORT_ID = 12
+LIVE = ("running", "paused", "initialized")
 
 
 class Container:
@@ -69,8 +71,13 @@ class Container:
 
     @property
     def running(self) -> bool:
-        """Whether it has a live process."""
+        """Whether its program runs, even if it is paused just now."""
         return self.status in ("running", "paused")
+
+    @property
+    def live(self) -> bool:
+        """Whether it has a process: its program, or what waits to become it after ``init``."""
+        return self.status in LIVE
 
 
 def new(id_: str, name: str, config: ContainerConfig, created_at: float) -> Container:
@@ -101,6 +108,17 @@ def update(connection: sqlite3.Connection, container: Container, **changes: obje
     )
 
 
+def name_taken(host: Host, name: str) -> ConflictError:
+    """The error of somebody who wants a name that another container has."""
+    with host.database.read() as connection:
+        row = connection.execute("SELECT id FROM containers WHERE name = ?", (name,)).fetchone()
+    owner = f"by {row[0]}" if row else "by a container that is being removed"
+    return ConflictError(
+        f'creating container storage: the container name "{name}" is already in use {owner}. You'
+        " have to remove that container to be able to reuse that name: that name is already in use"
+    )
+
+
 def find(host: Host, name_or_id: str) -> Container:
     """The container of this name, id or beginning of an id, as it is now.
 
@@ -118,12 +136,17 @@ def find(host: Host, name_or_id: str) -> Container:
                 f"{SELECT} WHERE id >= ? AND id < ? LIMIT 2", (name_or_id, f"{name_or_id}g")
             ).fetchall()
     if not rows:
-        raise NotFoundError(f'no container with name or ID "{name_or_id}" found: no such container')
+        raise missing(name_or_id)
     if len(rows) > 1:
         raise ConflictError(
             f"more than one result for container name or ID {name_or_id}: container already exists"
         )
     return observe(host, Container(rows[0]))
+
+
+def missing(name_or_id: str) -> NotFoundError:
+    """The error of somebody who names a container that is not there."""
+    return NotFoundError(f'no container with name or ID "{name_or_id}" found: no such container')
 
 
 def by_id(host: Host, id_: str) -> Container | None:
@@ -143,7 +166,7 @@ def every(host: Host) -> list[Container]:
 def abandoned(host: Host) -> list[Container]:
     """Containers that have ended with nobody to clean up after them: their monitor was killed."""
     with host.database.read() as connection:
-        rows = connection.execute(f"{SELECT} WHERE status IN ('running', 'paused')").fetchall()
+        rows = connection.execute(f"{SELECT} WHERE status IN {LIVE}").fetchall()
     containers = [Container(row) for row in rows]
     return [
         container
@@ -171,7 +194,7 @@ def observe(host: Host, container: Container) -> Container:
 
     Only the object changes. The row follows when somebody cleans up.
     """
-    if not container.running:
+    if not container.live:
         return container
     if container.boot_id != host.boot_id:
         return _ended(container, None, "the host was restarted while it ran")

@@ -6,13 +6,12 @@ What one of them needs is imported when it is called: most commands need little 
 from __future__ import annotations
 
 from pyengine import log
-from pyengine.containers import record
+from pyengine.containers import record, stopping
 from pyengine.errors import ConfigError, ConflictError, NotFoundError
-from pyengine.monitor import exits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterable
     from typing import Any
 
     from pyengine.containers.create import Source
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from pyengine.containers.options import ContainerOptions
     from pyengine.containers.start import Started
     from pyengine.database.intents import Intent
-
-KILL = 9
+    from pyengine.monitor import exits
 
 
 class Containers:
@@ -74,31 +72,64 @@ class Containers:
         finally:
             locks.release(name, lock_fd, remove=gone)
 
-    def start(self, name_or_id: str, *, attach: bool, stdin: bool, proxy_signals: bool) -> Started:
-        """Start a container that does not run."""
+    def start(
+        self,
+        name_or_id: str,
+        *,
+        attach: bool = False,
+        stdin: bool = False,
+        proxy_signals: bool = False,
+        only_create: bool = False,
+    ) -> Started:
+        """Start a container that does not run, or with ``only_create`` do all but the last step."""
         from pyengine.containers import ending, start
 
         container = self.find(name_or_id)
         if not container.running:
             self._call_off_restart(container)
         ending.finish(self.host, container.id)
-        locks, name = self.host.database.locks, self.host.lock_name(container.id)
-        lock_fd = locks.acquire(name, wait=True)
-        assert lock_fd is not None
-        gone = False
-        try:
+        with self.host.locked(container.id) as lock:
             try:
                 container = self.find(container.id)
             except NotFoundError:  # removed meanwhile: our lock file is a new one
-                gone = True
+                lock.gone = True
                 raise
-            intent = start.begin(self.host, container)
+            intent = start.begin(self.host, container, only_create=only_create)
             return start.launch(
                 self.host, container, intent, attach=attach, stdin=stdin,
-                proxy_signals=proxy_signals,
+                proxy_signals=proxy_signals, only_create=only_create,
             )  # fmt: skip
-        finally:
-            locks.release(name, lock_fd, remove=gone)
+
+    def restart(self, name_or_id: str, timeout_s: int | None) -> None:
+        """Stop a container if it runs, and start it."""
+        container = self.find(name_or_id)
+        if not (container.config["auto_remove"] and container.live):
+            self.stop(container.id, timeout_s)
+            self.start(container.id)
+            self.host.tell(container, "restart")
+            return
+        from pyengine.containers import ending, start
+
+        # Under the lock, or its monitor's clean-up would remove it in between.
+        with self.host.locked(container.id):
+            stopping.Stop(self.host, container, timeout_s, "stop", locked=True).complete()
+            ending.finish_locked(self.host, container, keep=True)
+            self.host.storage.allow_remount(container.id)
+            intent = start.begin(self.host, container)
+            start.launch(self.host, container, intent, attach=False)
+        self.host.tell(container, "restart")
+
+    def pause(self, name_or_id: str, *, paused: bool) -> None:
+        """Freeze a running container, or let a frozen one go on."""
+        from pyengine.containers import changes
+
+        changes.pause(self.host, self.find(name_or_id).id, paused=paused)
+
+    def rename(self, name_or_id: str, name: str) -> None:
+        """Give a container another name."""
+        from pyengine.containers import changes
+
+        changes.rename(self.host, self.find(name_or_id), name)
 
     def attend(self, started: Started) -> int:
         """Stay with an attached container to its end, and clean up; the answer is its exit code.
@@ -108,11 +139,13 @@ class Containers:
         """
         attachment, container = started.attachment, started.container
         assert attachment is not None
-        watch = self._watch(container)
+        watch = stopping.watch(self.host, container)
         from pyengine.containers import ending  # while the container runs
 
         try:
-            how = attachment.run(watch, lambda number: self._signal(container, number, "kill"))
+            how = attachment.run(
+                watch, lambda number: stopping.signal(self.host, container, number, "kill")
+            )
         except BaseException:
             attachment.close()
             started.leave()
@@ -142,12 +175,63 @@ class Containers:
             ending.settle(self.host, abandoned)
         return record.every(self.host)
 
-    def wait(self, name_or_id: str) -> int:
-        """Wait until a container has ended; the answer is its exit code."""
-        container = self.find(name_or_id)
-        if not container.running:
+    def sync(self) -> None:
+        """Ask the runtime about each container that has a process, and believe it."""
+        from pyengine.containers import changes, ending
+
+        for container in record.every(self.host):
+            if container.running:
+                with self.host.locked(container.id) as lock:
+                    current = record.by_id(self.host, container.id)
+                    lock.gone = current is None
+                    if current is not None:
+                        changes.settle_pause(self.host, current)
+            ending.finish(self.host, container.id)
+
+    def matching(self, filters: Iterable[str]) -> list[record.Container]:
+        """Those that fulfil all filters (``filters.MAKERS`` has their names)."""
+        from pyengine.containers import filters as known
+
+        return known.matching(self.host, self.every(), filters)
+
+    def prunable(self, filters: Iterable[str]) -> list[str]:
+        """The ids of the containers that ``prune`` removes.
+
+        Raises:
+            ConfigError: a filter is not one of ``filters.PRUNE_KEYS``.
+        """
+        from pyengine.containers import filters as known
+
+        wanted = known.make_tests(self.host, filters, known.PRUNE_KEYS)
+        idle = [container for container in self.every() if not container.running]
+        return [container.id for container in idle if all(test(container) for test in wanted)]
+
+    def prune_one(self, id_: str) -> str | None:
+        """Remove one of ``prunable``, unless somebody has started or removed it meanwhile."""
+        try:
+            return self.remove(id_, force=False)
+        except (ConflictError, NotFoundError) as error:
+            log.debug(f"prune {id_[:12]}: {error}")
+            return None
+
+    def wait(
+        self, name_or_id: str, conditions: Collection[str] = (), interval_s: float = 0.25
+    ) -> int:
+        """Wait until a container has ended; the answer is its exit code.
+
+        With ``conditions``, until it is in one of these states; -1 where it has not ended then.
+        """
+        if conditions and not set(conditions) <= {"exited", "stopped"}:
+            from pyengine.containers.conditions import wait_for
+
+            if not wait_for(self.host, self.find(name_or_id).id, conditions, interval_s):
+                return -1
+        return self._wait_for_end(self.find(name_or_id))
+
+    def _wait_for_end(self, container: record.Container) -> int:
+        if not container.live:
             return container.exit_code or 0
-        ended, how = self._wait(container, None)
+        ended, how = stopping.wait(self.host, container, None)
         assert ended
         if how is not None:
             return how.code
@@ -160,26 +244,45 @@ class Containers:
             code = ending.recent_exit_code(self.host, container.id)
         return record.UNKNOWN_EXIT_CODE if code is None else code
 
-    def stop(self, name_or_id: str, timeout_s: int | None) -> record.Container:
-        """Ask a container to end, make it after ``timeout_s``, and clean up.
+    def begin_stop(self, name_or_id: str, timeout_s: int | None) -> Callable[[], record.Container]:
+        """Ask a container to end; the answer waits, makes it after ``timeout_s``, and cleans up.
 
         One that does not run is no error. The lock is not held while waiting.
-        """
-        container = now = self.find(name_or_id)
-        self._call_off_restart(container)
-        from pyengine.containers import ending
 
+        Raises:
+            ConflictError: it is paused, so that it cannot even be asked.
+        """
+        container = self.find(name_or_id)
+        self._call_off_restart(container)
+        if container.status == "paused":
+            raise ConflictError(
+                f"container {container.id} is paused, refusing to stop it: unpause it first:"
+                " container state improper"
+            )
+        stop = stopping.Stop(self.host, container, timeout_s, "stop") if container.live else None
+
+        def complete() -> record.Container:
+            if stop is not None:
+                stop.complete()
+            self.clean_up(container.id)
+            if container.config["may_restart"]:
+                self._stop_again(container.id, timeout_s)
+            return container
+
+        return complete
+
+    def _stop_again(self, id_: str, timeout_s: int | None) -> None:
+        """Its policy may have been about to start it again."""
         while True:
-            if now.running:
-                self._stop(now, timeout_s, "stop")
-            ending.finish(self.host, now.id)
-            if not container.config["may_restart"]:
-                return container
-            # Its monitor may have been about to start it again.
-            again = record.by_id(self.host, now.id)
-            if again is None or not record.observe(self.host, again).running:
-                return container
-            now = again
+            again = record.by_id(self.host, id_)
+            if again is None or not record.observe(self.host, again).live:
+                return
+            stopping.Stop(self.host, again, timeout_s, "stop").complete()
+            self.clean_up(id_)
+
+    def stop(self, name_or_id: str, timeout_s: int | None) -> record.Container:
+        """Ask a container to end, make it after ``timeout_s``, and clean up."""
+        return self.begin_stop(name_or_id, timeout_s)()
 
     def logs(
         self,
@@ -228,7 +331,7 @@ class Containers:
                     for line in logs.read(path, tail, wanted):
                         pass_on(line)
                     continue
-                watches.append(self._watch(container))
+                watches.append(stopping.watch(self.host, container))
                 followers.append(logs.Follower(path, tail, wanted, watches[-1], pass_on))
             logs.follow(followers, until_s)
         finally:
@@ -249,20 +352,22 @@ class Containers:
                 f"can only kill running containers. {container.id} is in state"
                 f" {container.status}: container state improper"
             )
-        if signal_number in (KILL, container.config["stop_signal"]):
+        if signal_number in (stopping.KILL, container.config["stop_signal"]):
             self._call_off_restart(container)
-        self._signal(container, signal_number, "kill")
+        stopping.signal(self.host, container, signal_number, "kill")
+        if container.status == "paused" and signal_number == stopping.KILL:
+            stopping.thaw(self.host, container)
         return container
 
-    def remove(
+    def begin_remove(
         self,
         name_or_id: str,
         *,
         force: bool,
         timeout_s: int | None = None,
         volumes: bool = False,
-    ) -> str:
-        """Remove a container; the answer is its id.
+    ) -> Callable[[], str]:
+        """Begin to remove a container; the answer does the rest and returns the id.
 
         Args:
             name_or_id: of the container.
@@ -276,40 +381,49 @@ class Containers:
         container = self.find(name_or_id)
         if force or not container.running:
             self._call_off_restart(container)
-        how = {"force": force, "volumes": volumes}
-        while not self._remove_stopped(container, **how, timeout_s=timeout_s):
-            container = self.find(container.id)  # somebody started it after it was stopped
-        return container.id
+        stop = stopping.Stop(self.host, container, timeout_s) if force and container.live else None
 
-    def _remove_stopped(
-        self, container: record.Container, *, force: bool, timeout_s: int | None, volumes: bool
-    ) -> bool:
+        def complete() -> str:
+            if stop is not None:
+                stop.complete()
+            while not self._remove_stopped(container.id, force=force, volumes=volumes):
+                current = self.find(container.id)  # somebody started it after it was stopped
+                if current.live:
+                    stopping.Stop(self.host, current, timeout_s).complete()
+            return container.id
+
+        return complete
+
+    def remove(
+        self,
+        name_or_id: str,
+        *,
+        force: bool,
+        timeout_s: int | None = None,
+        volumes: bool = False,
+    ) -> str:
+        """Remove a container, as ``begin_remove``."""
+        return self.begin_remove(name_or_id, force=force, timeout_s=timeout_s, volumes=volumes)()
+
+    def _remove_stopped(self, id_: str, *, force: bool, volumes: bool) -> bool:
         """One attempt; false where it runs again and is to be stopped again."""
-        id_ = container.id
-        if container.running and force:
-            self._stop(container, timeout_s)
         from pyengine.containers import ending
 
-        lock_fd = self.host.database.locks.acquire(self.host.lock_name(id_), wait=True)
-        assert lock_fd is not None
-        gone = False
-        try:
+        with self.host.locked(id_) as lock:
             current = record.by_id(self.host, id_)
             if current is None:  # removed itself (--rm) meanwhile
-                gone = True
+                lock.gone = True
                 return True
             record.observe(self.host, current)
             if current.running and force:
                 return False
             if current.running:
                 raise ConflictError(
-                    f"cannot remove container {id_} as it is running - running or paused"
+                    f"cannot remove container {id_} as it is {current.status} - running or paused"
                     " containers cannot be removed without force: container state improper"
                 )
             ending.remove_locked(self.host, current, volumes=volumes)
-            gone = True
-        finally:
-            self.host.database.locks.release(self.host.lock_name(id_), lock_fd, remove=gone)
+            lock.gone = True
         return True
 
     def exec_session(self, name_or_id: str, options: ExecOptions) -> Session:
@@ -345,20 +459,23 @@ class Containers:
     def _start_again(self, id_: str, life: str) -> None:
         from pyengine.containers import start, supervising
 
-        locks, name = self.host.database.locks, self.host.lock_name(id_)
-        lock_fd = locks.acquire(name, wait=True)
-        assert lock_fd is not None
-        gone = False
-        try:
+        with self.host.locked(id_) as lock:
             container = record.by_id(self.host, id_)
-            gone = container is None
-            if container is None or container.running:
+            lock.gone = container is None
+            if container is None or container.live:
                 return
             if supervising.is_last(self.host, id_, life):
                 intent = start.begin(self.host, container)
                 start.launch(self.host, container, intent, attach=False, restarted=True)
-        finally:
-            locks.release(name, lock_fd, remove=gone)
+
+    def health(self, container: record.Container) -> str:
+        """``starting``, ``healthy`` or ``unhealthy``; empty where nothing checks it."""
+        if not container.config["supervision"]:
+            return ""
+        from pyengine.containers import supervising
+
+        found = supervising.health(self.host, container)
+        return str(found["Status"]) if found else ""
 
     def check_health(self, name_or_id: str) -> dict[str, Any]:
         """Run a container's health check now; the answer is its state of health."""
@@ -385,61 +502,6 @@ class Containers:
         from pyengine.containers import ending
 
         ending.recover(self.host, intent)
-
-    def _signal(self, container: record.Container, signal_number: int, *events: str) -> bool:
-        """Send a signal and write its events; false where the container has ended.
-
-        Under the lock, or the clean-up's events could come before ours.
-        """
-        locks, name = self.host.database.locks, self.host.lock_name(container.id)
-        lock_fd = locks.acquire(name, wait=True)
-        assert lock_fd is not None
-        gone = False
-        try:
-            gone = record.by_id(self.host, container.id) is None  # then our lock file is a new one
-            runtime = self.host.runtime(container.config["runtime"])
-            if gone or not runtime.kill(container.id, signal_number):
-                return False
-            if events:
-                self.host.tell(container, *events)
-            return True
-        finally:
-            locks.release(name, lock_fd, remove=gone)
-
-    def _stop(self, container: record.Container, timeout_s: int | None, *events: str) -> None:
-        config = container.config
-        limit_s = config["stop_timeout_s"] if timeout_s is None else timeout_s
-        ended = False
-        signalled = False
-        if limit_s > 0 and self._signal(container, config["stop_signal"], *events):
-            signalled = True
-            ended, _ = self._wait(container, float(limit_s))
-            if not ended:
-                from pyengine.containers.signals import name as signal_name
-
-                name = signal_name(config["stop_signal"])
-                log.warning(
-                    f"StopSignal {name} failed to stop container {container.name} in {limit_s}"
-                    " seconds, resorting to SIGKILL"
-                )
-        if not ended:
-            self._signal(container, KILL, *(() if signalled else events))
-            self._wait(container, None)
-
-    def _wait(
-        self, container: record.Container, timeout_s: float | None
-    ) -> tuple[bool, exits.Exit | None]:
-        watch = self._watch(container)
-        try:
-            return watch.wait(timeout_s)
-        finally:
-            watch.close()
-
-    def _watch(self, container: record.Container) -> exits.Watch:
-        return exits.Watch(
-            self.host.exit_path(container.id), self.host.bundle(container.id), container.pid or 0,
-            container.monitor_pid or 0,
-        )  # fmt: skip
 
     def _replace(self, options: ContainerOptions) -> None:
         if not options.replace:

@@ -61,12 +61,22 @@ class Started:
             self._attended_fd = -1
 
 
-def begin(host: Host, container: record.Container) -> Intent:
+def begin(host: Host, container: record.Container, *, only_create: bool = False) -> Intent:
     """Write the intent; the caller holds the container's lock.
 
     Raises:
         ConflictError: it cannot be started in the state it is in.
     """
+    if only_create and container.live:
+        raise ConflictError(
+            f"container {container.id} has already been created in runtime: container state"
+            " improper"
+        )
+    if container.status == "paused":
+        raise ConflictError(
+            f"unable to start container {container.id}: it is paused: unpause it: container state"
+            " improper"
+        )
     if container.running:
         raise ConflictError(
             f"container {container.id} is already running: container state improper"
@@ -85,15 +95,23 @@ def launch(
     stdin: bool = False,
     proxy_signals: bool = True,
     restarted: bool = False,
+    only_create: bool = False,
 ) -> Started:
-    """Start it under the caller's lock and intent; ``restarted`` says by its restart policy.
+    """Start it under the caller's lock and intent, also what ``only_create`` has prepared.
+
+    ``restarted`` says by its restart policy.
 
     Raises:
         PyengineError: some step failed; everything was taken back and the intent is finished.
     """
     start = _Start(host, container, restarted=restarted)
     try:
-        return start.run(intent, attach=attach, stdin=stdin, proxy_signals=proxy_signals)
+        if container.status == "initialized":
+            return start.go_on(intent, attach=attach, stdin=stdin, proxy_signals=proxy_signals)
+        pid = start.create(attended=attach)
+        if only_create:
+            return start.wait(intent, pid)
+        return start.run(intent, pid, attach=attach, stdin=stdin, proxy_signals=proxy_signals)
     except BaseException as error:
         reason = str(error) if isinstance(error, PyengineError) else type(error).__name__
         try:
@@ -115,7 +133,8 @@ class _Start:
         self.attended_fd = -1
         self.layers: list[str] | None = None
 
-    def run(self, intent: Intent, *, attach: bool, stdin: bool, proxy_signals: bool) -> Started:
+    def create(self, *, attended: bool) -> int:
+        """Mount, and let the monitor create the container; the answer is its first pid."""
         host, container, config = self.host, self.container, self.container.config
         runtime = host.runtime(config["runtime"])
         monitor_path = host.monitor_path(config["conmon"])
@@ -131,7 +150,7 @@ class _Start:
             from pyengine.containers import supervising
 
             life = supervising.prepare(host, container, call, restarted=self.restarted)
-        call.exit_command(self._exit_command(life, attended=attach))
+        call.exit_command(self._exit_command(life, attended=attended))
         settings = config["process"]
         if settings.get("timeout_s"):
             call.timeout(settings["timeout_s"])
@@ -151,26 +170,53 @@ class _Start:
         )  # fmt: skip
         generate.write(config, place)
         self.monitor.go()
-        if attach:
+        if attended:
             from pyengine.monitor import attach as _  # noqa: F401 - while the runtime creates
         pid = self.monitor.wait_for_pid()
-        monitor_pid = _read_pid(files.monitor_pid)
         if config["names"]:
-            runfiles.write_pids(config["names"], pid, monitor_pid)
+            runfiles.write_pids(config["names"], pid, _read_pid(files.monitor_pid))
+        return pid
+
+    def run(
+        self, intent: Intent, pid: int, *, attach: bool, stdin: bool, proxy_signals: bool
+    ) -> Started:
+        """Attach, and let the created container execute its program."""
+        monitor_pid = _read_pid(f"{self.bundle}/conmon.pid")
         if attach:
             self._attach(stdin=stdin, proxy_signals=proxy_signals)
         started_at = time.time()
-        runtime.start(container.id)
-        with host.database.write() as connection:
+        runtime = self.host.runtime(self.container.config["runtime"])
+        runtime.start(self.container.id)
+        self._record(intent, pid, monitor_pid, "running", started_at)
+        created = [] if self.monitor is None else ["init"]
+        self.host.tell(self.container, *created, "start", *(["attach"] if attach else []))
+        return Started(self.container, runtime, self.attachment, self.attended_fd)
+
+    def go_on(self, intent: Intent, *, attach: bool, stdin: bool, proxy_signals: bool) -> Started:
+        """Start what ``init`` has created."""
+        pid = self.container.pid or 0
+        return self.run(intent, pid, attach=attach, stdin=stdin, proxy_signals=proxy_signals)
+
+    def wait(self, intent: Intent, pid: int) -> Started:
+        """Leave the created container as it is."""
+        monitor_pid = _read_pid(f"{self.bundle}/conmon.pid")
+        self._record(intent, pid, monitor_pid, "initialized", self.container.started_at)
+        self.host.tell(self.container, "init")
+        runtime = self.host.runtime(self.container.config["runtime"])
+        return Started(self.container, runtime, None, -1)
+
+    def _record(
+        self, intent: Intent, pid: int, monitor_pid: int, status: str, started_at: float | None
+    ) -> None:
+        with self.host.database.write() as connection:
             record.update(
-                connection, container, status="running", boot_id=host.boot_id, pid=pid,
+                connection, self.container, status=status, boot_id=self.host.boot_id, pid=pid,
                 pid_start=start_time(pid) or 0, monitor_pid=monitor_pid, started_at=started_at,
                 finished_at=None, exit_code=None, oom_killed=0, error="",
             )  # fmt: skip
             intent.finish(connection)
-        host.tell(container, "init", "start", *(["attach"] if attach else []))
-        self.monitor.close()
-        return Started(container, runtime, self.attachment, self.attended_fd)
+        if self.monitor is not None:
+            self.monitor.close()
 
     def _make_directories(self) -> monitor.Files:
         host, id_ = self.host, self.container.id
@@ -254,7 +300,10 @@ def take_back(host: Host, container: record.Container, reason: str, intent: Inte
     runfiles.clear(host, container.id)
     with host.database.write() as connection:
         text = reason.encode("utf-8", "backslashreplace").decode()  # a name that is not UTF-8
-        record.update(connection, container, error=text, pid=None, monitor_pid=None)
+        status = container.status
+        if status == "initialized":
+            status = "created" if container.started_at is None else "exited"
+        record.update(connection, container, status=status, error=text, pid=None, monitor_pid=None)
         if intent is not None:
             intent.finish(connection)
     if not container.config["auto_remove"]:  # its removal follows

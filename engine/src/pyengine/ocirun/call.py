@@ -42,6 +42,14 @@ class Runtime:
         """Let the created process execute the user's program."""
         self.call("start", id_)
 
+    def pause(self, id_: str) -> None:
+        """Freeze every process of a running container."""
+        self.call("pause", id_)
+
+    def resume(self, id_: str) -> None:
+        """Let a paused container go on."""
+        self.call("resume", id_)
+
     def kill(self, id_: str, signal_number: int, *, everyone: bool = False) -> bool:
         """Send a signal to init or to every process; false when there is none any more."""
         options = ["--all"] if everyone else []

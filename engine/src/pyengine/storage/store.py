@@ -119,6 +119,14 @@ class Storage:
         )
         return merged
 
+    def allow_remount(self, container_id: str) -> None:
+        """Let what was mounted with ``volatile`` be mounted again, before the next reboot.
+
+        What was not synced to the disk is in the kernel's memory still.
+        """
+        mark = f"{self.container_directory(container_id)}/work/work/incompat"
+        trees.remove_tree(mark)
+
     def unmount(self, container_id: str) -> None:
         """Detach the root file system, busy or not; not mounted is fine. Hold no lock here.
 

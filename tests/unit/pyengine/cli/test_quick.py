@@ -39,15 +39,23 @@ ORDINARY = [
     "wait web db",
     "logs -f --tail -1 web",
     "logs -l",
+    "stop -t -1 web",
+    "restart --running -t 0",
+    "pause -a",
+    "unpause --filter name=x",
+    "rename web db",
+    "wait --condition running,paused -i 2s web",
+    "container exists web",
+    "container prune -f --filter until=1h",
     "container cleanup 0123",
     "--root /r --runroot=/s --log-level debug --runtime-flag a --runtime-flag b ps",
 ]
 
 CLICKS = [
     "", "--help", "ps --help", "run -h", "run --frob image", "run --cpus x image", "frob",
-    "stop -t -1 web", "run --pull x image", "ps extra", "run --name", "container", "version",
-    "container cleanup", "container cleanup a b", "--log-level DEBUG ps", "run --rm=x image",
-    "images", "-v", "ps -aX", "--storage-driver btrfs ps", "logs --tail=x web",
+    "stop -t -2 web", "run --pull x image", "ps extra", "run --name", "container", "version",
+    "--log-level DEBUG ps", "run --rm=yes image", "wait --rm=1", "images", "-v", "ps -aX",
+    "--storage-driver btrfs ps", "logs --tail=x web",
 ]  # fmt: skip
 
 
@@ -75,6 +83,14 @@ def test_an_ordinary_command_line_means_what_click_says(line: str) -> None:
 @pytest.mark.parametrize("line", CLICKS)
 def test_everything_else_is_left_to_click(line: str) -> None:
     assert quick.main(line.split()) is None
+
+
+def test_flags_take_the_values_that_go_takes() -> None:
+    values = quick.Call(
+        ["run", "--rm=true", "--tty=0", "--sig-proxy=false", "--read-only=T", "image"]
+    ).values
+    flags = [values[name] for name in ("auto_remove", "terminal", "sig_proxy", "read_only")]
+    assert flags == [True, False, False, True]
 
 
 def test_values_have_clicks_types() -> None:
