@@ -62,6 +62,45 @@ def program(pyengine_path: str) -> str:
     return pyengine_path
 
 
+def test_root_gives_a_user_an_image_and_takes_it_back(
+    program: str, home: Path, tmp_path: Path
+) -> None:
+    """The user's store is the one below his home, which is here one of the test's own."""
+    root = EngineRoot(program, tmp_path)
+    image = owned_image()
+    root.ok("load", "-i", images.oci_archive(tmp_path / "a.tar", {"localhost/app:1": image}))
+    account = pwd.getpwnam(USER)
+    line = f"{USER}:x:{account.pw_uid}:{account.pw_gid}::{home}:/bin/sh\n"
+    (tmp_path / "passwd").write_text(f"root:x:0:0::/root:/bin/sh\n{line}")
+    (tmp_path / "subids").write_text(f"{USER}:{FIRST_ID}:65536\n")
+    mounts = {"passwd": "passwd", "subids": "subuid"}
+    script = "; ".join(
+        f"mount --bind {tmp_path}/{ours} /etc/{name}" for ours, name in mounts.items()
+    )
+    script += f"; mount --bind {tmp_path}/subids /etc/subgid"
+    inside = ["unshare", "--mount", "sh", "-c", f'{script}; exec "$@"', "sh"]
+
+    def scp(*words: str) -> str:
+        command = [*inside, *root.argv("image", "scp", "-q", *words)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert scp("app:1", f"{USER}@localhost::") == "Loaded image: localhost/app:1\n"
+    root.ok("rmi", "app:1")
+    assert scp(f"{USER}@localhost::app:1") == "Loaded image: localhost/app:1\n"
+    assert [one["Id"] for one in root.images()] == [image.id]
+    as_user = [*inside, "setpriv", "--reuid", USER, "--regid", USER, "--clear-groups", "env",
+               f"HOME={home}", program]  # fmt: skip
+    command = [*as_user, "image", "scp", "app:1", "root@localhost::"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 125
+    assert "only root can use the store of user root" in done.stderr
+    # what is in the home belongs to ids of a user namespace
+    subprocess.run([*as_user, "rmi", "-a", "-f"], check=True, capture_output=True)
+    shutil.rmtree(f"/tmp/pyengine-run-{account.pw_uid}", ignore_errors=True)
+
+
 def owned_image() -> Image:
     lower = Layer().directory("d", 0o700, uid=7, gid=8).add("d/f", b"x", uid=7, gid=8, mode=0o600)
     lower.add("far", b"y", uid=65_535).add("own", b"z")

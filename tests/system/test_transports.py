@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -83,6 +84,66 @@ def test_layouts_share_blobs_and_give_up_what_only_one_image_needs(
     assert set(os.listdir(shared / "sha256")) == blobs
     missing = engine_root.fails("skopeo", "delete", f"oci:{tmp_path}/own:second", status=1)
     assert "no descriptor found for reference 'second'" in missing
+
+
+SSH = """#!/bin/sh
+# stands for ssh: "runs" there with the store of the other machine
+printf '%s\\n' "$@" >> {directory}/said
+while [ "$1" != -- ]; do shift; done
+[ "$2" = me@there ] || {{ echo "ssh: connect to host $2" >&2; exit 255; }}
+PATH={directory}/bin:$PATH exec sh -c "$3"
+"""
+
+
+def test_images_go_to_another_machine_over_ssh_and_back(
+    engine_root: EngineRoot, tmp_path: Path
+) -> None:
+    image = images.busybox_image()
+    archive = images.oci_archive(tmp_path / "a.tar", {"example.com/app:1": image})
+    engine_root.ok("load", "-i", archive)
+    other = EngineRoot(engine_root.argv()[0], tmp_path / "other")
+    (tmp_path / "ssh").write_text(SSH.format(directory=tmp_path))
+    (tmp_path / "bin").mkdir()
+    words = " ".join(other.argv())
+    (tmp_path / "bin/podman").write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+    conf = tmp_path / "containers.conf"
+    conf.write_text(
+        '[engine.service_destinations.far]\nuri = "ssh://me@there:2222/run/podman.sock"\n'
+        f'identity = "{tmp_path}/key"\n'
+    )
+    for program in (tmp_path / "ssh", tmp_path / "bin/podman"):
+        program.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}",
+                   "CONTAINERS_CONF": str(conf)}  # fmt: skip
+
+    def scp(*words: str) -> tuple[int, str, str]:
+        done = subprocess.run(
+            engine_root.argv("image", "scp", "-q", *words), env=environment, check=False,
+            capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60,
+        )  # fmt: skip
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stdout, done.stderr
+
+    assert scp("example.com/app:1", "far::")[:2] == (0, "Loaded image: example.com/app:1\n")
+    assert [one["Id"] for one in other.images()] == [image.id]
+    said = (tmp_path / "said").read_text().splitlines()
+    assert said[:6] == ["-p", "2222", "-i", f"{tmp_path}/key", "--", "me@there"]
+    engine_root.ok("rmi", "app:1")
+    assert scp("me@there::example.com/app:1")[:2] == (0, "Loaded image: example.com/app:1\n")
+    assert [one["Id"] for one in engine_root.images()] == [image.id]
+    for words_given, problem in (
+        (["me@there::none:1"], "me@there: save failed there with status 125"),
+        (["app:1", "nowhere::"], "nowhere: load failed there with status 255"),
+        (["app:1"], "give a destination"),
+        (["none:1", "far::"], "none:1: image not known"),
+        (["app:1", "far::other:1"], "cannot specify an image rename"),
+        (["far::"], "needs the name of an image"),
+        (["app:1", "nobody-of-this-name@localhost::"], "there is no user"),
+        (["app:1", "ssh://-oProxyCommand=x::"], "is no address that ssh reaches"),
+    ):
+        status, _, message = scp(*words_given)
+        assert (status, problem in message) == (125, True), message
+    assert engine_root.orphans() == set()
 
 
 @pytest.mark.needs("docker-registry")

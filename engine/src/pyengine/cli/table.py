@@ -73,6 +73,7 @@ GROUPS: dict[str, Table] = {
         "push": ("pyengine.cli.push:push", "Push an image to a specified destination"),
         "rm": ("pyengine.cli.images:rmi", "Remove one or more images from local storage"),
         "save": ("pyengine.cli.image_details:save", "Save image(s) to an archive"),
+        "scp": ("pyengine.cli.image_scp:scp", "Copy an image to another user or machine"),
         "search": ("pyengine.cli.search:search", "Search registry for image"),
         "sign": ("pyengine.cli.image_sign:sign", "Sign an image"),
         "tag": ("pyengine.cli.images:tag", "Add an additional name to a local image"),
