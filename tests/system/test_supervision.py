@@ -53,7 +53,7 @@ def test_a_check_tells_about_health(box: ContainerRoot) -> None:
     box.ok("run", "-d", "--name", "plain", IMAGE, "sleep", "1000")
     found = wait_for_health(box, "web", "unhealthy")
     assert found["Log"][-1]["Output"] == "looked\n"
-    assert box.status("web").split("  ")[-2].endswith("(unhealthy)")
+    assert "(unhealthy)" in box.status("web")
     assert box.call("healthcheck", "run", "web").returncode == 1
     assert box.ok("ps", "-a", "--filter", "health=unhealthy", "--format", "{{.Names}}") == "web\n"
     box.ok("exec", "web", "sh", "-c", ">/ok")
@@ -69,7 +69,7 @@ def test_a_check_tells_about_health(box: ContainerRoot) -> None:
         "Timeout": 20_000_000_000, "Retries": 2,
     }  # fmt: skip
     assert "(healthy)" in box.status("web")
-    assert "(" not in box.status("plain").replace("(healthy)", "")
+    assert "(" not in box.status("plain")
     assert "has no defined healthcheck" in box.fails("healthcheck", "run", "plain")
     box.ok("stop", "-t", "0", "web")
     assert "is not running" in box.fails("healthcheck", "run", "web")

@@ -85,7 +85,7 @@ class Containers:
         from pyengine.containers import ending, start
 
         container = self.find(name_or_id)
-        if not container.running:
+        if not container.live:
             self._call_off_restart(container)
         ending.finish(self.host, container.id)
         with self.host.locked(container.id) as lock:
@@ -253,12 +253,12 @@ class Containers:
             ConflictError: it is paused, so that it cannot even be asked.
         """
         container = self.find(name_or_id)
-        self._call_off_restart(container)
         if container.status == "paused":
             raise ConflictError(
                 f"container {container.id} is paused, refusing to stop it: unpause it first:"
                 " container state improper"
             )
+        self._call_off_restart(container)
         stop = stopping.Stop(self.host, container, timeout_s, "stop") if container.live else None
 
         def complete() -> record.Container:
@@ -467,6 +467,7 @@ class Containers:
             if supervising.is_last(self.host, id_, life):
                 intent = start.begin(self.host, container)
                 start.launch(self.host, container, intent, attach=False, restarted=True)
+                self.host.tell(container, "restart")
 
     def health(self, container: record.Container) -> str:
         """``starting``, ``healthy`` or ``unhealthy``; empty where nothing checks it."""

@@ -226,7 +226,7 @@ def call_off(host: Host, container: Container) -> None:
     make_directory(directory)
     with open(f"{directory}/stopped", "w", encoding="utf-8"):
         pass
-    if not config["restart_by_monitor"] or container.running or not container.monitor_pid:
+    if not config["restart_by_monitor"] or container.live or not container.monitor_pid:
         return
     monitor_fd = exits.open_pidfd(container.monitor_pid)
     if monitor_fd < 0:
@@ -251,7 +251,7 @@ def restart_is_due(host: Host, id_: str, life: str, *, asked: bool) -> bool:
         asked: the monitor says so; conmon never does.
     """
     container = record.by_id(host, id_)
-    if container is None or container.running:
+    if container is None or container.live:
         return False
     if container.config["restart_by_monitor"]:
         return asked and is_last(host, id_, life)
@@ -308,7 +308,7 @@ def starts_at_boot(host: Host, container: Container) -> bool:
     ``always`` runs after each boot, whoever ended it before. One that a monitor of this boot is
     about to start again is left to that.
     """
-    if container.running or container.status == "removing":
+    if container.live or container.status == "removing":
         return False
     if container.boot_id != host.boot_id and container.config["restart_policy"] == "always":
         return True
