@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pyengine.events.log import Events
     from pyengine.images.model import Image
     from pyengine.images.store import Images
+    from pyengine.secrets.store import Secrets
     from pyengine.storage.store import Storage
     from pyengine.volumes.service import Volumes
 
@@ -36,6 +37,8 @@ RECOVERY = {
     "container-start": ("containers", "recover"),
     "image-add": ("images", "recover_addition"),
     "image-files": ("images", "recover_removal"),
+    "container-secrets": ("containers", "recover_secrets"),
+    "secret-data": ("secrets", "recover"),
     "volume-copy-up": ("volumes", "recover_copy"),
     "volume-remove": ("volumes", "finish_removal"),
 }
@@ -164,6 +167,8 @@ class Engine:
         if options.rootfs:
             return Source("", "", [], {})
         image = self._obtain_image(options.image, options.pull, report)
+        if (image.config.get("config") or {}).get("Volumes") and not options.image_volume:
+            options.image_volume = self.config.get("engine", {}).get("image_volume_mode", "")
         wanted = {reference.name for reference in references.local_candidates(options.image)}
         named = [name for name in image.names if name in wanted] or image.names or [image.id]
         return Source(image.id, named[0], image.diff_ids, image.config.get("config") or {})
@@ -225,6 +230,13 @@ class Engine:
 
             self._images = Images(self.database, self.storage, self.events)
         return self._images
+
+    @property
+    def secrets(self) -> Secrets:
+        """What containers are told in confidence."""
+        from pyengine.secrets.store import Secrets
+
+        return Secrets(self.root, self.database)
 
     @property
     def volumes(self) -> Volumes:

@@ -77,12 +77,37 @@ NAMES = (
 )  # fmt: skip
 
 MOUNTS = (
+    option(
+        "--image-volume", "--builtin-volume", default="",
+        type=Choice(["anonymous", "bind", "ignore", "tmpfs", ""]), metavar="MODE",
+        help="What an image's volumes become: anonymous (the default), bind, tmpfs or ignore.",
+    ),
+    option(
+        "--mount", "mounts", multiple=True, metavar="type=TYPE,KEY=VALUE,...",
+        help="Mount: bind, devpts, glob, image, ramfs, tmpfs or volume.",
+    ),
     option("--read-only", is_flag=True, help="Mount the root file system read-only."),
+    option(
+        "--read-only-tmpfs/--no-read-only-tmpfs", default=True,
+        help="With --read-only, a tmpfs on /run, /tmp and /var/tmp.",
+    ),
     option("--rootfs", is_flag=True, help="IMAGE is a directory: the root file system."),
+    option(
+        "--secret", "secrets", multiple=True, metavar="NAME[,KEY=VALUE...]",
+        help="Pass a secret on: type=mount|env, target, uid, gid, mode.",
+    ),
+    option("--shm-size", metavar="SIZE", help="Size of /dev/shm, such as 64m; 0 is unlimited."),
+    option(
+        "--shm-size-systemd", metavar="SIZE", help="Size of the tmpfs that a systemd in it needs.",
+    ),
     option("--tmpfs", multiple=True, metavar="DIR[:OPTIONS]", help="Mount a tmpfs."),
     option(
-        "-v", "--volume", "volumes", multiple=True, metavar="SRC:DST[:OPTIONS]",
-        help="Bind mount a directory, or a named volume.",
+        "-v", "--volume", "volumes", multiple=True, metavar="[SRC:]DST[:OPTIONS]",
+        help="Bind mount a directory, or a named or anonymous volume.",
+    ),
+    option(
+        "--volumes-from", multiple=True, metavar="CONTAINER[:OPTIONS]",
+        help="Mount what another container has mounted.",
     ),
 )  # fmt: skip
 

@@ -19,6 +19,7 @@ COMMANDS: Table = {
     "push": ("pyengine.cli.push:push", "Push an image to a specified destination"),
     "save": ("pyengine.cli.image_details:save", "Save image(s) to an archive"),
     "rmi": ("pyengine.cli.images:rmi", "Remove one or more images from local storage"),
+    "secret": ("", "Manage secrets"),
     "skopeo": ("pyengine.cli.skopeo:skopeo", "Copy and inspect images between registries"),
     "tag": ("pyengine.cli.images:tag", "Add an additional name to a local image"),
     "untag": ("pyengine.cli.images:untag", "Remove a name from a local image"),
@@ -92,6 +93,15 @@ GROUPS: dict[str, Table] = {
         "push": ("pyengine.cli.manifest:push", "Push a manifest list or image index"),
         "remove": ("pyengine.cli.manifest:remove", "Remove an image from a manifest list"),
         "rm": ("pyengine.cli.manifest:rm_list", "Remove manifest lists from local storage"),
+    },
+    "secret": {
+        "create": ("pyengine.cli.secret:create", "Create a new secret"),
+        "exists": ("pyengine.cli.secret:exists", "Check if a secret exists"),
+        "inspect": ("pyengine.cli.secret:inspect", "Inspect a secret"),
+        "list": ("pyengine.cli.secret:list_", "List secrets"),
+        "ls": ("pyengine.cli.secret:list_", "List secrets"),
+        "remove": ("pyengine.cli.secret:remove_secrets", "Remove one or more secrets"),
+        "rm": ("pyengine.cli.secret:remove_secrets", "Remove one or more secrets"),
     },
     "volume": {
         "create": ("pyengine.cli.volume:create", "Create a new volume"),

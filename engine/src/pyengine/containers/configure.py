@@ -73,10 +73,11 @@ def configure(
         # A later rm may be called elsewhere.
         "cidfile": os.path.abspath(wanted.cidfile) if wanted.cidfile else "",
         # mounts
-        "rootfs": _rootfs(wanted.image) if wanted.rootfs else "",
+        "rootfs": wanted.image if wanted.rootfs else "",
         "read_only": wanted.read_only,
         "tmpfs": {},
         "volumes": [],
+        "mounts": {},
         # resources
         "resources": {},
         # security
@@ -153,13 +154,6 @@ def _network(mode: str) -> str:
     if mode != "host":
         raise ConfigError(f"--network {mode}: no such network: this version knows none and host")
     return mode
-
-
-def _rootfs(path: str) -> str:
-    absolute = os.path.abspath(path)
-    if not os.path.isdir(absolute):
-        raise ConfigError(f"--rootfs {path}: no such directory")
-    return absolute
 
 
 def _stop_signal(text: str) -> int:

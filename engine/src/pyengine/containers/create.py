@@ -9,7 +9,7 @@ import time
 from pyengine.containers import record, runfiles
 from pyengine.containers.configure import configure
 from pyengine.containers.names import random_name
-from pyengine.containers.options import LoggingOptions
+from pyengine.containers.options import LoggingOptions, MountOptions
 from pyengine.errors import ConflictError
 
 TYPE_CHECKING = False
@@ -57,6 +57,10 @@ def create(
         from pyengine.containers.configuring import logging
 
         config["log"] = logging.configure(options, table)
+    if options.asks(MountOptions) or source.config.get("Volumes"):
+        from pyengine.containers.configuring import mounts
+
+        mounts.complete(host, config, options, source.config)
     # The container keeps the runtime it was made with; the monitor is only looked for.
     config["runtime"] = host.runtime_path(options.runtime)
     monitor_path = host.monitor_path(options.conmon)

@@ -87,10 +87,10 @@ def release(
     finally:
         finish_delete()
     remains.end_processes(container.id)
-    if container.config["volumes"]:
-        from pyengine.containers import volume_use
+    if container.config["volumes"] or container.config["mounts"]:
+        from pyengine.containers import mount_sources
 
-        volume_use.give_back(host, container)
+        mount_sources.give_back(host, container)
 
 
 def _begin_delete(host: Host, container: record.Container) -> Callable[[], None]:
@@ -139,6 +139,10 @@ def _remove(host: Host, container: record.Container, intent: Intent) -> None:
         release(host, container, host.storage.remove)
     else:
         host.storage.remove(container.id)
+    if container.config["mounts"].get("secrets"):
+        from pyengine.containers import secret_use
+
+        secret_use.remove(host, container.id)
     for name in intent.data.get("volumes", ()):  # nobody can use their random names again
         with host.database.locks.hold(f"volume-{name}", remove=True):
             trees.remove_tree(f"{host.root}/volumes/{name}")

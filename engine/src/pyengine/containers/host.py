@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pyengine.containers.record import Container
     from pyengine.database.connection import Database
     from pyengine.events.log import Events
+    from pyengine.images.store import Images
     from pyengine.specgen.types import ContainerConfig
     from pyengine.storage.store import Storage
 
@@ -63,6 +64,13 @@ class Host:
     def defaults(self) -> dict[str, Any]:
         """``[containers]`` of containers.conf."""
         return self._defaults()
+
+    @property
+    def images(self) -> Images:
+        """The images that containers may mount."""
+        from pyengine.images.store import Images
+
+        return Images(self.database, self.storage, self._events())
 
     def tell(
         self,

@@ -80,10 +80,17 @@ class NameOptions:
 class MountOptions:
     """What is mounted."""
 
+    image_volume: str = ""  # bind, anonymous, tmpfs or ignore; empty is containers.conf's
+    mounts: tuple[str, ...] = ()
     read_only: bool = False
-    rootfs: bool = False  # then ``image`` is a directory
+    read_only_tmpfs: bool = True
+    rootfs: bool = False  # then ``image`` is a directory, with :O or :idmap behind it
+    secrets: tuple[str, ...] = ()
+    shm_size: str | None = None
+    shm_size_systemd: str | None = None
     tmpfs: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
+    volumes_from: tuple[str, ...] = ()
 
 
 class ResourceOptions:

@@ -504,6 +504,12 @@ class Containers:
 
         ending.recover(self.host, intent)
 
+    def recover_secrets(self, intent: Intent) -> None:
+        """Remove a killed pyengine's copies of secrets for a container that it did not make."""
+        from pyengine.containers import secret_use
+
+        secret_use.recover(self.host, intent)
+
     def _replace(self, options: ContainerOptions) -> None:
         if not options.replace:
             return

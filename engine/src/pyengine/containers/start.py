@@ -157,16 +157,17 @@ class _Start:
         if settings.get("preserve_fds"):
             call.preserve_fds(settings["preserve_fds"])
         self.monitor = call.spawn()
-        rootfs = config["rootfs"] or self._mount()
+        rootfs = self._rootfs() if config["rootfs"] else self._mount()
+        sources = host.volume_paths(config)
         if config["volumes"]:
-            from pyengine.containers import volume_use
+            from pyengine.containers import mount_sources
 
-            volume_use.take(host, container, rootfs)
+            sources.update(mount_sources.take(host, container, rootfs))
         from pyengine.specgen import generate  # loaded while the monitor starts
 
         place = generate.Place(
             container.id, container.name, self.bundle, rootfs,
-            systemd=host.systemd, volume_paths=host.volume_paths(config),
+            systemd=host.systemd, volume_paths=sources,
         )  # fmt: skip
         generate.write(config, place)
         self.monitor.go()
@@ -225,6 +226,13 @@ class _Start:
         for directory in (self.bundle, host.exit_dir, os.path.dirname(log_path)):
             make_directory(directory)
         return monitor.Files(self.bundle, host.exit_dir, f"k8s-file:{log_path}")
+
+    def _rootfs(self) -> str:
+        if not self.container.config["mounts"]:
+            return self.container.config["rootfs"]
+        from pyengine.containers import mount_sources
+
+        return mount_sources.take_rootfs(self.host, self.container)
 
     def _mount(self) -> str:
         """The root file system, made when the container starts for the first time."""
@@ -289,10 +297,10 @@ def take_back(host: Host, container: record.Container, reason: str, intent: Inte
     except PyengineError as error:
         log.debug(f"delete {container.id[:12]} after a failed start: {error}")
     remains.end_processes(container.id)
-    if container.config["volumes"]:
-        from pyengine.containers import volume_use
+    if container.config["volumes"] or container.config["mounts"]:
+        from pyengine.containers import mount_sources
 
-        volume_use.give_back(host, container)
+        mount_sources.give_back(host, container)
     if container.started_at is None:
         host.storage.remove(container.id)  # perhaps half made; the next start makes it anew
     else:

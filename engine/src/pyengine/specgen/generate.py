@@ -73,12 +73,12 @@ def build(config: ContainerConfig, place: Place) -> dict[str, Any]:
     finally:
         os.close(root_fd)
     for volume in config["volumes"]:
-        if volume["source"] and not os.path.exists(volume["source"]):
+        if volume["source"].startswith("/") and not os.path.lexists(volume["source"]):
             raise ConfigError(f"statfs {volume['source']}: no such file or directory")
     if config["privileged"]:
         more["/run/.containerenv"] = _engine_facts(config, place)
     inside = files.write(place.bundle, config, name, place.name, more)
-    every_mount = mounts.build(config, inside, place.volume_paths)
+    every_mount = mounts.build(config, inside, place.volume_paths, (user.uid, user.gid))
     if config["process"]:
         _add_settings(config["process"], place, proc, every_mount)
     root: dict[str, Any] = {"path": place.rootfs}

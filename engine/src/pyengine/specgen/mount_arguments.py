@@ -255,7 +255,7 @@ def _tmpfs(keys: _Keys) -> list[str]:
 
 
 def _ramfs(keys: _Keys, target: str) -> Volume:
-    """As a tmpfs that is never swapped; the kernel's ramfs has neither sizes nor a swap to avoid."""
+    """As a tmpfs that is never swapped; the kernel's ramfs has no sizes."""
     words = _tmpfs_words(keys)
     refused = [word for word in words if word.startswith("size=") or word == "noswap"]
     if refused:
@@ -263,7 +263,9 @@ def _ramfs(keys: _Keys, target: str) -> Volume:
             f"{refused[0]}: a ramfs has no such option: use type=tmpfs, with noswap if need be"
         )
     chown = "U" in words
-    options = mount_options.checked_tmpfs_options(keys.what, [word for word in words if word != "U"])
+    options = mount_options.checked_tmpfs_options(
+        keys.what, [word for word in words if word != "U"]
+    )
     found: Volume = {"kind": "ramfs", "source": "ramfs", "name": "", "destination": target,
                      "options": options}  # fmt: skip
     if chown:

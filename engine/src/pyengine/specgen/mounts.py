@@ -19,33 +19,55 @@ READ_ONLY_TMPFS = ("/run", "/tmp", "/var/tmp")
 
 
 def build(
-    config: ContainerConfig, files: dict[str, str], volume_paths: dict[str, str]
+    config: ContainerConfig,
+    files: dict[str, str],
+    volume_paths: dict[str, str],
+    owner: tuple[int, int] = (0, 0),
 ) -> list[dict[str, Any]]:
     """Every mount, parents before children.
 
     Args:
         config: the container's configuration.
         files: files of the host by their destination, such as ``/etc/hosts``.
-        volume_paths: the directory of each named volume.
+        volume_paths: the directory of each named volume, and sources by their destination that
+            were made for this start.
+        owner: user and group of the container's process.
     """
     writable = config["privileged"]
-    entries = {entry["destination"]: entry for entry in _system(host_access=writable)}
+    settings = config["mounts"]
+    system = _system(settings.get("shm_size_bytes", SHM_SIZE_BYTES), host_access=writable)
+    entries = {entry["destination"]: entry for entry in system}
     for path, source in files.items():
         options = ["bind", "rprivate"]
         if config["read_only"]:
             options += ["ro", *SAFE]
         entries[path] = _mount(path, "bind", source, options)
-    if config["read_only"]:
+    if config["read_only"] and not settings.get("no_read_only_tmpfs"):
         for path in READ_ONLY_TMPFS:
             entries[path] = _mount(path, "tmpfs", "tmpfs", tmpfs_options([]))
     for path, options in config["tmpfs"].items():
-        entries[_clean(path)] = _mount(path, "tmpfs", "tmpfs", options)
+        entries[_clean(path)] = _mount(path, "tmpfs", "tmpfs", _owned(options, owner))
     for volume in config["volumes"]:
-        source = volume["source"] or volume_paths[volume["name"]]
         path = volume["destination"]
-        entries[_clean(path)] = _mount(path, "bind", source, volume["options"])
+        kind = volume.get("kind", "bind")
+        if kind in ("devpts", "ramfs"):
+            source, options = kind, volume["options"]
+            if volume.get("chown"):
+                options = _owned([*options, "U"], owner)
+        else:
+            kind = "bind"
+            source = volume_paths.get(path) or volume["source"] or volume_paths[volume["name"]]
+            options = volume["options"]
+        entries[_clean(path)] = _mount(path, kind, source, options)
     # The order of equal depths is the order given; a parent must not hide what is below it.
     return sorted(entries.values(), key=lambda entry: _clean(entry["destination"]).count("/"))
+
+
+def _owned(options: list[str], owner: tuple[int, int]) -> list[str]:
+    """``U`` gives a new file system to the container's user."""
+    if "U" not in options:
+        return options
+    return [*(word for word in options if word != "U"), f"uid={owner[0]}", f"gid={owner[1]}"]
 
 
 def _clean(path: str) -> str:
@@ -56,12 +78,12 @@ def _mount(destination: str, kind: str, source: str, options: list[str]) -> dict
     return {"destination": destination, "type": kind, "source": source, "options": options}
 
 
-def _system(*, host_access: bool) -> list[dict[str, Any]]:
+def _system(shm_size_bytes: int, *, host_access: bool) -> list[dict[str, Any]]:
     access = "rw" if host_access else "ro"
     cgroup = ["rprivate", *SAFE, "relatime", access]
     pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]
     dev = ["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"]
-    shm = [*SAFE, "mode=1777", f"size={SHM_SIZE_BYTES}"]
+    shm = [*SAFE, "mode=1777", *([f"size={shm_size_bytes}"] if shm_size_bytes else [])]
     return [
         _mount("/proc", "proc", "proc", SAFE),
         _mount("/dev", "tmpfs", "tmpfs", dev),

@@ -12,12 +12,40 @@ from typing import NotRequired, TypedDict
 class Volume(TypedDict):
     """A bind mount, or a named volume whose directory is filled in when the container starts."""
 
-    source: str  # an absolute path, or empty for a named volume
+    source: str  # an absolute path, an image's id, or empty for a named volume
     name: str  # the volume's name, or empty
     destination: str
     options: list[str]
-    copy: NotRequired[bool]  # false: the image's content does not go into a new volume
+    kind: NotRequired[str]  # devpts, image or ramfs, where it is neither bind nor volume
     anonymous: NotRequired[bool]  # made for this container, and removed with it
+    chown: NotRequired[bool]  # everything in it gets the container's user
+    copy: NotRequired[bool]  # false: the image's content does not go into a new volume
+    overlay: NotRequired[dict[str, str]]  # changes are kept apart: upperdir and workdir, if given
+    relabel: NotRequired[str]  # z or Z
+    subpath: NotRequired[str]  # what is mounted of the volume or image
+
+
+class Secret(TypedDict):
+    """A secret as a file: ``target`` is a path, or a name in /run/secrets."""
+
+    id: str
+    name: str
+    target: str
+    uid: int
+    gid: int
+    mode: int
+
+
+class MountSettings(TypedDict, total=False):
+    """What few containers ask for."""
+
+    no_read_only_tmpfs: bool
+    rootfs_idmap: str  # the words of an idmapped mount
+    rootfs_overlay: bool  # the directory of --rootfs stays as it is
+    secrets: list[Secret]
+    secret_env: dict[str, str]  # ids by variable
+    shm_size_bytes: int  # 0 is unlimited
+    shm_size_systemd_bytes: int
 
 
 class Resources(TypedDict, total=False):
@@ -129,6 +157,7 @@ class ContainerConfig(TypedDict):
     read_only: bool
     tmpfs: dict[str, list[str]]
     volumes: list[Volume]
+    mounts: MountSettings
     # resources
     resources: Resources
     # security

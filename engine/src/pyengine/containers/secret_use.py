@@ -1,0 +1,159 @@
+"""The secrets of a container: a copy of each when it is made, files and variables when it starts.
+
+The copies are the container's own, in a directory for root alone: a secret that is replaced or
+removed later stays what it was for the containers that have it. A variable is read at each start.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyengine.errors import StorageError
+from pyengine.secrets.requests import Request
+from pyengine.secrets.store import Secrets
+from pyengine.storage import trees
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyengine.containers.host import Host
+    from pyengine.containers.record import Container
+    from pyengine.database.intents import Intent
+    from pyengine.specgen.types import ContainerConfig, Secret
+
+    OwnerOf = Callable[[int, int], tuple[int, int]]
+
+COPY_INTENT = "container-secrets"
+DIRECTORY = "/run/secrets"
+
+
+def request(host: Host, config: ContainerConfig, texts: tuple[str, ...]) -> None:
+    """Write what ``--secret`` asks for into ``config``.
+
+    Raises:
+        ConfigError: an option is wrong.
+        NotFoundError: a secret is not there.
+    """
+    known = Secrets(host.root, host.database)
+    files: dict[str, Secret] = {}
+    variables: dict[str, str] = {}
+    for text in texts:
+        wanted = Request(text)
+        secret = known.find(wanted.source)
+        if wanted.is_variable:
+            variables[wanted.target or secret.name] = secret.id
+            continue
+        target = wanted.target or secret.name
+        files[target] = {
+            "id": secret.id, "name": secret.name, "target": target, "uid": wanted.uid,
+            "gid": wanted.gid, "mode": wanted.mode,
+        }  # fmt: skip
+    if files:
+        config["mounts"]["secrets"] = list(files.values())
+    if variables:
+        config["mounts"]["secret_env"] = variables
+
+
+def directory(host: Host, id_: str) -> str:
+    """Where a container's copies are."""
+    return f"{host.root}/secrets/containers/{id_}"
+
+
+def copy(host: Host, id_: str, config: ContainerConfig) -> Intent | None:
+    """Keep a copy of each secret; to be finished in the transaction that makes the container.
+
+    Raises:
+        StorageError: a secret cannot be read, or the copy not be written.
+    """
+    wanted = config["mounts"].get("secrets")
+    if not wanted:
+        return None
+    known = Secrets(host.root, host.database)
+    intent = host.database.intents.begin(COPY_INTENT, id_, {})
+    try:
+        os.makedirs(directory(host, id_), mode=0o700)
+        for one in wanted:
+            _write(f"{directory(host, id_)}/{one['id']}", known.data(known.find(one["id"])))
+    except BaseException:
+        remove(host, id_)
+        intent.finish()
+        raise
+    return intent
+
+
+def remove(host: Host, id_: str) -> None:
+    """Remove a container's copies; nothing where there are none."""
+    trees.remove_tree(directory(host, id_))
+
+
+def recover(host: Host, intent: Intent) -> None:
+    """Remove the copies of a container that was not made."""
+    with host.database.read() as connection:
+        row = connection.execute("SELECT 1 FROM containers WHERE id = ?", (intent.object,))
+        if row.fetchone():
+            return
+    remove(host, intent.object)
+
+
+def lay_out(host: Host, container: Container, owner_of: OwnerOf) -> dict[str, str]:
+    """Write the files of one start into the run directory; their paths by destination.
+
+    Those with a plain name are in one directory, which is mounted as a whole.
+
+    Args:
+        host: where.
+        container: whose.
+        owner_of: the host's user and group for those of the container.
+
+    Raises:
+        StorageError: a copy cannot be read or written.
+    """
+    wanted = container.config["mounts"].get("secrets", [])
+    if not wanted:
+        return {}
+    shared = f"{host.bundle(container.id)}/secrets"
+    apart = f"{host.bundle(container.id)}/secret-files"
+    found = {DIRECTORY: shared}
+    try:
+        for path in (shared, apart):
+            os.mkdir(path, 0o755)
+        for place, one in enumerate(wanted):
+            with open(f"{directory(host, container.id)}/{one['id']}", "rb") as file:
+                data = file.read()
+            if one["target"].startswith("/"):
+                path = f"{apart}/{place}"
+                found[one["target"]] = path
+            else:
+                path = f"{shared}/{one['target']}"
+                os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+            _write(path, data)
+            os.chown(path, *owner_of(one["uid"], one["gid"]))
+            os.chmod(path, one["mode"])  # after chown, which takes bits away
+    except OSError as error:
+        raise StorageError(
+            f"secrets of container {container.name}: {error.filename}: {error.strerror}"
+        ) from error
+    return found
+
+
+def variables(host: Host, config: ContainerConfig) -> list[str]:
+    """``NAME=VALUE`` of the secrets that become variables.
+
+    Raises:
+        NotFoundError: one was removed.
+    """
+    wanted = config["mounts"].get("secret_env", {})
+    if not wanted:
+        return []
+    known = Secrets(host.root, host.database)
+    return [
+        f"{name}={known.data(known.find(id_)).decode('utf-8', 'surrogateescape')}"
+        for name, id_ in wanted.items()
+    ]
+
+
+def _write(path: str, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(fd, "wb") as file:
+        file.write(data)
