@@ -70,7 +70,13 @@ def create(
         supervising.choose_monitor(config, options, monitor_path)
     runfiles.claim_cidfile(options.cidfile, id_)
     try:
-        container, intent = _insert(host, options.name, id_, config, source, then)
+        if config["mounts"].get("secrets"):
+            from pyengine.containers import secret_use
+
+            with secret_use.copied(host, id_, config):
+                container, intent = _insert(host, options.name, id_, config, source, then)
+        else:
+            container, intent = _insert(host, options.name, id_, config, source, then)
     except BaseException:
         runfiles.remove_cidfile(options.cidfile)
         raise

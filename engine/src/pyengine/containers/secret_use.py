@@ -6,6 +6,7 @@ removed later stays what it was for the containers that have it. A variable is r
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from pyengine.errors import StorageError
@@ -15,14 +16,13 @@ from pyengine.storage import trees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from pyengine.containers.host import Host
     from pyengine.containers.record import Container
     from pyengine.database.intents import Intent
+    from pyengine.specgen.generate import Place
     from pyengine.specgen.types import ContainerConfig, Secret
-
-    OwnerOf = Callable[[int, int], tuple[int, int]]
 
 COPY_INTENT = "container-secrets"
 DIRECTORY = "/run/secrets"
@@ -60,26 +60,25 @@ def directory(host: Host, id_: str) -> str:
     return f"{host.root}/secrets/containers/{id_}"
 
 
-def copy(host: Host, id_: str, config: ContainerConfig) -> Intent | None:
-    """Keep a copy of each secret; to be finished in the transaction that makes the container.
+@contextlib.contextmanager
+def copied(host: Host, id_: str, config: ContainerConfig) -> Iterator[None]:
+    """A block that makes a container's row, before which its secrets are copied.
 
     Raises:
         StorageError: a secret cannot be read, or the copy not be written.
     """
-    wanted = config["mounts"].get("secrets")
-    if not wanted:
-        return None
     known = Secrets(host.root, host.database)
     intent = host.database.intents.begin(COPY_INTENT, id_, {})
     try:
         os.makedirs(directory(host, id_), mode=0o700)
-        for one in wanted:
+        for one in config["mounts"]["secrets"]:
             _write(f"{directory(host, id_)}/{one['id']}", known.data(known.find(one["id"])))
+        yield
     except BaseException:
         remove(host, id_)
-        intent.finish()
         raise
-    return intent
+    finally:
+        intent.finish()
 
 
 def remove(host: Host, id_: str) -> None:
@@ -96,61 +95,47 @@ def recover(host: Host, intent: Intent) -> None:
     remove(host, intent.object)
 
 
-def lay_out(host: Host, container: Container, owner_of: OwnerOf) -> dict[str, str]:
-    """Write the files of one start into the run directory; their paths by destination.
+def lay_out(host: Host, container: Container, place: Place) -> None:
+    """Write the files of one start into the run directory, and tell ``place`` of them.
 
     Those with a plain name are in one directory, which is mounted as a whole.
 
-    Args:
-        host: where.
-        container: whose.
-        owner_of: the host's user and group for those of the container.
-
     Raises:
         StorageError: a copy cannot be read or written.
+        NotFoundError: a secret that is to become a variable was removed.
     """
-    wanted = container.config["mounts"].get("secrets", [])
-    if not wanted:
-        return {}
-    shared = f"{host.bundle(container.id)}/secrets"
-    apart = f"{host.bundle(container.id)}/secret-files"
-    found = {DIRECTORY: shared}
-    try:
-        for path in (shared, apart):
-            os.mkdir(path, 0o755)
-        for place, one in enumerate(wanted):
-            with open(f"{directory(host, container.id)}/{one['id']}", "rb") as file:
-                data = file.read()
-            if one["target"].startswith("/"):
-                path = f"{apart}/{place}"
-                found[one["target"]] = path
-            else:
-                path = f"{shared}/{one['target']}"
-                os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-            _write(path, data)
-            os.chown(path, *owner_of(one["uid"], one["gid"]))
-            os.chmod(path, one["mode"])  # after chown, which takes bits away
-    except OSError as error:
-        raise StorageError(
-            f"secrets of container {container.name}: {error.filename}: {error.strerror}"
-        ) from error
-    return found
+    settings = container.config["mounts"]
+    if variables := settings.get("secret_env"):
+        known = Secrets(host.root, host.database)
+        for name, id_ in variables.items():
+            data = known.data(known.find(id_))
+            place.env.append(f"{name}={data.decode('utf-8', 'surrogateescape')}")
+    if settings.get("secrets"):
+        try:
+            _lay_out_files(host, container, place)
+        except OSError as error:
+            raise StorageError(
+                f"secrets of container {container.name}: {error.filename}: {error.strerror}"
+            ) from error
 
 
-def variables(host: Host, config: ContainerConfig) -> list[str]:
-    """``NAME=VALUE`` of the secrets that become variables.
-
-    Raises:
-        NotFoundError: one was removed.
-    """
-    wanted = config["mounts"].get("secret_env", {})
-    if not wanted:
-        return []
-    known = Secrets(host.root, host.database)
-    return [
-        f"{name}={known.data(known.find(id_)).decode('utf-8', 'surrogateescape')}"
-        for name, id_ in wanted.items()
-    ]
+def _lay_out_files(host: Host, container: Container, place: Place) -> None:
+    shared, apart = f"{place.bundle}/secrets", f"{place.bundle}/secret-files"
+    place.files[DIRECTORY] = shared
+    for path in (shared, apart):
+        os.mkdir(path, 0o755)
+    for number, one in enumerate(container.config["mounts"]["secrets"]):
+        with open(f"{directory(host, container.id)}/{one['id']}", "rb") as file:
+            data = file.read()
+        if one["target"].startswith("/"):
+            path = f"{apart}/{number}"
+            place.files[one["target"]] = path
+        else:
+            path = f"{shared}/{one['target']}"
+            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        _write(path, data)
+        os.chown(path, one["uid"], one["gid"])
+        os.chmod(path, one["mode"])  # after chown, which takes bits away
 
 
 def _write(path: str, data: bytes) -> None:

@@ -169,6 +169,10 @@ class _Start:
             container.id, container.name, self.bundle, rootfs,
             systemd=host.systemd, volume_paths=sources,
         )  # fmt: skip
+        if config["mounts"]:
+            from pyengine.containers import secret_use
+
+            secret_use.lay_out(host, container, place)
         generate.write(config, place)
         self.monitor.go()
         if attended:

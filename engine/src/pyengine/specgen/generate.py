@@ -32,13 +32,15 @@ READONLY_PATHS = [
 class Place:
     """Where one start of a container happens."""
 
-    __slots__ = ("bundle", "id", "name", "rootfs", "systemd", "volume_paths")
+    __slots__ = ("bundle", "env", "files", "id", "name", "rootfs", "systemd", "volume_paths")
 
     def __init__(
         self, id_: str, name: str, bundle: str, rootfs: str, *, systemd: bool,
         volume_paths: dict[str, str],
     ) -> None:  # fmt: skip
-        """``volume_paths`` holds the directory of each named volume."""
+        """``volume_paths`` holds the directory of each named volume (``mounts.build``)."""
+        self.env: list[str] = []  # NAME=VALUE, of this start only
+        self.files: dict[str, str] = {}  # by destination, of this start only
         self.id, self.name, self.bundle, self.rootfs = id_, name, bundle, rootfs
         self.systemd, self.volume_paths = systemd, volume_paths
 
@@ -78,6 +80,8 @@ def build(config: ContainerConfig, place: Place) -> dict[str, Any]:
     if config["privileged"]:
         more["/run/.containerenv"] = _engine_facts(config, place)
     inside = files.write(place.bundle, config, name, place.name, more)
+    inside.update(place.files)
+    proc["env"] += place.env
     every_mount = mounts.build(config, inside, place.volume_paths, (user.uid, user.gid))
     if config["process"]:
         _add_settings(config["process"], place, proc, every_mount)

@@ -265,7 +265,7 @@ class Mounter:
                 name = None if remount else fstype
                 syscalls.mount(source, paths.proc_path(target_fd), name, flags, data or None)
                 if options.copy_up:
-                    self._copy_up(target_fd, destination)
+                    self._copy_up(target_fd, destination, data, keep_mode=fstype == "tmpfs")
             finally:
                 posix.close(target_fd)
             self.finish(destination, options)
@@ -287,14 +287,22 @@ class Mounter:
         posix.close(fd)
         return f"{mode},{data}" if data else mode
 
-    def _copy_up(self, lower_fd: int, destination: str) -> None:
+    def _copy_up(self, lower_fd: int, destination: str, data: str, *, keep_mode: bool) -> None:
+        """What the options say of the file system's root counts more than what is copied."""
         upper_fd = paths.open_inside(self.root_fd, destination, posix.O_RDONLY | posix.O_DIRECTORY)
         try:
             below = posix.open(
                 paths.proc_path(lower_fd), posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
             )
             try:
+                given = {word.partition("=")[0] for word in data.split(",")}
+                info = posix.fstat(upper_fd)
                 self._copy_tree(below, upper_fd)
+                if given & {"uid", "gid"}:
+                    posix.fchown(upper_fd, info.st_uid if "uid" in given else -1,
+                                 info.st_gid if "gid" in given else -1)  # fmt: skip
+                if keep_mode or "mode" in given:
+                    posix.fchmod(upper_fd, _stat.S_IMODE(info.st_mode))
             finally:
                 posix.close(below)
         finally:

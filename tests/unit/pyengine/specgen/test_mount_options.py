@@ -21,7 +21,7 @@ def test_a_source_without_a_slash_is_a_volume_that_gives_no_devices() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["/a", "/a:b", "/a:/b:/c:d", "/a:/b:what", "/a:/", "/a:/x/..", ":/b", "/a:", "/a:/b:ro,rw",
+    ["/a:b", "/a:/b:/c:d", "/a:/b:what", "/a:/", "/a:/x/..", ":/b", "/a:", "/a:/b:ro,rw",
      "bad name:/b", "/a:/b:slave,private"],
 )  # fmt: skip
 def test_a_wrong_volume_is_named(text: str) -> None:
