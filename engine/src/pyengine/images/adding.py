@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # More only helps where the network is slow: decompressing and unpacking use the processors.
 PARALLEL_LAYERS = 3
+_FIRST_COMPLETED = concurrent.futures.FIRST_COMPLETED
 
 
 class NewImage:
@@ -148,8 +149,12 @@ def _add_layers(
     pool = concurrent.futures.ThreadPoolExecutor(PARALLEL_LAYERS)
     try:
         staged = {pool.submit(addition.stage_layer, layer, fetch): layer for layer in missing}
-        for future in concurrent.futures.as_completed(staged):
-            addition.keep_layer(staged[future], future.result())
+        pending = set(staged)
+        while pending:
+            done, pending = concurrent.futures.wait(pending, return_when=_FIRST_COMPLETED)
+            addition.keep_layers({staged[one]: one.result() for one in done if not one.exception()})
+            for future in done:
+                future.result()
     except BaseException as error:
         addition.stop()
         # A user who interrupts does not wait for a registry that may never answer: a thread that

@@ -52,8 +52,21 @@ class Images:
     def list_images(self) -> list[Image]:
         """Every image, the newest first."""
         with self.database.read() as connection:
-            ids = connection.execute("SELECT id FROM images ORDER BY created_at DESC, id")
-            return [self._read(connection, row[0]) for row in ids.fetchall()]
+            names = _grouped(connection, "SELECT image_id, name FROM names ORDER BY name")
+            digests = _grouped(
+                connection, "SELECT image_id, repository || '@' || digest FROM digests ORDER BY 2"
+            )
+            layers = _grouped(
+                connection, "SELECT image_id, diff_id FROM image_layers ORDER BY image_id, position"
+            )
+            rows = connection.execute(f"SELECT {_COLUMNS} FROM images ORDER BY created_at DESC, id")
+            return [
+                Image(
+                    image_id, manifest_digest, config, created_at, size,
+                    names.get(image_id, []), digests.get(image_id, []), layers.get(image_id, []),
+                )
+                for image_id, manifest_digest, config, created_at, size in rows
+            ]  # fmt: skip
 
     def tag(self, text: str, *names: str) -> None:
         """Give an image further names, taking them from the images that had them.
@@ -318,3 +331,11 @@ class Images:
             repo_digests=repo_digests,
             diff_ids=diff_ids,
         )
+
+
+def _grouped(connection: sqlite3.Connection, query: str) -> dict[str, list[str]]:
+    """The second column's values by the first's."""
+    found: dict[str, list[str]] = {}
+    for key, value in connection.execute(query):
+        found.setdefault(key, []).append(value)
+    return found

@@ -13,6 +13,7 @@ from pyengine.storage.unpacking import Unpacking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterable
 
     from pyengine.database.intents import Intent
@@ -155,21 +156,29 @@ class Addition:
         for unpacking in list(self._running):
             unpacking.kill()
 
-    def keep_layer(self, layer: LayerSource, size: int) -> None:
-        """Make a staged layer and its blob part of the store: synced, renamed, one transaction."""
+    def keep_layers(self, sizes: dict[LayerSource, int]) -> None:
+        """Make staged layers and their blobs part of the store: synced once, renamed, their rows.
+
+        Args:
+            sizes: what ``stage_layer`` answered for each.
+        """
+        if not sizes:
+            return
         self._sync()
         with self._database.locks.hold("storage"), self._database.write() as connection:
-            known = "SELECT 1 FROM layers WHERE diff_id = ?"
-            if connection.execute(known, (layer.diff_id,)).fetchone() is None:
-                self._move(
-                    self._staged(layer.digest, "layer"), self._storage.layer_path(layer.diff_id)
-                )
-                connection.execute("INSERT INTO layers VALUES (?, ?)", (layer.diff_id, size))
-            self._move(self._staged(layer.digest, "blob"), self._storage.blob_path(layer.digest))
-            connection.execute(
-                "INSERT OR IGNORE INTO blobs VALUES (?, ?, ?)",
-                (layer.digest, layer.size, layer.media_type),
-            )
+            for layer, size in sizes.items():
+                self._keep_layer(connection, layer, size)
+
+    def _keep_layer(self, connection: sqlite3.Connection, layer: LayerSource, size: int) -> None:
+        known = "SELECT 1 FROM layers WHERE diff_id = ?"
+        if connection.execute(known, (layer.diff_id,)).fetchone() is None:
+            self._move(self._staged(layer.digest, "layer"), self._storage.layer_path(layer.diff_id))
+            connection.execute("INSERT INTO layers VALUES (?, ?)", (layer.diff_id, size))
+        self._move(self._staged(layer.digest, "blob"), self._storage.blob_path(layer.digest))
+        connection.execute(
+            "INSERT OR IGNORE INTO blobs VALUES (?, ?, ?)",
+            (layer.digest, layer.size, layer.media_type),
+        )
 
     def keep_blob(self, digest: str, data: bytes, media_type: str) -> None:
         """Make a small blob, such as a manifest, part of the store."""

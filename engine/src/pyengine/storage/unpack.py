@@ -12,9 +12,11 @@ import errno
 import hashlib
 import json
 import os
+import queue
 import stat
 import sys
 import tarfile
+import threading
 import zlib
 
 from pyengine import syscalls
@@ -28,6 +30,7 @@ MAX_MEMBERS = 1_000_000
 MAX_LAYER_BYTES = 1 << 40
 MAX_HEADER_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 20
+_BLOCKS_AHEAD = 4
 
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
@@ -51,6 +54,8 @@ class LayerStream:
         self._position = 0
         self._hash = hashlib.sha256()
         self.size = 0
+        self._ahead: queue.Queue[bytes | BaseException] | None = None
+        self._ended = False
         self._blocks = uncompressed(_blocks_of(fd))
 
     def read(self, size: int) -> bytes:
@@ -66,12 +71,7 @@ class LayerStream:
     def take(self, limit: int) -> memoryview:
         """The next bytes, at most ``limit`` of them; empty at the end."""
         if not self._buffer:
-            block = next(self._blocks, b"")
-            self._hash.update(block)
-            self.size += len(block)
-            if self.size > MAX_LAYER_BYTES:
-                raise UnpackError(f"it is larger than {MAX_LAYER_BYTES} bytes uncompressed")
-            self._buffer = memoryview(block)
+            self._buffer = memoryview(self._take_block())
         piece = self._buffer[:limit]
         self._buffer = self._buffer[limit:]
         self._position += len(piece)
@@ -85,6 +85,38 @@ class LayerStream:
         """Skip to a later position, or to the end if that comes first."""
         while self._position < position and self.take(position - self._position):
             pass
+
+    def read_ahead(self) -> None:
+        """Decompress and hash in a thread of its own from now on, beside whoever reads."""
+        self._ahead = queue.Queue(_BLOCKS_AHEAD)
+        threading.Thread(target=self._fill, args=(self._ahead,), daemon=True).start()
+
+    def _fill(self, ahead: queue.Queue[bytes | BaseException]) -> None:
+        try:
+            while block := self._next_block():
+                ahead.put(block)
+            ahead.put(b"")
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that reads
+            ahead.put(error)
+
+    def _next_block(self) -> bytes:
+        block = next(self._blocks, b"")
+        self._hash.update(block)
+        self.size += len(block)
+        if self.size > MAX_LAYER_BYTES:
+            raise UnpackError(f"it is larger than {MAX_LAYER_BYTES} bytes uncompressed")
+        return block
+
+    def _take_block(self) -> bytes:
+        if self._ahead is None:
+            return self._next_block()
+        if self._ended:
+            return b""
+        block = self._ahead.get()
+        if isinstance(block, BaseException):
+            raise block
+        self._ended = not block
+        return block
 
     def digest(self) -> str:
         """Read the rest; the ``sha256:...`` of everything."""
@@ -105,18 +137,18 @@ def uncompressed(blocks: Iterator[bytes]) -> Iterator[bytes]:
     empty: a few bytes of a slow transfer may not yield any yet.
 
     Raises:
-        UnpackError: or the compressing library's error, later: it is damaged.
+        UnpackError: later: it is damaged.
     """
     first = b""
     while len(first) < 4 and (block := next(blocks, b"")):
         first += block
     whole = _chained(first, blocks)
     if first.startswith(b"\x1f\x8b"):
-        return filter(None, _gunzip(whole))
+        return filter(None, _gunzip(whole, fastest_zlib()))
     if first.startswith(b"\x28\xb5\x2f\xfd"):
         import zstandard  # now: later its files are out of reach
 
-        return filter(None, _unzstd(zstandard.ZstdDecompressor(), whole))
+        return filter(None, _unzstd(zstandard, whole))
     if first.startswith(b"BZh"):
         import bz2
 
@@ -134,18 +166,31 @@ def _chained(first: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
     yield from blocks
 
 
-def _gunzip(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    member = zlib.decompressobj(31)
+def fastest_zlib() -> Any:
+    """The module isal, twice as fast, with zlib's names, where it is installed (docs/adr/0029)."""
+    try:
+        from isal import isal_zlib
+    except ImportError:  # there are processors it does not know
+        return zlib
+    return isal_zlib
+
+
+def _gunzip(blocks: Iterator[bytes], library: Any) -> Iterator[bytes]:
+    member = library.decompressobj(31)
     begun = False
     for block in blocks:
         data = block
         while data:
             begun = True
-            yield member.decompress(data, _CHUNK_BYTES)
+            try:
+                piece = member.decompress(data, _CHUNK_BYTES)
+            except library.error as error:
+                raise UnpackError(f"its gzip data is damaged: {error}") from error
+            yield piece
             data = member.unconsumed_tail
             if member.eof:
                 data = member.unused_data.lstrip(b"\0")  # padding between or after members
-                member = zlib.decompressobj(31)
+                member = library.decompressobj(31)
                 begun = False
     if begun:
         raise UnpackError("its gzip data ends too early")
@@ -177,11 +222,15 @@ class _Blocks:
         return next(self._blocks, b"")
 
 
-def _unzstd(decompressor: Any, blocks: Iterator[bytes]) -> Iterator[bytes]:
+def _unzstd(library: Any, blocks: Iterator[bytes]) -> Iterator[bytes]:
     """In pieces of bounded size: a few bytes of zstd may stand for gigabytes."""
+    decompressor = library.ZstdDecompressor()
     reader = decompressor.stream_reader(_Blocks(blocks), read_across_frames=True)
-    while data := reader.read(_CHUNK_BYTES):
-        yield data
+    try:
+        while data := reader.read(_CHUNK_BYTES):
+            yield data
+    except library.ZstdError as error:
+        raise UnpackError(f"its zstd data is damaged: {error}") from error
 
 
 class Unpacker:
@@ -398,6 +447,15 @@ class Unpacker:
         self._current = parts
 
     def _open_directory(self, parts: list[str], *, make: bool) -> int:
+        try:
+            path = "/".join(parts) or "."
+            return syscalls.openat2(
+                self._root_fd, path, _DIRECTORY, resolve=syscalls.RESOLVE_STRICTLY_BELOW
+            )
+        except (OSError, ValueError):  # missing, too long, a link or an old kernel: step by step
+            return self._step_down(parts, make=make)
+
+    def _step_down(self, parts: list[str], *, make: bool) -> int:
         fd = os.dup(self._root_fd)
         for depth, part in enumerate(parts, 1):
             try:
@@ -490,14 +548,13 @@ def answer(work: Callable[[LayerStream], dict[str, object]]) -> None:
         stream = LayerStream(0)  # imports its decompressor, which the new root has not
         _preload()
         _confine()
+        stream.read_ahead()
         told = work(stream)
     except UnpackError as error:
         told = {"broken": str(error)}
-    except zlib.error as error:
-        told = {"broken": f"its gzip data is damaged: {error}"}
     except OSError as error:
         told = {"failed": error.strerror or str(error)}
-    except Exception as error:  # noqa: BLE001 - zstandard's error class cannot be imported for this
+    except Exception as error:  # noqa: BLE001 - whatever a hostile archive makes of our libraries
         told = {"broken": f"{type(error).__name__}: {error}"}
     os.write(1, json.dumps(told).encode())
     sys.stdout.flush()

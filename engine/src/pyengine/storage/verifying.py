@@ -6,7 +6,6 @@ import hashlib
 import os
 import stat
 import tarfile
-import zlib
 
 from pyengine.storage import overlay, user_namespace
 from pyengine.storage.packing import open_below
@@ -55,7 +54,7 @@ def layer_problem(directory: str, blob_path: str, diff_id: str) -> str:
     try:
         with open(blob_path, "rb", buffering=0) as file:
             return _Comparison(root_fd, LayerStream(file.fileno())).run(diff_id)
-    except (tarfile.TarError, UnpackError, zlib.error, OSError) as error:
+    except (tarfile.TarError, UnpackError, OSError) as error:
         return f"its blob cannot be read: {error}"
     finally:
         os.close(root_fd)
