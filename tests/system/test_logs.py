@@ -19,7 +19,7 @@ COUNT = "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done"
 
 def test_a_rotated_log_is_followed_and_read_whole(box: ContainerRoot) -> None:
     limits = ("--log-opt", "max-size=16k", "--log-opt", "max-file=20")
-    box.ok("create", "--name", "long", *limits, IMAGE, "sh", "-c", f"read x; {COUNT}")
+    box.ok("create", "-i", "--name", "long", *limits, IMAGE, "sh", "-c", f"read x; {COUNT}")
     with box.popen("start", "-ai", "long", stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
                    ) as started:  # fmt: skip
         assert started.stdin is not None

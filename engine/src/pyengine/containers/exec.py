@@ -9,6 +9,7 @@ import select
 from pyengine import jsontext, log
 from pyengine.containers.host import make_directory, start_time
 from pyengine.errors import ConflictError, PyengineError
+from pyengine.monitor import exits
 from pyengine.monitor import start as monitor
 from pyengine.monitor.attach import Attachment
 from pyengine.monitor.exits import Watch, open_pidfd
@@ -29,20 +30,27 @@ MONITOR_END_MS = 5000
 class ExecOptions:
     """Options of exec as given, each under its long name."""
 
-    __slots__ = ("command", "env", "stdin", "terminal", "user", "workdir")
+    __slots__ = (
+        "command", "detach_keys", "env", "preserve_fds", "privileged", "stdin", "terminal", "user",
+        "workdir",
+    )  # fmt: skip
 
     def __init__(
         self,
         command: tuple[str, ...],
         *,
+        detach_keys: bytes,
         terminal: bool = False,
         stdin: bool = False,
         env: tuple[str, ...] = (),
         user: str = "",
         workdir: str = "",
+        privileged: bool = False,
+        preserve_fds: int = 0,
     ) -> None:
         self.command, self.env, self.user, self.workdir = command, env, user, workdir
-        self.terminal, self.stdin = terminal, stdin
+        self.terminal, self.stdin, self.detach_keys = terminal, stdin, detach_keys
+        self.privileged, self.preserve_fds = privileged, preserve_fds
 
 
 class Session:
@@ -63,6 +71,7 @@ class Session:
         self._host, self._container, self._options = host, container, options
         self._directory = f"{host.bundle(container.id)}/exec/{self.id}"
         self._exit_dir = f"{self._directory}/exits"
+        self._attended_fd = -1
         make_directory(self._exit_dir)
 
     def detach(self) -> str:
@@ -91,6 +100,9 @@ class Session:
         except (PyengineError, OSError):
             self._remove()
             raise
+        finally:
+            if self._attended_fd >= 0:  # whoever detached leaves the clean-up to the exit command
+                os.close(self._attended_fd)
 
     def _attend(self) -> int:
         options = self._options
@@ -99,7 +111,10 @@ class Session:
         try:
             running.go()
             running.wait_until_attachable()
-            attachment = Attachment(self._directory, stdin=options.stdin, terminal=options.terminal)
+            attachment = Attachment(
+                self._directory, stdin=options.stdin, terminal=options.terminal,
+                detach_keys=options.detach_keys,
+            )  # fmt: skip
             attachment.prepare(proxy_signals=True)
             running.attached()
             pid = running.wait_for_pid()
@@ -131,9 +146,23 @@ class Session:
         call = monitor.Call(path, container.id, runtime, files)
         call.exec_session(self.id, process_file, attach=attach)
         call.stdio(stdin=options.stdin, terminal=options.terminal)
+        call.exit_command(self._exit_command(attended=attach))
+        if options.preserve_fds:
+            call.preserve_fds(options.preserve_fds)
         if self._host.systemd:
             call.systemd_cgroup()
         return call
+
+    def _exit_command(self, *, attended: bool) -> list[str]:
+        """Called when nobody attends the session, as that of a container."""
+        full = [*self._host.self_command, "container", "cleanup", "--exec", self.id]
+        full.append(self._container.id)
+        if not attended:
+            return full
+        from pyengine.containers.start import attended_command
+
+        self._attended_fd, command = attended_command(f"{self._directory}/attended", full)
+        return command
 
     def _process(self) -> dict[str, Any]:
         """The container's own ``process`` with what the options change."""
@@ -143,6 +172,15 @@ class Session:
         found["args"] = list(options.command)
         found["terminal"] = options.terminal
         found["env"] = [*found["env"], *options.env]
+        if options.privileged:
+            from pyengine.specgen import capabilities
+
+            every = capabilities.allowed([], [], privileged=True)
+            found["capabilities"] = {
+                name: every for name in ("bounding", "effective", "inheritable", "permitted")
+            }
+            found.pop("apparmorProfile", None)
+            found["noNewPrivileges"] = False
         if options.workdir:
             found["cwd"] = options.workdir
         if options.user:
@@ -150,7 +188,8 @@ class Session:
             found["user"] = process.user_object(user, found["user"]["umask"])
             config = dict(container.config, user=options.user)
             bounding = found["capabilities"]["bounding"]
-            found["capabilities"] = process.capability_sets(config, bounding)  # type: ignore[arg-type]  # still a ContainerConfig
+            if not options.privileged:
+                found["capabilities"] = process.capability_sets(config, bounding)  # type: ignore[arg-type]  # still a ContainerConfig
             own = [entry for entry in found["env"] if not entry.startswith("HOME=")]
             found["env"] = [*own, f"HOME={user.home}"]
         entries = dict(entry.partition("=")[::2] for entry in found["env"])
@@ -194,6 +233,18 @@ class Session:
         finally:
             if monitor_fd >= 0:
                 os.close(monitor_fd)
+
+
+def end_session(host: Host, container: Container, session: str) -> None:
+    """What the monitor's exit command does for a session that nobody attends."""
+    directory = f"{host.bundle(container.id)}/exec/{session}"
+    how = exits.read(f"{directory}/exits/{container.id}", directory)
+    try:
+        trees.remove_tree(directory)
+    except OSError as error:  # the container has ended too, and its clean-up removes it as well
+        log.debug(f"remove {directory}: {error.strerror}")
+    code = UNKNOWN_EXIT_CODE if how is None else how.code
+    host.tell(container, "exec_died", exit_code=code, execID=session)
 
 
 def _wait_for_end(pidfd: int) -> None:

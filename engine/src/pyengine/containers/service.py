@@ -432,6 +432,40 @@ class Containers:
 
         return Session(self.host, self.find(name_or_id), options)
 
+    def end_session(self, id_: str, session: str) -> None:
+        """What the exit command of an exec session does."""
+        from pyengine.containers.exec import end_session
+
+        end_session(self.host, self.find(id_), session)
+
+    def attach(
+        self, name_or_id: str, *, stdin: bool, proxy_signals: bool, detach_keys: bytes
+    ) -> None:
+        """Connect to a running container until it has ended.
+
+        Raises:
+            ConflictError: it does not run.
+            monitor.attach.Detached: the user left; the container goes on.
+        """
+        from pyengine.monitor.attach import Attachment
+
+        container = self.find(name_or_id)
+        config = container.config
+        if container.status != "running" or config["log"].get("driver") == "passthrough":
+            raise ConflictError("you can only attach to running containers")
+        attachment = Attachment(
+            self.host.bundle(container.id), stdin=stdin and config["stdin"],
+            terminal=config["terminal"], detach_keys=detach_keys,
+        )  # fmt: skip
+        watch = self._watch(container)
+        try:
+            attachment.prepare(proxy_signals=proxy_signals)
+            self.host.tell(container, "attach")
+            attachment.run(watch, lambda number: self._signal(container, number, "kill"))
+        finally:
+            attachment.close()
+            watch.close()
+
     def inspect(self, container: record.Container, times: tuple[str, str, str]) -> dict[str, Any]:
         """Everything about a container, under podman's names; ``times`` are to be printed."""
         from pyengine.containers.inspect import inspect

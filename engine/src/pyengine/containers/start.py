@@ -94,6 +94,7 @@ def launch(
     attach: bool,
     stdin: bool = False,
     proxy_signals: bool = True,
+    detach_keys: bytes = b"",
     restarted: bool = False,
     only_create: bool = False,
 ) -> Started:
@@ -188,7 +189,7 @@ class _Start:
         """Attach, and let the created container execute its program."""
         monitor_pid = _read_pid(f"{self.bundle}/conmon.pid")
         if attach:
-            self._attach(stdin=stdin, proxy_signals=proxy_signals)
+            self._attach(stdin=stdin, proxy_signals=proxy_signals, detach_keys=detach_keys)
         started_at = time.time()
         runtime = self.host.runtime(self.container.config["runtime"])
         runtime.start(self.container.id)
@@ -264,20 +265,16 @@ class _Start:
         # Who attends a container does not start it again.
         if not attended or self.container.config["may_restart"]:
             return full
-        import fcntl
+        self.attended_fd, command = attended_command(f"{self.bundle}/attended", full)
+        return command
 
-        path = f"{self.bundle}/attended"
-        self.attended_fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self.attended_fd, fcntl.LOCK_EX)
-        return ["/bin/sh", "-c", ATTENDED, path, *full]
-
-    def _attach(self, *, stdin: bool, proxy_signals: bool) -> None:
+    def _attach(self, *, stdin: bool, proxy_signals: bool, detach_keys: bytes) -> None:
         from pyengine.monitor.attach import Attachment
 
         config = self.container.config
         self.attachment = Attachment(
             self.bundle, stdin=stdin and config["stdin"], terminal=config["terminal"],
-            passed_through=config["log"].get("driver") == "passthrough",
+            detach_keys=detach_keys, passed_through=config["log"].get("driver") == "passthrough",
         )  # fmt: skip
         self.attachment.prepare(proxy_signals=proxy_signals)
 
@@ -289,6 +286,15 @@ class _Start:
             self.monitor.abandon()
         if self.attended_fd >= 0:
             os.close(self.attended_fd)
+
+
+def attended_command(path: str, full: list[str]) -> tuple[int, list[str]]:
+    """The lock that we hold while we attend, and an exit command that is ``full`` without us."""
+    import fcntl
+
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    return fd, ["/bin/sh", "-c", ATTENDED, path, *full]
 
 
 def take_back(host: Host, container: record.Container, reason: str, intent: Intent | None) -> None:

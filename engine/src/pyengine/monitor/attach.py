@@ -15,6 +15,7 @@ import select
 import termios
 
 from pyengine.errors import MonitorError
+from pyengine.monitor.keys import Matcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 STDOUT, STDERR = 2, 3
 PACKET_BYTES = 8192 + 1  # conmon's buffer and the stream byte
 INPUT_BYTES = 8192
-DETACH_KEYS = b"\x10\x11"  # ctrl-p ctrl-q
 RESIZE = 1  # the ctl fifo's message for a new window size
 
 PROXIED = (
@@ -42,7 +42,13 @@ class Attachment:
     """One connection, from before the container's process starts until it has ended."""
 
     def __init__(
-        self, bundle: str, *, stdin: bool, terminal: bool, passed_through: bool = False
+        self,
+        bundle: str,
+        *,
+        stdin: bool,
+        terminal: bool,
+        detach_keys: bytes,
+        passed_through: bool = False,
     ) -> None:
         """Connect to the monitor that serves ``bundle``.
 
@@ -57,7 +63,7 @@ class Attachment:
         self._saved: list[object] | None = None
         self._wakeup_read, self._wakeup_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._old_handlers: dict[int, object] = {}
-        self._pending_detach = False
+        self._keys = Matcher(detach_keys)
         self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         self._connected = not passed_through
         if passed_through:
@@ -155,28 +161,17 @@ class Attachment:
             data = os.read(0, INPUT_BYTES)
         except OSError:  # a terminal that was hung up
             data = b""
-        if data and self._terminal:
-            data = self._without_detach_keys(data)
+        typed, detached = self._keys.pass_on(data) if self._terminal else (data, False)
         try:
-            if data:
-                self._socket.sendall(data)
-            elif not self._pending_detach:
+            if typed:
+                self._socket.sendall(typed)
+            if not data:
                 self._stdin_open = False
                 self._socket.shutdown(_socket.SHUT_WR)
         except OSError:  # the process has closed its input or ended; its output may still come
             self._stdin_open = False
-
-    def _without_detach_keys(self, data: bytes) -> bytes:
-        """``data`` to send on; the first key is kept back until the next byte decides."""
-        if self._pending_detach:
-            data = DETACH_KEYS[:1] + data
-            self._pending_detach = False
-        if DETACH_KEYS in data:
+        if detached:
             raise Detached
-        if data.endswith(DETACH_KEYS[:1]):
-            self._pending_detach = True
-            return data[:-1]
-        return data
 
     def _take_signals(self, send_signal: Callable[[int], object]) -> None:
         for number in os.read(self._wakeup_read, 64):
