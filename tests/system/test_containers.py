@@ -90,6 +90,29 @@ def test_a_detached_container_with_rm_removes_itself(box: ContainerRoot) -> None
     assert box.cgroups(id_) == []
 
 
+def test_exec_has_its_own_options_and_exit_codes(box: ContainerRoot, tmp_path: Path) -> None:
+    cidfile = tmp_path / "cid"
+    box.ok("run", "-d", "--cidfile", str(cidfile), "--name", "e", IMAGE, "sleep", "1000")
+    words = ("exec", "--privileged", "e", "busybox", "grep", "CapEff", "/proc/self/status")
+    bounding = next(line for line in Path("/proc/self/status").read_text().splitlines()
+                    if line.startswith("CapBnd"))  # fmt: skip
+    assert box.ok(*words).split()[1] == bounding.split()[1]
+    assert box.ok("exec", "--cidfile", str(cidfile), "echo", "hi") == "hi\n"
+    assert "reading CIDFile" in box.fails("exec", "--cidfile", "/no/such", "true")
+    (tmp_path / "given").write_text("through\n")
+    argv = box.argv("exec", "--preserve-fds", "1", "e", "sh", "-c", "cat <&3")
+    shell = ["sh", "-c", 'exec 3<"$0"; exec "$@"', str(tmp_path / "given"), *argv]
+    done = subprocess.run(shell, capture_output=True, check=False)
+    assert (done.stdout, done.stderr) == (b"through\n", b"")
+    error = box.fails("exec", "--preserve-fds", "9", "e", "true")
+    assert "is not available - the preserve-fds option" in error
+    assert box.call("exec", "e", "nosuch").returncode == 127
+    assert box.call("exec", "e", "/etc/passwd").returncode == 126
+    assert box.call("exec", "-w", "/nosuch", "e", "true").returncode in (126, 127)
+    assert "non-empty command" in box.fails("exec", "e")
+    assert "no such container" in box.fails("exec", "nosuch", "true")
+
+
 def test_the_process_sees_what_its_options_say(box: ContainerRoot, tmp_path: Path) -> None:
     (tmp_path / "env").write_text("# comment\nFROM_FILE=f\nBOTH=file\n")
     output = box.sh(

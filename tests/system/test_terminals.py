@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pexpect
@@ -90,3 +93,68 @@ def test_the_terminal_is_given_back_as_it_was(box: ContainerRoot) -> None:
     shell.sendline("exit")
     shell.expect(pexpect.EOF)
     shell.close()
+
+
+def test_own_detach_keys_and_attaching_again(box: ContainerRoot, tmp_path: Path) -> None:
+    (tmp_path / "conf").write_text('[engine]\ndetach_keys = "ctrl-x"\n')
+    conf = {**os.environ, "CONTAINERS_CONF": str(tmp_path / "conf")}
+    keys = ("--detach-keys", "ctrl-a,d")
+    child = spawn(box, "run", "--rm", "-it", *keys, "--name", "k", IMAGE, "sh")
+    child.expect("# ")
+    child.send("echo x\x10\x11\x01y\r")  # neither podman's own keys nor their beginning
+    child.expect("# ")
+    child.send("\x01d")
+    child.expect(pexpect.EOF)
+    program, *rest = box.argv("attach", "k")
+    child = pexpect.spawn(program, rest, timeout=30, dimensions=(20, 66), env=conf)
+    child.expect("# ")  # the shell draws it again for the new size
+    child.sendline("busybox stty size")
+    child.expect("20 66\r\n")
+    child.send("\x18")
+    child.expect(pexpect.EOF)
+    child = spawn(box, "attach", "--detach-keys", "", "--latest")
+    child.sendline("")
+    child.expect("# ")
+    child.send("\x10\x11\x15")  # nothing leaves; ctrl-u empties the line
+    child.sendline("exit 3")
+    child.expect(pexpect.EOF)
+    wait_for(lambda: box.ok("ps", "-aq") == "", "its removal")
+    assert "invalid detach keys" in box.fails("run", "--detach-keys", "ctrl-8", IMAGE)
+    assert "no such container" in box.fails("attach", "k")
+    assert "requires a name, id" in box.fails("attach")
+
+
+def test_attach_passes_output_and_signals_on(box: ContainerRoot) -> None:
+    trap = "trap 'echo asked; exit 5' TERM; while :; do sleep 0.02; echo on; done"
+    box.ok("run", "-d", "--name", "at", IMAGE, "sh", "-c", trap)
+    with box.popen("attach", "--no-stdin", "at", stdout=subprocess.PIPE) as attached:
+        assert attached.stdout is not None
+        assert attached.stdout.readline() == b"on\n"
+        attached.terminate()
+        assert attached.stdout.read().endswith(b"asked\n")
+        assert attached.wait() == 0
+    assert box.ok("wait", "at") == "5\n"
+    assert "you can only attach to running containers" in box.fails("attach", "at")
+
+
+LEFT = "echo here; while [ ! -e /go ]; do sleep 0.05; done; exit 4"
+
+
+def test_a_session_that_was_left_is_cleaned_up_at_its_end(box: ContainerRoot) -> None:
+    id_ = box.ok("run", "-d", "--name", "host", IMAGE, "sleep", "1000").strip()
+    sessions = box.runroot / "containers" / id_ / "exec"
+    child = spawn(box, "exec", "-it", "host", "sh", "-c", LEFT)
+    child.expect("here")
+    child.send("\x10\x11")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    box.ok("exec", "-d", "host", "sh", "-c", "exit 6")
+    wait_for(lambda: len(list(sessions.iterdir())) == 1, "the end of the detached session")
+    box.ok("exec", "host", "busybox", "touch", "/go")
+    wait_for(lambda: not list(sessions.iterdir()), "the end of the left session")
+    form = ("--format", "{{.ContainerExitCode}}", "--filter", "event=exec_died")
+    codes = box.ok(
+        "events", "--stream=false", "--since", "1h", *form, "--filter", f"container={id_}"
+    )
+    assert sorted(codes.split()) == ["0", "4", "6"]

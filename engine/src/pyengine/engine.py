@@ -132,6 +132,17 @@ class Engine:
             )
         return self._events
 
+    def detach_keys(self, wanted: str | None) -> bytes:
+        """What a terminal sends when a user leaves: --detach-keys, containers.conf, podman's.
+
+        Raises:
+            ConfigError: there is no such key.
+        """
+        from pyengine.monitor import keys
+
+        text = self.config.get("engine", {}).get("detach_keys") if wanted is None else wanted
+        return keys.parse(keys.DEFAULT if text is None else str(text))
+
     @property
     def containers(self) -> Containers:
         """The containers of this storage root."""

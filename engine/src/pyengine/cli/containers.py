@@ -6,6 +6,7 @@ from pyengine.cli.declare import IntRange, UsageError, command, option
 from pyengine.cli.many import (
     CIDFILE,
     CONTAINERS,
+    DETACH_KEYS,
     FILTER,
     IGNORE,
     LATEST,
@@ -33,6 +34,7 @@ TIME = option(
 @command(
     all_option("containers"),
     option("-a", "--attach", is_flag=True, help="Stay connected to its output."),
+    DETACH_KEYS,
     option("-i", "--interactive", "stdin", is_flag=True, help="Also connect stdin."),
     option("--sig-proxy/--no-sig-proxy", default=None, help="Pass signals on."),
     FILTER,
@@ -45,6 +47,7 @@ def start(
     containers: Names,
     every: bool,
     attach: bool,
+    detach_keys: str | None,
     stdin: bool,
     sig_proxy: bool | None,
     filters: Names,
@@ -65,7 +68,11 @@ def start(
     from pyengine.monitor.attach import Detached
 
     started = engine.containers.start(
-        names[0], attach=True, stdin=stdin, proxy_signals=sig_proxy is not False
+        names[0],
+        attach=True,
+        stdin=stdin,
+        proxy_signals=sig_proxy is not False,
+        detach_keys=engine.detach_keys(detach_keys),
     )
     try:
         return engine.containers.attend(started)

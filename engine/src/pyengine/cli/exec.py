@@ -1,10 +1,11 @@
-"""exec: another process in a running container."""
+"""exec and attach: another process in a running container, and its own."""
 
 from __future__ import annotations
 
-from pyengine.cli.declare import UsageError, argument, command, option
-from pyengine.cli.many import LATEST
+from pyengine.cli.declare import IntRange, UsageError, argument, command, option
+from pyengine.cli.many import DETACH_KEYS, LATEST
 from pyengine.cli.run import env_files, passed_on
+from pyengine.errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,38 +13,54 @@ if TYPE_CHECKING:
 
 
 @command(
+    option("--cidfile", default="", metavar="FILE", help="Read the container's id from FILE."),
     option("-d", "--detach", is_flag=True, help="Run in the background, print the session's id."),
+    DETACH_KEYS,
     option("-e", "--env", multiple=True, metavar="NAME[=VALUE]", help="Set a variable."),
     option("--env-file", multiple=True, metavar="FILE", help="Variables from a file."),
     option("-i", "--interactive", "stdin", is_flag=True, help="Keep stdin open."),
     LATEST,
+    option(
+        "--preserve-fds", type=IntRange(0), default=0, metavar="N",
+        help="Pass our descriptors 3 to N+2 on.",
+    ),
+    option("--privileged", is_flag=True, help="Give all capabilities."),
     option("-t", "--tty", "terminal", is_flag=True, help="Allocate a terminal."),
     option("-u", "--user", default="", metavar="USER[:GROUP]", help="Who the process is."),
     option("-w", "--workdir", default="", metavar="DIR", help="Working directory."),
     argument("words", nargs=-1, metavar="[CONTAINER] COMMAND [ARG]..."),
     name="exec",
     interspersed=False,
-)
+)  # fmt: skip
 def exec_(
     engine: Engine,
     /,
+    cidfile: str,
     detach: bool,
+    detach_keys: str | None,
     env: tuple[str, ...],
     env_file: tuple[str, ...],
     stdin: bool,
     latest: bool,
+    preserve_fds: int,
+    privileged: bool,
     terminal: bool,
     user: str,
     workdir: str,
     words: tuple[str, ...],
 ) -> int:
     """Run a process in a running container."""
-    if not latest and not words:
+    if latest and cidfile:
+        raise UsageError("--latest and --cidfile can not be used together")
+    if not latest and not cidfile and not words:
         raise UsageError("exec requires the name or ID of a container or the --latest flag")
-    name = engine.containers.latest().id if latest else words[0]
-    argv = words if latest else words[1:]
+    if latest or cidfile:
+        name = engine.containers.latest().id if latest else _id_in(cidfile)
+        argv = words
+    else:
+        name, argv = words[0], words[1:]
     if not argv:
-        raise UsageError("you must provide a command to exec")
+        raise UsageError("must provide a non-empty command to start an exec session")
     from pyengine.containers.exec import ExecOptions
     from pyengine.monitor.attach import Detached
 
@@ -56,6 +73,9 @@ def exec_(
             env=(*env_files(env_file), *passed_on(env)),
             user=user,
             workdir=workdir,
+            privileged=privileged,
+            preserve_fds=preserve_fds,
+            detach_keys=engine.detach_keys(detach_keys),
         ),
     )
     if detach:
@@ -65,3 +85,44 @@ def exec_(
         return session.attend()
     except Detached:
         return 0
+
+
+def _id_in(cidfile: str) -> str:
+    try:
+        with open(cidfile, encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError as error:
+        raise ConfigError(f"reading CIDFile: open {cidfile}: {error.strerror}") from error
+
+
+@command(
+    DETACH_KEYS,
+    LATEST,
+    option("--no-stdin", is_flag=True, help="Do not connect stdin."),
+    option("--sig-proxy/--no-sig-proxy", default=True, help="Pass signals on."),
+    argument("container", required=False, default="", metavar="CONTAINER"),
+)
+def attach(
+    engine: Engine,
+    /,
+    container: str,
+    detach_keys: str | None,
+    latest: bool,
+    no_stdin: bool,
+    sig_proxy: bool,
+) -> None:
+    """Connect to a running container."""
+    if latest and container:
+        raise UsageError("--latest and containers cannot be used together")
+    if not latest and not container:
+        raise UsageError('"pyengine attach" requires a name, id, or the "--latest" flag')
+    from pyengine.monitor.attach import Detached
+
+    keys = engine.detach_keys(detach_keys)
+    name = engine.containers.latest().id if latest else container
+    try:
+        engine.containers.attach(
+            name, stdin=not no_stdin, proxy_signals=sig_proxy, detach_keys=keys
+        )
+    except Detached:
+        return

@@ -96,6 +96,12 @@ def _read_cidfiles(paths: tuple[str, ...], *, ignore: bool) -> list[str]:
     return found
 
 
+DETACH_KEYS = option(
+    "--detach-keys", metavar="KEYS",
+    help="Keys that leave a container in a terminal, such as ctrl-p,ctrl-q; empty for none.",
+)  # fmt: skip
+
+
 def names_or_latest(engine: Engine, names: tuple[str, ...], *, latest: bool) -> list[str]:
     """The containers named, or the latest one."""
     return select(engine, names, latest=latest)

@@ -96,6 +96,7 @@ def prune(engine: Engine, /, filters: Names, force: bool) -> None:
 @command(
     all_option("containers", "-a"),
     LATEST,
+    option("--exec", "session", default="", metavar="ID", help="Only this exec session."),
     option("--life", default="", metavar="NAME", help="Of a container that may start again."),
     option("--rm", "remove", is_flag=True, help="Remove the container too."),
     option("--rmi", "remove_image", is_flag=True, help="With --rm: remove its image too."),
@@ -111,6 +112,7 @@ def cleanup(
     life: str,
     remove: bool,
     remove_image: bool,
+    session: str,
     stopped_only: bool,
 ) -> None:
     """Clean up after containers that have ended; their monitors call this."""
@@ -121,6 +123,9 @@ def cleanup(
     names = select(engine, containers, latest=latest, every=every)
 
     def clean(name: str) -> str | None:
+        if session:
+            engine.containers.end_session(name, session)
+            return None
         # A monitor names a container that has removed itself, or that is running again.
         if not (remove or every or latest):
             restart = bool(life) and RESTART_VARIABLE in os.environ

@@ -21,8 +21,11 @@ PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 
 
 @command(*run_options.ATTENDANCE, *run_options.SHARED, interspersed=False)
-def run(engine: Engine, /, *, detach: bool, sig_proxy: bool, **given: Any) -> int:
+def run(
+    engine: Engine, /, *, detach: bool, detach_keys: str | None, sig_proxy: bool, **given: Any
+) -> int:
     """Run a command in a new container."""
+    keys = engine.detach_keys(detach_keys)
     options = make_options(detach=detach, **given)
     if options.terminal and not detach and not sys.stdin.isatty() and options.stdin:
         log.warning(
@@ -30,7 +33,9 @@ def run(engine: Engine, /, *, detach: bool, sig_proxy: bool, **given: Any) -> in
             " properly"
         )
     source = engine.container_source(options, _progress)
-    started = engine.containers.run(options, source, stdin=options.stdin, proxy_signals=sig_proxy)
+    started = engine.containers.run(
+        options, source, stdin=options.stdin, proxy_signals=sig_proxy, detach_keys=keys
+    )
     if detach:
         print(started.container.id)
         return 0

@@ -8,6 +8,7 @@ One table, because each module costs every ``run`` 0.3 ms. Each section has its 
 from __future__ import annotations
 
 from pyengine.cli.declare import Choice, IntRange, argument, option
+from pyengine.cli.many import DETACH_KEYS
 
 NETWORK_HELP = "Network: none (the default), private, host, container:NAME or ns:PATH."
 
@@ -198,6 +199,7 @@ ATTENDANCE = (
         "--preserve-fds", type=IntRange(0), default=0, metavar="N",
         help="Pass on descriptors 3 to N+2.",
     ),
+    DETACH_KEYS,
     option("--sig-proxy/--no-sig-proxy", default=True, help="Pass signals on."),
 )  # fmt: skip
 

@@ -23,6 +23,7 @@ COMMANDS: Table = {
     "skopeo": ("pyengine.cli.skopeo:skopeo", "Copy and inspect images between registries"),
     "tag": ("pyengine.cli.images:tag", "Add an additional name to a local image"),
     "untag": ("pyengine.cli.images:untag", "Remove a name from a local image"),
+    "attach": ("pyengine.cli.exec:attach", "Attach to a running container"),
     "container": ("", "Manage containers"),
     "create": ("pyengine.cli.run:create", "Create but do not start a container"),
     "events": ("pyengine.cli.events:events", "Show events"),
@@ -128,6 +129,7 @@ GROUPS: dict[str, Table] = {
         "info": ("pyengine.cli.info:info", "Display pyengine system information"),
     },
     "container": {
+        "attach": ("pyengine.cli.exec:attach", "Attach to a running container"),
         "cleanup": ("pyengine.cli.removal:cleanup", "Clean up after a container that has ended"),
         "create": ("pyengine.cli.run:create", "Create but do not start a container"),
         "exec": ("pyengine.cli.exec:exec_", "Run a process in a running container"),

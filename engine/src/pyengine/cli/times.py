@@ -6,7 +6,7 @@ import datetime
 import re
 import time
 
-from pyengine.cli import access
+from pyengine.containers import moments
 from pyengine.errors import ConfigError
 
 _DATE = re.compile(
@@ -38,7 +38,7 @@ def moment_ns(option: str, text: str, *, after_now: bool = False) -> int:
             raise _unusable(option, text) from None
     sign = -1 if text.startswith("-") else 1
     try:
-        duration_s = access.seconds(text.lstrip("+-")) or 0.0
+        duration_s = moments.seconds(text.lstrip("+-"))
     except ConfigError:
         raise _unusable(option, text) from None
     duration_ns = sign * int(duration_s * _BILLION)

@@ -73,6 +73,7 @@ def _check_engine(table: dict[str, Any], path: str) -> None:
         "events_logger": table.get("events_logger", "") in ("", "file", "journald", "none"),
         "events_logfile_path": isinstance(table.get("events_logfile_path", ""), str),
         "events_logfile_max_size": _is_size(table.get("events_logfile_max_size", "1m")),
+        "detach_keys": isinstance(table.get("detach_keys", ""), str),
         "conmon_path": strings(table.get("conmon_path", [])),
         "runtimes": isinstance(runtimes, dict) and all(map(strings, runtimes.values())),
     }

@@ -176,9 +176,8 @@ class Session:
             from pyengine.specgen import capabilities
 
             every = capabilities.allowed([], [], privileged=True)
-            found["capabilities"] = {
-                name: every for name in ("bounding", "effective", "inheritable", "permitted")
-            }
+            sets = ("bounding", "effective", "inheritable", "permitted")
+            found["capabilities"] = dict.fromkeys(sets, every)
             found.pop("apparmorProfile", None)
             found["noNewPrivileges"] = False
         if options.workdir:

@@ -39,7 +39,13 @@ class Containers:
         return container
 
     def run(
-        self, options: ContainerOptions, source: Source, *, stdin: bool, proxy_signals: bool
+        self,
+        options: ContainerOptions,
+        source: Source,
+        *,
+        stdin: bool,
+        proxy_signals: bool,
+        detach_keys: bytes = b"",
     ) -> Started:
         """Make a container and start it, attached unless ``options.detach``.
 
@@ -60,7 +66,7 @@ class Containers:
         try:
             return start.launch(
                 self.host, container, intent, attach=not options.detach, stdin=stdin,
-                proxy_signals=proxy_signals,
+                proxy_signals=proxy_signals, detach_keys=detach_keys,
             )  # fmt: skip
         except BaseException:
             if options.auto_remove:
@@ -79,6 +85,7 @@ class Containers:
         attach: bool = False,
         stdin: bool = False,
         proxy_signals: bool = False,
+        detach_keys: bytes = b"",
         only_create: bool = False,
     ) -> Started:
         """Start a container that does not run, or with ``only_create`` do all but the last step."""
@@ -97,7 +104,7 @@ class Containers:
             intent = start.begin(self.host, container, only_create=only_create)
             return start.launch(
                 self.host, container, intent, attach=attach, stdin=stdin,
-                proxy_signals=proxy_signals, only_create=only_create,
+                proxy_signals=proxy_signals, detach_keys=detach_keys, only_create=only_create,
             )  # fmt: skip
 
     def restart(self, name_or_id: str, timeout_s: int | None) -> None:
@@ -457,11 +464,13 @@ class Containers:
             self.host.bundle(container.id), stdin=stdin and config["stdin"],
             terminal=config["terminal"], detach_keys=detach_keys,
         )  # fmt: skip
-        watch = self._watch(container)
+        watch = stopping.watch(self.host, container)
         try:
             attachment.prepare(proxy_signals=proxy_signals)
             self.host.tell(container, "attach")
-            attachment.run(watch, lambda number: self._signal(container, number, "kill"))
+            attachment.run(
+                watch, lambda number: stopping.signal(self.host, container, number, "kill")
+            )
         finally:
             attachment.close()
             watch.close()

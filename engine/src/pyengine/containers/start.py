@@ -106,6 +106,7 @@ def launch(
         PyengineError: some step failed; everything was taken back and the intent is finished.
     """
     start = _Start(host, container, restarted=restarted)
+    start.detach_keys = detach_keys
     try:
         if container.status == "initialized":
             return start.go_on(intent, attach=attach, stdin=stdin, proxy_signals=proxy_signals)
@@ -132,6 +133,7 @@ class _Start:
         self.monitor: monitor.Monitor | None = None
         self.attachment: Attachment | None = None
         self.attended_fd = -1
+        self.detach_keys = b""
         self.layers: list[str] | None = None
 
     def create(self, *, attended: bool) -> int:
@@ -189,7 +191,7 @@ class _Start:
         """Attach, and let the created container execute its program."""
         monitor_pid = _read_pid(f"{self.bundle}/conmon.pid")
         if attach:
-            self._attach(stdin=stdin, proxy_signals=proxy_signals, detach_keys=detach_keys)
+            self._attach(stdin=stdin, proxy_signals=proxy_signals)
         started_at = time.time()
         runtime = self.host.runtime(self.container.config["runtime"])
         runtime.start(self.container.id)
@@ -268,13 +270,14 @@ class _Start:
         self.attended_fd, command = attended_command(f"{self.bundle}/attended", full)
         return command
 
-    def _attach(self, *, stdin: bool, proxy_signals: bool, detach_keys: bytes) -> None:
+    def _attach(self, *, stdin: bool, proxy_signals: bool) -> None:
         from pyengine.monitor.attach import Attachment
 
         config = self.container.config
         self.attachment = Attachment(
             self.bundle, stdin=stdin and config["stdin"], terminal=config["terminal"],
-            detach_keys=detach_keys, passed_through=config["log"].get("driver") == "passthrough",
+            detach_keys=self.detach_keys,
+            passed_through=config["log"].get("driver") == "passthrough",
         )  # fmt: skip
         self.attachment.prepare(proxy_signals=proxy_signals)
 

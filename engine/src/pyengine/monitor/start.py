@@ -79,10 +79,10 @@ class Call:
 
     def stdio(self, *, stdin: bool, terminal: bool) -> None:
         """Give the process a stdin that clients may write to, or a terminal."""
-        if stdin:
-            self.arguments.append("-i")
         if terminal:
             self.arguments.append("-t")
+        elif stdin:  # ends with the first client's, which a terminal must not: others come
+            self.arguments.append("-i")
 
     def log(self, wanted: Logging, rotates: bool) -> None:
         """Keep the output as ``wanted`` says; a monitor that ``rotates`` keeps older files."""

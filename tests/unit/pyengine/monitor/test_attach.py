@@ -25,7 +25,7 @@ def monitor(tmp_path: Path) -> Iterator[socket.socket]:
 
 def attend(bundle: Path, *, stdin: bool = False) -> Exit | None:
     watch = Watch(f"{bundle}/id", str(bundle), os.getpid(), os.getpid())
-    attachment = Attachment(str(bundle), stdin=stdin, terminal=False)
+    attachment = Attachment(str(bundle), stdin=stdin, terminal=False, detach_keys=b"")
     try:
         return attachment.run(watch, lambda _number: None)
     finally:

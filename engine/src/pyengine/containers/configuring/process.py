@@ -40,7 +40,7 @@ def configure(config: ContainerConfig, wanted: ContainerOptions, image: dict[str
     if wanted.timeout_s:
         found["timeout_s"] = wanted.timeout_s
     if wanted.preserve_fds:
-        found["preserve_fds"] = _descriptors(wanted.preserve_fds, detach=wanted.detach)
+        found["preserve_fds"] = descriptors(wanted.preserve_fds, detach=wanted.detach)
     if wanted.chrootdirs:
         found["chroot_dirs"] = [_directory(text) for text in wanted.chrootdirs]
     _environment(config, found, wanted, image)
@@ -101,7 +101,12 @@ def _init(path: str) -> str:
     return found
 
 
-def _descriptors(count: int, *, detach: bool) -> int:
+def descriptors(count: int, *, detach: bool) -> int:
+    """How many of our descriptors from 3 on go to the container.
+
+    Raises:
+        ConfigError: our caller gave us fewer.
+    """
     if detach:
         raise ConfigError("--preserve-fds: cannot be used with --detach")
     for fd in range(3, 3 + count):
