@@ -50,6 +50,10 @@ def exec_(
     words: tuple[str, ...],
 ) -> int:
     """Run a process in a running container."""
+    if preserve_fds:
+        from pyengine.containers.configuring.process import descriptors
+
+        descriptors(preserve_fds, detach=detach)
     if latest and cidfile:
         raise UsageError("--latest and --cidfile can not be used together")
     if not latest and not cidfile and not words:
