@@ -146,6 +146,29 @@ def test_no_descriptor_leaks(pyrun: Runtime, bundle: Bundle) -> None:
     assert pyrun.call("exec", name, "ls", "/proc/self/fd").stdout.split() == ["0", "1", "2", "3"]
 
 
+@pytest.mark.parametrize("way", ["run", "exec"])
+def test_a_descriptor_that_the_caller_left_open_does_not_reach_the_program(
+    pyrun: Runtime, bundle: Bundle, way: str
+) -> None:
+    """CVE-2024-21626, with a caller that leaks a directory of the host into pyrun."""
+    host_fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+    show = ["ls", "/proc/self/fd"]
+    bundle.process["args"] = show if way == "run" else ["sleep", "1000"]
+    if way == "run":
+        bundle.save()
+        words = pyrun.command("run", "-b", str(bundle.path), pyrun.new_id())
+    else:
+        words = pyrun.command("exec", pyrun.start(bundle), *show)
+    try:
+        done = subprocess.run(
+            words, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            pass_fds=[host_fd], timeout=60,
+        )  # fmt: skip
+    finally:
+        os.close(host_fd)
+    assert done.stdout.split() == ["0", "1", "2", "3"], done.stderr
+
+
 @pytest.mark.parametrize("link", ["/host", "../../../../../../../../host", "/proc/self/root/host"])
 def test_a_link_in_the_image_does_not_lead_a_mount_outside(
     pyrun: Runtime, bundle: Bundle, tmp_path: Path, link: str

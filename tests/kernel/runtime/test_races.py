@@ -97,6 +97,44 @@ def test_proc_that_becomes_a_link_is_real_or_refused(pyrun: Runtime, bundle: Bun
             assert list((bundle.rootfs / "tmp").iterdir()) == []
 
 
+def test_what_is_masked_stays_so_while_proc_becomes_a_link(pyrun: Runtime, bundle: Bundle) -> None:
+    """CVE-2023-27561 and its kind: what is not found cannot be masked, and is there again later."""
+    bundle.config["root"]["readonly"] = False
+    (bundle.rootfs / "link").symlink_to("tmp")
+    bundle.linux["maskedPaths"] = ["/proc/version"]
+    bundle.linux["readonlyPaths"] = ["/proc/sys"]
+    bundle.shell(
+        "until cat /proc/self/mountinfo >/m 2>/dev/null; do :; done;"
+        "cut -d' ' -f5,6 /m | grep -oE '/version rw|/sys ro' | sort | uniq"
+    )
+    with swapping(bundle.rootfs / "proc", bundle.rootfs / "link"):
+        outcomes = [pyrun.run(bundle) for _ in range(2 * TRIES)]
+    for done in outcomes:
+        assert "a fault of pyrun" not in done.stderr
+        assert done.stdout == ("/sys ro\n/version rw\n" if done.returncode == 0 else ""), done
+
+
+def test_a_read_only_mount_in_a_volume_is_read_only_or_refused_while_its_place_becomes_a_link(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    """The flags come in a second call, which must not go to another mount."""
+    for name in ("volume", "volume/place", "other", "secret"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "volume/link").symlink_to("/other")
+    bundle.config["root"]["readonly"] = False
+    for name in ("other", "volume"):
+        source = str(tmp_path / name)
+        bundle.mount(f"/{name}", type="bind", source=source, options=["bind"])
+    secret = str(tmp_path / "secret")
+    bundle.mount("/volume/place", type="bind", source=secret, options=["bind", "ro"])
+    bundle.shell("grep '/secret ' /proc/self/mountinfo | cut -d' ' -f6 | cut -d, -f1")
+    with swapping(tmp_path / "volume/place", tmp_path / "volume/link"):
+        outcomes = [pyrun.run(bundle) for _ in range(3 * TRIES)]
+    for done in outcomes:
+        assert "a fault of pyrun" not in done.stderr
+        assert done.stdout == ("ro\n" if done.returncode == 0 else ""), done
+
+
 def shared_dev(bundle: Bundle, tmp_path: Path) -> Path:
     """A directory of another container as /dev, in the place of a tmpfs."""
     shared = tmp_path / "dev"
@@ -168,7 +206,7 @@ def attach():
 print(json.dumps({
     "memory": may(lambda: open(f"/proc/{pid}/mem", "rb")),
     "environment": may(lambda: open(f"/proc/{pid}/environ", "rb").read()),
-    "descriptors": may(lambda: os.listdir(f"/proc/{pid}/fd")),
+    "descriptors": may(lambda: [os.readlink(f"/proc/{pid}/fd/{n}") for n in ("0", "1", "2")]),
     "root": may(lambda: os.stat(f"/proc/{pid}/root/.")),
     "directory": may(lambda: os.readlink(f"/proc/{pid}/cwd")),
     "program": may(lambda: os.readlink(f"/proc/{pid}/exe")),
@@ -189,6 +227,15 @@ def observer(runtime: Runtime, bundle: Bundle) -> tuple[str, int]:
     }
     bundle.config["root"]["readonly"] = False
     bundle.rootfs.chmod(0o777)
+    bundle.host_python()
+    bundle.process["args"] = ["sleep", "1000"]
+    name = runtime.start(bundle)
+    return name, runtime.state(name)["pid"]
+
+
+def equal(runtime: Runtime, bundle: Bundle) -> tuple[str, int]:
+    """One with the user and the capabilities of what it looks at, and none for ptrace."""
+    bundle.config["root"]["readonly"] = False
     bundle.host_python()
     bundle.process["args"] = ["sleep", "1000"]
     name = runtime.start(bundle)
@@ -225,6 +272,26 @@ def test_init_before_start_cannot_be_looked_into(
     assert set(json.loads(done.stdout).values()) == {True}, done  # so the probe works
 
 
+def test_init_before_start_cannot_be_looked_into_by_its_equal(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    watcher, pid = equal(pyrun, bundle)
+    (tmp_path / "second").mkdir()
+    second = Bundle(tmp_path / "second", ["sleep", "1000"])
+    second.linux["namespaces"] = [
+        *(one for one in second.linux["namespaces"] if one["type"] != "pid"),
+        {"type": "pid", "path": f"/proc/{pid}/ns/pid"},
+    ]
+    name = pyrun.create(second)
+    probe = ["/usr/bin/python3", "-c", PROBE, pid_inside(pyrun.state(name)["pid"])]
+    for expected in (False, True):  # the second time it is the program: so the probe works
+        done = pyrun.call("exec", watcher, *probe)
+        assert done.returncode == 0, done.stderr
+        assert set(json.loads(done.stdout).values()) == {expected}, done.stdout
+        if not expected:
+            assert pyrun.call("start", name).returncode == 0
+
+
 # Tries on every process that comes, until told to end; only what is not yet the program counts.
 WATCH = """
 import ctypes, json, os
@@ -244,11 +311,13 @@ while not os.path.exists("/dev/shm/end"):
             before = comm(pid)
             seen.add(pid)
             ways = []
-            for way in ("environ", "mem", "fd"):
+            for way in ("environ", "mem", "fd/0"):
                 try:
-                    os.close(os.open(f"/proc/{pid}/{way}", os.O_RDONLY))
-                    if way != "fd" or os.listdir(f"/proc/{pid}/fd"):
-                        ways.append(way)
+                    if way == "fd/0":
+                        os.readlink(f"/proc/{pid}/fd/0")
+                    else:
+                        os.close(os.open(f"/proc/{pid}/{way}", os.O_RDONLY))
+                    ways.append(way)
                 except PermissionError:
                     pass
             if libc.ptrace(16, int(pid), 0, 0) == 0:
@@ -267,10 +336,11 @@ print(json.dumps({"seen": len(seen), "caught": caught}))
 """
 
 
+@pytest.mark.parametrize("kind", ["all-powerful", "equal"])
 def test_exec_processes_cannot_be_looked_into_before_they_are_the_program(
-    pyrun: Runtime, bundle: Bundle
+    pyrun: Runtime, bundle: Bundle, kind: str
 ) -> None:
-    watcher, _ = observer(pyrun, bundle)
+    watcher = (observer if kind == "all-powerful" else equal)(pyrun, bundle)[0]
     words = pyrun.command("exec", watcher, "/usr/bin/python3", "-c", WATCH)
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout

@@ -342,7 +342,7 @@ def _change_root(task: Task) -> None:
         from pyrun.linux import sysctl  # the parent has imported it already
 
         sysctl.apply(settings["sysctl"])
-    _protect(root_fd, settings, label)
+    _protect(root_fd, config, label)
     mounter.finish_late()
     if plan.new & syscalls.CLONE_NEWNS:
         rootfs.make_working_directory(root_fd, task.identity.process.get("cwd") or "/")
@@ -380,15 +380,20 @@ def label_option(config: JsonObject) -> str:
     return f'{kind}="{label}"'
 
 
-def _protect(root_fd: int, settings: JsonObject, label: str) -> None:
-    for path in settings.get("readonlyPaths") or ():
-        rootfs.make_path_read_only(root_fd, path)
-    masked = settings.get("maskedPaths")
+def _protect(root_fd: int, config: JsonObject, label: str) -> None:
+    settings = config.get("linux") or {}
+    masked, read_only = settings.get("maskedPaths"), settings.get("readonlyPaths")
+    if not masked and not read_only:
+        return
+    places = rootfs.Places(root_fd, config.get("mounts") or [])
+    for path in read_only or ():
+        rootfs.make_path_read_only(places, path)
     if masked:
         null_fd = rootfs.open_null()
         for path in masked:
-            rootfs.mask_path(root_fd, path, null_fd, label)
+            rootfs.mask_path(places, path, null_fd, label)
         posix.close(null_fd)
+    places.close()
 
 
 def _make_console(task: Task, root_fd: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _stat
+import errno
 import posix
 
 from pyrun import names, syscalls
@@ -322,13 +323,13 @@ class Mounter:
             if tree_fd < 0 and SOURCE_LINK in options.links:
                 recursive = bool(options.flags & syscalls.MS_REC)
                 tree_fd = detached_tree(path, recursive=recursive, follow=False)
-            mode = posix.fstat(tree_fd).st_mode if tree_fd >= 0 else posix.stat(path).st_mode
+            info = posix.fstat(tree_fd) if tree_fd >= 0 else posix.stat(path)
         except OSError as error:
             raise KernelError(step, error) from error
         try:
             target_fd = self._target(
                 destination,
-                directory=_stat.S_ISDIR(mode),
+                directory=_stat.S_ISDIR(info.st_mode),
                 follow=DESTINATION_LINK not in options.links,
             )
             try:
@@ -340,8 +341,8 @@ class Mounter:
                     syscalls.mount(path, paths.proc_path(target_fd), None, how, None)
             finally:
                 posix.close(target_fd)
-            self._remount_bind(destination, options)
-            self.finish(destination, options)
+            self._remount_bind(destination, options, info)
+            self.finish(destination, options, info)
         except OSError as error:
             raise KernelError(step, error) from error
 
@@ -361,13 +362,25 @@ class Mounter:
         except OSError as error:
             raise KernelError(step, error) from error
 
-    def _remount_bind(self, destination: str, options: Options) -> None:
+    def _made(self, destination: str, options: Options, info: posix.stat_result | None) -> int:
+        """Open what has just been mounted, and nothing that has taken its name since.
+
+        Its place may be in a volume that another container changes, and flags such as ``ro`` must
+        not go to another mount.
+        """
+        fd = paths.open_inside(self.root_fd, destination, posix.O_PATH | options.last)
+        if info is not None and not _is_same(posix.fstat(fd), info):
+            posix.close(fd)
+            raise OSError(errno.ESTALE, "another file has taken its place meanwhile")
+        return fd
+
+    def _remount_bind(self, destination: str, options: Options, info: posix.stat_result) -> None:
         """A bind mount takes its flags in a second call; what is not named stays as it was."""
         plain = syscalls.MS_BIND | syscalls.MS_REC
         wanted = options.flags & ~plain
         if not wanted and not options.cleared:
             return
-        fd = paths.open_inside(self.root_fd, destination, posix.O_PATH | options.last)
+        fd = self._made(destination, options, info)
         try:
             kept = posix.statvfs(paths.proc_path(fd)).f_flag
             had = _from_statvfs(kept) & ~options.cleared
@@ -384,11 +397,19 @@ class Mounter:
         finally:
             posix.close(fd)
 
-    def finish(self, destination: str, options: Options) -> None:
-        """Propagation and the attributes of the whole tree, on the mount just made."""
+    def finish(
+        self, destination: str, options: Options, info: posix.stat_result | None = None
+    ) -> None:
+        """Propagation and the attributes of the whole tree, on the mount just made.
+
+        Args:
+            destination: of it.
+            options: of it.
+            info: of its root, where that is known.
+        """
         if not (options.propagation or options.tree_set or options.tree_clear):
             return
-        fd = paths.open_inside(self.root_fd, destination, posix.O_PATH | options.last)
+        fd = self._made(destination, options, info)
         try:
             for flags in options.propagation:
                 syscalls.mount(None, paths.proc_path(fd), None, flags, None)
@@ -450,6 +471,10 @@ def _is_procfs(path: str) -> bool:
         return syscalls.fstatfs_type(fd) == syscalls.PROC_SUPER_MAGIC
     finally:
         posix.close(fd)
+
+
+def _is_same(one: posix.stat_result, other: posix.stat_result) -> bool:
+    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 
 
 def _from_statvfs(word: int) -> int:

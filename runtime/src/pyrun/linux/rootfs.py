@@ -5,10 +5,15 @@ from __future__ import annotations
 import _stat
 import posix
 
-from pyrun import syscalls
+from pyrun import names, syscalls
 from pyrun.errors import ConfigError, KernelError
 from pyrun.linux import paths
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_KERNELS = {"/proc": ("proc", syscalls.PROC_SUPER_MAGIC), "/sys": ("sysfs", syscalls.SYSFS_MAGIC)}
 _PROPAGATION = {
     "": syscalls.MS_SLAVE | syscalls.MS_REC,
     "private": syscalls.MS_PRIVATE,
@@ -93,14 +98,68 @@ def _read_only(fd: int) -> None:
     syscalls.mount(None, paths.proc_path(fd), None, flags, None)
 
 
-def make_path_read_only(root_fd: int, path: str) -> None:
+class Places:
+    """Opens what is to be protected, where nobody can rename it.
+
+    The image may be shared with another container, which exchanges /proc or /sys for a link while
+    this one is made: then nothing would be found that could be masked, and the program would see
+    the procfs again. So paths below these two begin at the mounts themselves.
+    """
+
+    __slots__ = ("_root_fd", "_tops")
+
+    def __init__(self, root_fd: int, entries: list[dict[str, Any]]) -> None:
+        """See the class.
+
+        Args:
+            root_fd: the container's root directory.
+            entries: ``mounts``, which are all mounted.
+
+        Raises:
+            KernelError: what config.json has mounted on /proc or /sys is not there.
+        """
+        self._root_fd = root_fd
+        self._tops: dict[str, int] = {}
+        for entry in entries:
+            top = names.normal(f"/{entry['destination']}")
+            if top not in _KERNELS or top in self._tops:
+                continue
+            fstype, magic = _KERNELS[top]
+            if entry.get("type") != fstype and entry.get("source") != top:
+                continue
+            try:
+                self._tops[top] = paths.open_inside(root_fd, top)
+                if syscalls.fstatfs_type(self._tops[top]) == magic:
+                    continue
+            except OSError as error:
+                raise KernelError(f"protect {top}", error) from error
+            raise KernelError(f"protect {top}", f"another file has taken the place of its {fstype}")
+
+    def open(self, path: str) -> int:
+        """A path that is absolute in the container, as ``paths.open_inside`` opens it.
+
+        Raises:
+            OSError: as of openat2(2).
+        """
+        for top, fd in self._tops.items():
+            if path.startswith(f"{top}/") and ".." not in path.split("/"):
+                return paths.open_inside(fd, path[len(top) :])
+        return paths.open_inside(self._root_fd, path)
+
+    def close(self) -> None:
+        """Once everything is protected."""
+        for fd in self._tops.values():
+            posix.close(fd)
+
+
+def make_path_read_only(places: Places, path: str) -> None:
     """One of ``linux.readonlyPaths``: a bind mount of it on itself, read-only; may be missing.
 
     Raises:
         KernelError: the kernel refused.
     """
     try:
-        fd = paths.open_inside(root_fd, path)
+        fd = places.open(path)
     except FileNotFoundError:
         return
     except OSError as error:
@@ -108,7 +167,7 @@ def make_path_read_only(root_fd: int, path: str) -> None:
     try:
         name = paths.proc_path(fd)
         syscalls.mount(name, name, None, syscalls.MS_BIND | syscalls.MS_REC, None)
-        upper_fd = paths.open_inside(root_fd, path)
+        upper_fd = places.open(path)
         try:
             _read_only(upper_fd)
         finally:
@@ -119,11 +178,11 @@ def make_path_read_only(root_fd: int, path: str) -> None:
         posix.close(fd)
 
 
-def mask_path(root_fd: int, path: str, null_fd: int, label: str) -> None:
+def mask_path(places: Places, path: str, null_fd: int, label: str) -> None:
     """One of ``linux.maskedPaths``: nothing can be read there any more; may be missing.
 
     Args:
-        root_fd: the container's root directory.
+        places: opens it.
         path: absolute in the container.
         null_fd: the host's /dev/null, checked to be it.
         label: the option that sets ``linux.mountLabel``, or an empty string.
@@ -132,7 +191,7 @@ def mask_path(root_fd: int, path: str, null_fd: int, label: str) -> None:
         KernelError: the kernel refused.
     """
     try:
-        fd = paths.open_inside(root_fd, path)
+        fd = places.open(path)
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
