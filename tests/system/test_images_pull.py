@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -272,3 +273,36 @@ def test_beginnings_of_blobs_do_not_stay_for_ever(
     engine_root.ok("image", "prune", "-a", "-f")
     assert partials(engine_root) == {}
     assert engine_root.is_empty()
+
+
+def test_a_terminal_shows_bars_and_a_pipe_plain_lines(
+    engine_root: EngineRoot, registry: SmallRegistry
+) -> None:
+    image = two_layers()
+    registry.add("1", image)
+    command = engine_root.argv("pull", f"{registry.host}/x:1")
+    plain = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert plain.stdout == f"{image.id}\n"
+    assert plain.stderr.splitlines() == [
+        f"Trying to pull {registry.host}/x:1...",
+        "Getting image source signatures",
+        *(f"Copying blob {images.digest(layer)}" for layer in image.packed),
+        f"Copying config {images.digest(image.config)}",
+        "Writing manifest to image destination",
+    ]
+    engine_root.ok("rmi", f"{registry.host}/x:1")
+    master, slave = os.openpty()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=slave) as process:
+        os.close(slave)
+        assert process.stdout is not None
+        assert process.stdout.read() == f"{image.id}\n".encode()
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO is the end
+        while piece := os.read(master, 4096):
+            shown += piece
+    os.close(master)
+    for layer in image.packed:
+        assert f"Copying blob {images.digest(layer)[7:19]} done".encode() in shown
+    assert b"\033[2A\033[J" in shown
+    quiet = engine_root.call("pull", "-q", f"{registry.host}/x:1")
+    assert (quiet.stdout, quiet.stderr) == (f"{image.id}\n", "")

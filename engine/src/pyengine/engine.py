@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pyengine.storage.store import Storage
     from pyengine.volumes.service import Volumes
 
+    MakeReport = Callable[[], Callable[[str], None]]
+
 # Who finishes or rolls back what a dead process left half done, by intent kind: the engine's
 # property and its method, called with the intent. It is called without locks, takes the object's
 # own lock where it needs it, and can itself be killed at any point and be run again.
@@ -167,10 +169,10 @@ class Engine:
             )
         return self._containers
 
-    def container_source(self, options: ContainerOptions, report: Callable[[str], None]) -> Source:
+    def container_source(self, options: ContainerOptions, report: MakeReport) -> Source:
         """The image a container is made from, pulled if need be, or nothing with ``--rootfs``.
 
-        ``report`` takes the progress lines of a pull.
+        ``report`` makes what takes the progress lines of a pull.
         """
         from pyengine.containers.create import Source
         from pyengine.images import references
@@ -184,7 +186,7 @@ class Engine:
         named = [name for name in image.names if name in wanted] or image.names or [image.id]
         return Source(image.id, named[0], image.diff_ids, image.config.get("config") or {})
 
-    def _obtain_image(self, name: str, pull: str, report: Callable[[str], None]) -> Image:
+    def _obtain_image(self, name: str, pull: str, report: MakeReport) -> Image:
         if pull != "always":
             try:
                 return self.images.resolve(name)
@@ -193,7 +195,7 @@ class Engine:
                     raise
         from pyengine.images import pulling
 
-        return self.images.resolve(pulling.pull(self.images, name, pulling.PullOptions(), report))
+        return self.images.resolve(pulling.pull(self.images, name, pulling.PullOptions(), report()))
 
     def _self_command(self) -> list[str]:
         """This program with the same global options, for a monitor's exit command."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -27,7 +28,14 @@ def table(header: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> list[s
 
 
 def progress(quiet: bool) -> Callable[[str], None]:
-    """Takes lines of progress for standard error, where scripts do not look for results."""
+    """Takes lines of progress for standard error, where scripts do not look for results.
+
+    On a terminal blobs have bars; elsewhere there are podman's plain lines.
+    """
+    if not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        from pyengine.cli.bars import Bars
+
+        return Bars()
 
     def report(line: str) -> None:
         if not quiet:

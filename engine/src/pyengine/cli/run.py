@@ -13,6 +13,7 @@ from pyengine.errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from pyengine.engine import Engine
@@ -55,8 +56,11 @@ def create(engine: Engine, /, **given: Any) -> None:
     print(container.id)
 
 
-def _progress(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _progress() -> Callable[[str], None]:
+    """Made for a pull only: most containers need none."""
+    from pyengine.cli.report import progress
+
+    return progress(quiet=False)
 
 
 def make_options(**given: Any) -> ContainerOptions:

@@ -7,7 +7,7 @@ import contextlib
 import time
 
 from pyengine.errors import ArchiveError, RegistryError
-from pyengine.images import manifests
+from pyengine.images import manifests, reporting
 from pyengine.storage.addition import Addition, LayerSource
 from pyengine.storage.store import PARTIAL_KEPT_S
 
@@ -108,7 +108,7 @@ def add_image(images: Images, new: NewImage, fetch: Fetch, report: Callable[[str
         }
         missing = addition.plan(layers, small)
         _add_layers(addition, layers, missing, fetch, report)
-        report(f"Copying config {new.id[:12]}")
+        report(f"Copying config {new.manifest.config.digest}")
         for digest, (blob, media_type) in small.items():
             addition.keep_blob(digest, blob, media_type)
         report("Writing manifest to image destination")
@@ -143,18 +143,24 @@ def _add_layers(
     wanted = {layer.digest for layer in missing}
     for layer in layers:
         state = "" if layer.digest in wanted else " skipped: already exists"
-        report(f"Copying blob {layer.digest[:19]}{state}")
+        report(f"Copying blob {layer.digest}{state}")
     if not missing:
         return
+
+    def counted(layer: LayerSource, begin: int) -> Iterator[bytes]:
+        chunks = fetch(layer, begin)
+        return reporting.counted(report, layer.digest, layer.size, chunks, begin)
+
     pool = concurrent.futures.ThreadPoolExecutor(PARALLEL_LAYERS)
     try:
-        staged = {pool.submit(addition.stage_layer, layer, fetch): layer for layer in missing}
+        staged = {pool.submit(addition.stage_layer, layer, counted): layer for layer in missing}
         pending = set(staged)
         while pending:
             done, pending = concurrent.futures.wait(pending, return_when=_FIRST_COMPLETED)
             addition.keep_layers({staged[one]: one.result() for one in done if not one.exception()})
             for future in done:
                 future.result()
+                reporting.finished(report, staged[future].digest)
     except BaseException as error:
         addition.stop()
         # A user who interrupts does not wait for a registry that may never answer: a thread that

@@ -5,14 +5,14 @@ from __future__ import annotations
 import concurrent.futures
 
 from pyengine.errors import ArchiveError, ConfigError
-from pyengine.images import choosing, compression, manifests
+from pyengine.images import choosing, compression, manifests, reporting
 from pyengine.images.manifests import Descriptor, Manifest
 from pyengine.images.transports.base import COMPRESSED, UNCOMPRESSED
 from pyengine.images.trust import policy as trust
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from pyengine.images.transports.base import Destination, Source
@@ -170,7 +170,7 @@ class _Copy:
         else:
             diff_ids = []
         self._copy_layers(layers, diff_ids)
-        self._report(f"Copying config {manifest.config.digest[:19]}")
+        self._report(f"Copying config {manifest.config.digest}")
         if not self._destination.has_blob(manifest.config, self._source):
             self._send(manifest.config)
         data = self._rewritten(manifest, fields, form)
@@ -234,14 +234,15 @@ class _Copy:
         blob = layer.blob
         if layer.pack is None:
             if self._destination.has_blob(blob, self._source):
-                self._report(f"Copying blob {blob.digest[:19]} skipped: already exists")
+                self._report(f"Copying blob {blob.digest} skipped: already exists")
             else:
-                self._report(f"Copying blob {blob.digest[:19]}")
+                self._report(f"Copying blob {blob.digest}")
                 self._send(blob)
+                reporting.finished(self._report, blob.digest)
             return blob.digest, blob.size
-        self._report(f"Copying blob {blob.digest[:19]}")
+        self._report(f"Copying blob {blob.digest}")
         label = f"{self._source.label}: blob {blob.digest}"
-        chunks = compression.verified(self._source.blob(blob), blob, self._source.label)
+        chunks = compression.verified(self._counted(blob), blob, self._source.label)
         tar = compression.uncompressed(chunks, label)
         packed = compression.compressed(tar, layer.pack, self._options.level)
         digest, size = self._destination.put_stream(packed)
@@ -250,11 +251,15 @@ class _Copy:
                 f"{label}: its uncompressed digest is {digest}, the image's config says "
                 f"{expected[blob.digest]}"
             )
+        reporting.finished(self._report, blob.digest)
         return digest, size
 
     def _send(self, blob: Descriptor) -> None:
-        chunks = self._source.blob(blob)
-        self._destination.put_blob(blob, compression.verified(chunks, blob, self._source.label))
+        chunks = compression.verified(self._counted(blob), blob, self._source.label)
+        self._destination.put_blob(blob, chunks)
+
+    def _counted(self, blob: Descriptor) -> Iterator[bytes]:
+        return reporting.counted(self._report, blob.digest, blob.size, self._source.blob(blob))
 
     def _rewritten(self, manifest: Manifest, fields: dict[str, Any], form: str | None) -> bytes:
         """The manifest's own bytes, unless something in it is different now."""

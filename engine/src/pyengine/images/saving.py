@@ -7,7 +7,7 @@ import json
 import tarfile
 
 from pyengine.errors import ArchiveError, ConfigError, NotFoundError, StorageError
-from pyengine.images import manifests
+from pyengine.images import manifests, reporting
 from pyengine.images.manifests import Manifest
 from pyengine.storage.unpack import LayerStream
 
@@ -99,8 +99,9 @@ class _Writer:
         self._add(_oci_name(manifests.digest_of(data)), data)
         for blob in (*manifest.layers, manifest.config):
             kind = "config" if blob is manifest.config else "blob"
-            self._report(f"Copying {kind} {blob.digest[:19]}")
+            self._report(f"Copying {kind} {blob.digest}")
             self._add_file(_oci_name(blob.digest), self._blob_path(blob.digest), blob.size)
+            reporting.finished(self._report, blob.digest)
 
     def write_docker(self, found: list[tuple[Image, list[str]]]) -> None:
         """Layers uncompressed, under their diff ids."""
@@ -109,7 +110,7 @@ class _Writer:
             manifest = self._manifest(image)
             for blob, diff_id in zip(manifest.layers, image.diff_ids, strict=True):
                 self._add_layer(blob.digest, diff_id)
-            self._report(f"Copying config {manifest.config.digest[:19]}")
+            self._report(f"Copying config {manifest.config.digest}")
             with open(self._blob_path(manifest.config.digest), "rb") as file:
                 self._add(f"{image.id}.json", file.read())
             layers = [_docker_name(diff_id) for diff_id in image.diff_ids]
@@ -141,7 +142,7 @@ class _Writer:
         if name in self._written:
             return
         self._written.add(name)
-        self._report(f"Copying blob {digest[:19]}")
+        self._report(f"Copying blob {digest}")
         with self._images.database.read() as connection:
             query = "SELECT size FROM layers WHERE diff_id = ?"
             size = connection.execute(query, (diff_id,)).fetchone()[0]
@@ -150,6 +151,7 @@ class _Writer:
             self._tar.addfile(_member(name, size), _Reader(stream))
             if stream.digest() != diff_id:
                 raise ArchiveError(f"save layer {digest}: its blob is damaged in the store")
+        reporting.finished(self._report, digest)
 
     def _blob_path(self, digest: str) -> str:
         return self._images.storage.blob_path(digest)
