@@ -72,6 +72,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             self._answer(404, b"", "text/plain")
 
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
     def _authorized(self) -> bool:
         given = self.headers.get("Authorization", "")
         if self.faults.bearer:
@@ -131,6 +134,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", media_type)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
+        if self.command == "HEAD":
+            return
         with contextlib.suppress(OSError):  # the client may be killed meanwhile
             for start in range(0, len(data), pieces or max(1, len(data))):
                 self.wfile.write(data[:cut][start : start + (pieces or len(data))])
@@ -240,6 +245,7 @@ def debian_registry(
         "delete: {enabled: true}}\n"
         f"{auth}"
         f"http: {{addr: '127.0.0.1:{port}'{tls}}}\n"
+        "compatibility: {schema1: {enabled: true}}\n"
     )
     log = (directory / f"registry-{port}.log").open("wb")
     process = subprocess.Popen(

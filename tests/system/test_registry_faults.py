@@ -123,7 +123,8 @@ def test_a_manifest_without_end_is_refused(
     ("manifest", "problem"),
     [
         (b"[]", "not a JSON object"),
-        (b'{"schemaVersion": 1}', "schemaVersion: 1, not 2"),
+        (b'{"schemaVersion": 1}', "fsLayers or history is missing"),
+        (b'{"schemaVersion": 3}', "schemaVersion: 3, not 2"),
         (b'{"schemaVersion": 2, "config": {}, "layers": []}', "config/digest: None is not"),
         (b'{"schemaVersion": 2, "manifests": [7]}', "manifests/0: not a JSON object"),
         (b'{"schemaVersion": 2, "manifests": []}', "no image for linux/"),

@@ -242,7 +242,7 @@ def inspect(
     from pyengine.cli import fields
     from pyengine.images import choosing
     from pyengine.images.pulling import PullOptions, retrying
-    from pyengine.images.transports import names, opening
+    from pyengine.images.transports import names, opening, schema1
 
     place = names.parse(image)
     settings = context.settings(values)
@@ -254,6 +254,7 @@ def inspect(
         try:
             if raw and not show_config:
                 return source.manifest()[0].decode()
+            source = schema1.opened(source, settings.scratch_directory)
             manifest, digests = choosing.choose(source, context.globals.platform)
             config = source.small_blob(manifest.config)
             if raw:

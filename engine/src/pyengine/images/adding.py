@@ -80,6 +80,7 @@ def add_image(images: Images, new: NewImage, fetch: Fetch, report: Callable[[str
         StorageError: something cannot be written.
         RegistryError: from ``fetch``.
     """
+    new.manifest.check_is_image(f"image {new.names[0] if new.names else new.id[:12]}")
     where = f"image {new.id[:12]}: config"
     if manifests.digest_of(new.config) != new.manifest.config.digest:
         raise ArchiveError(f"{where}: its digest is {manifests.digest_of(new.config)}")

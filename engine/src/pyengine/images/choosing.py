@@ -22,7 +22,7 @@ def choose(source: Source, platform: str | None = None) -> tuple[Manifest, list[
         ArchiveError: it is broken, or has nothing for this platform.
     """
     data, media_type = source.manifest()
-    digests = [manifests.digest_of(data)]
+    digests = [source.digest_of(data)]
     for _ in range(manifests.MAX_DEPTH):
         where = f"{source.label}: manifest {digests[-1]}"
         if not manifests.is_index(data, media_type, where):

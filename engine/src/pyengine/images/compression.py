@@ -20,6 +20,7 @@ FORMATS = ("gzip", "none", "zstd")
 _CHUNK_BYTES = 1 << 20
 _LEVELS = {"gzip": (1, 9), "zstd": (1, 20)}
 _OCI_FOREIGN = "application/vnd.oci.image.layer.nondistributable.v1.tar"
+_DOCKER_FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar"
 _TYPES = {
     ("oci", "none"): manifests.OCI_LAYER,
     ("oci", "gzip"): f"{manifests.OCI_LAYER}+gzip",
@@ -48,6 +49,16 @@ def media_type(form: str, compression: str) -> str:
             f"compress layers with {compression}: manifests of format {form} cannot say it; "
             "use --format oci"
         ) from None
+
+
+def foreign_type(media_type: str, form: str | None) -> str:
+    """The type of a foreign layer in a manifest of a format; None keeps it."""
+    packed = media_type.endswith(("+gzip", ".gzip"))
+    if form == "oci":
+        return f"{_OCI_FOREIGN}+gzip" if packed else _OCI_FOREIGN
+    if form == "v2s2":
+        return f"{_DOCKER_FOREIGN}.gzip" if packed else _DOCKER_FOREIGN
+    return media_type
 
 
 def check_level(compression: str, level: int) -> None:

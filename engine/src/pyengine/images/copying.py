@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 FORMATS = {"oci": manifests.OCI_MANIFEST, "v2s2": manifests.DOCKER_MANIFEST}
 _INDEXES = {"oci": manifests.OCI_INDEX, "v2s2": manifests.DOCKER_LIST}
-_FOREIGN = ("nondistributable", "rootfs.foreign")
 
 
 class CopyOptions:
@@ -163,6 +162,7 @@ class _Copy:
             for blob, entry in zip(manifest.layers, fields["layers"], strict=True)
         ]
         if self._destination.layers == UNCOMPRESSED:
+            manifest.check_is_image(f"copy {self._source.label} to {self._destination.label}")
             config = manifests.check_config(
                 self._source.small_blob(manifest.config), self._source.label
             )
@@ -191,7 +191,13 @@ class _Copy:
 
     def _plan(self, blob: Descriptor, entry: dict[str, Any], form: str | None) -> _Layer:
         now = compression.of_media_type(blob.media_type)
-        if now is None or any(word in blob.media_type for word in _FOREIGN):
+        if blob.is_foreign:
+            if self._destination.layers != UNCOMPRESSED:
+                entry["mediaType"] = compression.foreign_type(blob.media_type, form)
+                return _Layer(blob, entry, None)
+            entry.pop("urls", None)
+            now = now or "gzip"
+        if now is None:
             return _Layer(blob, entry, None)
         wanted = now
         if self._destination.layers == UNCOMPRESSED:
@@ -205,7 +211,10 @@ class _Copy:
         kind = form or ("v2s2" if "docker" in blob.media_type else "oci")
         entry["mediaType"] = compression.media_type(kind, wanted)
         always = self._destination.layers == UNCOMPRESSED
-        return _Layer(blob, entry, wanted if wanted != now or always else None)
+        if wanted != now or always:
+            _drop_chunk_tables(entry)
+            return _Layer(blob, entry, wanted)
+        return _Layer(blob, entry, None)
 
     def _copy_layers(self, layers: list[_Layer], diff_ids: list[str]) -> None:
         """Several at once where the destination takes them; the first failure ends all."""
@@ -232,6 +241,9 @@ class _Copy:
     def _copy_layer(self, layer: _Layer, expected: dict[str, str]) -> tuple[str, int]:
         """Digest and size as written."""
         blob = layer.blob
+        if blob.urls and layer.pack is None and self._destination.takes_foreign:
+            self._report(f"Copying blob {blob.digest[:19]} skipped: it comes from {blob.urls[0]}")
+            return blob.digest, blob.size
         if layer.pack is None:
             if self._destination.has_blob(blob, self._source):
                 self._report(f"Copying blob {blob.digest} skipped: already exists")
@@ -286,6 +298,16 @@ class _Copy:
         if self._signatures:
             raise ConfigError(f"{what} and its signatures be wrong; see --remove-signatures")
         return manifests.encode_in_order(fields)
+
+
+def _drop_chunk_tables(entry: dict[str, Any]) -> None:
+    """Annotations that say where in a zstd:chunked layer which file is."""
+    annotations = entry.get("annotations") or {}
+    kept = {key: value for key, value in annotations.items() if "zstd-chunked" not in key}
+    if kept != annotations:
+        entry["annotations"] = kept
+    if not kept:
+        entry.pop("annotations", None)
 
 
 def _only_form(destination: Destination) -> str | None:

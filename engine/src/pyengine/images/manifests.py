@@ -29,6 +29,7 @@ MAX_BYTES = 4 << 20
 MAX_LAYERS = 500
 MAX_DEPTH = 8  # of indexes within indexes
 
+_FOREIGN = ("nondistributable", "rootfs.foreign")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
 
 _ARCHITECTURES = {
@@ -40,7 +41,7 @@ _ARCHITECTURES = {
 class Descriptor:
     """A blob as a manifest names it (image-spec descriptor.md)."""
 
-    __slots__ = ("annotations", "digest", "media_type", "platform", "size")
+    __slots__ = ("annotations", "digest", "media_type", "platform", "size", "urls")
 
     def __init__(self, value: object, where: str) -> None:
         """Check ``value``, found at ``where``.
@@ -59,12 +60,21 @@ class Descriptor:
         self.media_type = str(fields.get("mediaType", ""))
         self.platform = _object(fields.get("platform") or {}, f"{where}/platform")
         self.annotations = _object(fields.get("annotations") or {}, f"{where}/annotations")
+        urls = fields.get("urls") or []
+        if not _strings(urls):
+            raise ArchiveError(f"{where}/urls: not a list of strings")
+        self.urls: list[str] = urls if self.is_foreign else []
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it is a layer that registries do not keep, which comes from its ``urls``."""
+        return any(word in self.media_type for word in _FOREIGN)
 
 
 class Manifest:
     """An image manifest; ``data`` are its bytes as they came."""
 
-    __slots__ = ("config", "data", "layers", "media_type")
+    __slots__ = ("artifact_type", "config", "data", "layers", "media_type")
 
     def __init__(self, data: bytes, media_type: str, where: str) -> None:
         """Check ``data``.
@@ -84,6 +94,27 @@ class Manifest:
         self.layers = [
             Descriptor(layer, f"{where}/layers/{index}") for index, layer in enumerate(layers)
         ]
+        self.artifact_type = str(fields.get("artifactType") or "")
+
+    def check_is_image(self, where: str) -> None:
+        """Whether it can be unpacked and run.
+
+        Raises:
+            ArchiveError: it is an artifact, or its layers are encrypted.
+        """
+        kind = self.config.media_type
+        if kind not in ("", OCI_CONFIG, DOCKER_CONFIG):
+            kind = self.artifact_type or kind
+            raise ArchiveError(
+                f"{where}: unsupported image-specific operation on artifact with type {kind!r}: "
+                "it is no image that can run; copy it with skopeo copy"
+            )
+        for layer in self.layers:
+            if layer.media_type.endswith("+encrypted"):
+                raise ArchiveError(
+                    f"{where}: layer {layer.digest} is encrypted ({layer.media_type}), and layers "
+                    "cannot be decrypted here; decrypt the image where its key is"
+                )
 
 
 def digest_of(data: bytes) -> str:
@@ -99,9 +130,9 @@ def digest_of_chunks(chunks: Iterator[bytes]) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def encode_in_order(value: object) -> bytes:
+def encode_in_order(value: object, *, ascii_only: bool = True) -> bytes:
     """JSON with the keys as they are, in which manifests are usually written."""
-    return json.dumps(value, separators=(",", ":")).encode()
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=ascii_only).encode()
 
 
 def encode(value: object) -> bytes:

@@ -7,7 +7,7 @@ import time
 from pyengine.errors import ConfigError, NotFoundError, RegistryError
 from pyengine.images import choosing, references
 from pyengine.images.adding import NewImage, add_image
-from pyengine.images.transports import names, opening
+from pyengine.images.transports import names, opening, schema1
 from pyengine.images.trust import policy as trust
 from pyengine.registry.settings import Access
 
@@ -116,6 +116,7 @@ def _pull_place(images: Images, text: str, options: PullOptions, report: Report)
         raise ConfigError(f"pull {text}: --all-tags is for registries")
     source = opening.open_source(place, opening.Settings(images=images))
     try:
+        source = schema1.opened(source, f"{images.storage.root}/staging")
         listed = getattr(source, "names", [])[:1]
         full_names = [references.local_name(name).name for name in listed]
         image_id = _add(images, source, full_names, options, report)
@@ -171,9 +172,13 @@ def _pull_reference(
     from pyengine.images.transports import remote
 
     report(f"Trying to pull {reference}...")
-    source = remote.RemoteSource(reference, options.access, registries)
+    found = remote.RemoteSource(reference, options.access, registries)
+    source = schema1.opened(found, f"{images.storage.root}/staging")
     named = [] if reference.digest else [reference.name]
-    return _add(images, source, named, options, report, reference.repository)
+    try:
+        return _add(images, source, named, options, report, reference.repository)
+    finally:
+        source.close()
 
 
 def _add(

@@ -9,7 +9,7 @@ from pyengine.errors import ArchiveError, ConfigError, PyengineError
 from pyengine.images import choosing, copying, manifests, references
 from pyengine.images.adding import NewImage, add_image
 from pyengine.images.pulling import PullOptions, retrying
-from pyengine.images.transports import names, opening
+from pyengine.images.transports import names, opening, schema1
 from pyengine.images.transports.names import Place
 from pyengine.images.trust import policy as trust
 from pyengine.images.trust.signing import signer
@@ -43,7 +43,7 @@ def copy_place(
     Raises:
         PyengineError: by what failed.
     """
-    source = opening.open_source(here, reading)
+    source = schema1.opened(opening.open_source(here, reading), reading.scratch_directory)
     try:
         if there.transport == "containers-storage":
             return _store(source, there, writing, options, report)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from pyengine.errors import RegistryError
-from pyengine.registry import credentials
+from pyengine.registry import credentials, schema1
 from pyengine.registry.session import Session, discard
 
 TYPE_CHECKING = False
@@ -21,6 +21,7 @@ MANIFEST_TYPES = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.docker.distribution.manifest.v2+json",
+    *schema1.TYPES,
 )
 CHUNK_BYTES = 1 << 18
 # How often one blob may break off; every resumption goes on where the last one ended.
@@ -87,8 +88,24 @@ class Registry:
         data = self.session.small_body(response, what)
         expected = reference if reference.startswith("sha256:") else None
         expected = expected or response.headers.get("Docker-Content-Digest")
-        _verify(data, expected, what)
-        return data, (response.headers.get("Content-Type") or "").partition(";")[0].strip()
+        media_type = (response.headers.get("Content-Type") or "").partition(";")[0].strip()
+        signed = schema1.payload(data, what) if media_type in schema1.TYPES else data
+        _verify(signed, expected, what)
+        return data, media_type
+
+    def blob_size(self, path: str, digest: str) -> int:
+        """Bytes of a blob.
+
+        Raises:
+            RegistryError: it is not there, or the registry does not say.
+        """
+        what = f"reading blob {digest} in {self.host}/{path}"
+        response = self.session.request("HEAD", f"/v2/{path}/blobs/{digest}", what, pulling(path))
+        discard(response)
+        length = response.headers.get("Content-Length", "")
+        if not length.isdigit():
+            raise RegistryError(f"{what}: the registry does not say how long it is")
+        return int(length)
 
     def small_blob(self, path: str, digest: str) -> bytes:
         """A config.

@@ -109,8 +109,11 @@ def put_stream(registry: Registry, path: str, chunks: Iterable[bytes]) -> tuple[
 
 def put_manifest(
     registry: Registry, path: str, reference: str, data: bytes, media_type: str
-) -> None:
+) -> bool:
     """Write a manifest or index under a tag or its digest.
+
+    Returns:
+        Whether the registry itself lists it among what refers to its subject.
 
     Raises:
         RegistryError: the registry refuses it.
@@ -118,7 +121,9 @@ def put_manifest(
     what = f"writing manifest {reference} to {registry.host}/{path}"
     url = f"/v2/{path}/manifests/{reference}"
     headers = {"Content-Type": media_type}
-    discard(registry.session.request("PUT", url, what, pushing(path), headers=headers, body=data))
+    response = registry.session.request("PUT", url, what, pushing(path), headers=headers, body=data)
+    discard(response)
+    return "OCI-Subject" in response.headers
 
 
 def delete_manifest(registry: Registry, path: str, digest: str) -> None:

@@ -46,6 +46,18 @@ class Source(ABC):
     def blob(self, blob: Blob) -> Iterator[bytes]:
         """A blob's bytes, not verified yet; any number of threads may read at once."""
 
+    def size_of(self, digest: str) -> int:
+        """Bytes of a blob that no descriptor tells.
+
+        Raises:
+            ArchiveError: this place cannot say; or another error of the transport.
+        """
+        raise ArchiveError(f"{self.label}: it does not say how long blob {digest} is")
+
+    def digest_of(self, data: bytes) -> str:
+        """Under which digest others know a manifest of this source, signatures among them."""
+        return manifests.digest_of(data)
+
     def blob_from(self, blob: Blob, begin: int) -> Iterator[bytes]:
         """The same from a position on; a place that cannot jump there reads on to it."""
         position = 0
@@ -90,6 +102,7 @@ class Destination(ABC):
         label: names it in messages.
         layers: KEEP, COMPRESSED or UNCOMPRESSED.
         parallel: how many blobs may be written at once.
+        takes_foreign: whether a layer that comes from elsewhere may be missing here.
         manifest_types: what it takes, the preferred one first; empty: anything.
         takes_index: whether several images fit.
     """
@@ -97,6 +110,7 @@ class Destination(ABC):
     label = ""
     layers = KEEP
     parallel = 1
+    takes_foreign = False
     manifest_types: tuple[str, ...] = ()
     takes_index = True
 

@@ -35,6 +35,10 @@ class DirectorySource(Source):
         """As in the base class."""
         return self._files.chunks(blob.digest[7:])
 
+    def size_of(self, digest: str) -> int:
+        """As in the base class."""
+        return self._files.size(digest[7:])
+
     def signatures(self, digest: str) -> list[bytes]:
         """Those of the manifest, or of one of an index."""
         top = digest == manifests.digest_of(self._files.read("manifest.json"))

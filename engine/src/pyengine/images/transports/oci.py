@@ -92,6 +92,7 @@ class OciDestination(Destination):
     """A layout in a directory; the index names the image when all of it is there."""
 
     layers = COMPRESSED
+    takes_foreign = True
     manifest_types = (manifests.OCI_MANIFEST, manifests.OCI_INDEX)
 
     def __init__(self, directory: str, name: str, label: str, blobs: str | None = None) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 
 from pyengine.errors import ConfigError, TrustError
-from pyengine.images import manifests, references
+from pyengine.images import references
 from pyengine.images.trust import identity, signatures, sigstore
 
 TYPE_CHECKING = False
@@ -83,7 +83,7 @@ class Policy:
         return list(self.fields["default"])
 
     def _check_signed(self, source: Source, data: bytes, requirement: dict[str, Any]) -> None:
-        digest = manifests.digest_of(data)
+        digest = source.digest_of(data)
         wanted = requirement["type"] == "sigstoreSigned"
         found = [one for one in source.signatures(digest) if sigstore.is_sigstore(one) is wanted]
         if not found:
