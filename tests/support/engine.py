@@ -85,6 +85,15 @@ class EngineRoot:
         finally:
             connection.close()
 
+    def write_rows(self, change: str) -> None:
+        """Change the database as no command would."""
+        connection = sqlite3.connect(self.root / "pyengine.db")
+        try:
+            with connection:
+                connection.execute(change)
+        finally:
+            connection.close()
+
     def orphans(self) -> set[str]:
         """Files that no row accounts for, rows without a file, and intents."""
         rows = {

@@ -52,6 +52,7 @@ COMMANDS: Table = {
     "system": ("", "Manage pyengine"),
     "volume": ("", "Manage volumes"),
     "wait": ("pyengine.cli.waiting:wait", "Block on one or more containers"),
+    "why": ("pyengine.cli.why:why", "Say why a container ended"),
     "version": ("pyengine.cli.system:version", "Display the pyengine version information"),
 }
 
@@ -129,6 +130,7 @@ GROUPS: dict[str, Table] = {
         "info": ("pyengine.cli.info:info", "Display pyengine system information"),
     },
     "container": {
+        "why": ("pyengine.cli.why:why", "Say why a container ended"),
         "attach": ("pyengine.cli.exec:attach", "Attach to a running container"),
         "cleanup": ("pyengine.cli.removal:cleanup", "Clean up after a container that has ended"),
         "create": ("pyengine.cli.run:create", "Create but do not start a container"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from pyengine import log
-from pyengine.containers import record, remains, runfiles
+from pyengine.containers import ends, record, remains, runfiles
 from pyengine.errors import PyengineError
 from pyengine.storage import trees
 
@@ -61,7 +61,9 @@ def finish_locked(
         remove_locked(host, container)
         return True
     release(host, container)
+    end = ends.collect(host, container)
     with host.database.write() as connection:
+        ends.keep(connection, container.id, end)
         record.update(
             connection, container, status="exited", pid=None, monitor_pid=None,
             exit_code=container.exit_code, oom_killed=container.oom_killed, error=container.error,

@@ -445,6 +445,14 @@ class Containers:
 
         end_session(self.host, self.find(id_), session)
 
+    def ends(self, name_or_id: str) -> tuple[record.Container, list[dict[str, Any]]]:
+        """A container and how its last lives ended, the last one first."""
+        from pyengine.containers import ending, ends
+
+        id_ = self.find(name_or_id).id
+        ending.finish(self.host, id_)  # where nobody else was left to do it
+        return self.find(id_), ends.history(self.host, id_)
+
     def attach(
         self, name_or_id: str, *, stdin: bool, proxy_signals: bool, detach_keys: bytes
     ) -> None:

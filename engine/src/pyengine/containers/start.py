@@ -144,8 +144,9 @@ class _Start:
         files = self._make_directories()
         call = monitor.Call(monitor_path, container.id, runtime, files)
         call.stdio(stdin=config["stdin"], terminal=config["terminal"])
+        is_pyconmon = os.path.basename(os.path.realpath(monitor_path)) == "pyconmon"
         if config["log"]:
-            call.log(config["log"], os.path.basename(os.path.realpath(monitor_path)) == "pyconmon")
+            call.log(config["log"], is_pyconmon)
         if host.systemd:
             call.systemd_cgroup()
         life = ""
@@ -153,6 +154,8 @@ class _Start:
             from pyengine.containers import supervising
 
             life = supervising.prepare(host, container, call, restarted=self.restarted)
+        elif is_pyconmon and not config["auto_remove"]:  # nobody could ask for its exit record
+            call.arguments.append(f"--persist-dir={self.bundle}")
         call.exit_command(self._exit_command(life, attended=attended))
         settings = config["process"]
         if settings.get("timeout_s"):
@@ -302,7 +305,7 @@ def attended_command(path: str, full: list[str]) -> tuple[int, list[str]]:
 
 def take_back(host: Host, container: record.Container, reason: str, intent: Intent | None) -> None:
     """Leave nothing of a start that failed, or whose pyengine was killed; can be repeated."""
-    from pyengine.containers import remains
+    from pyengine.containers import ends, remains
 
     remains.end_monitor(host, container.id)
     try:
@@ -325,6 +328,7 @@ def take_back(host: Host, container: record.Container, reason: str, intent: Inte
         if status == "initialized":
             status = "created" if container.started_at is None else "exited"
         record.update(connection, container, status=status, error=text, pid=None, monitor_pid=None)
+        ends.keep(connection, container.id, ends.failed_start(text))
         if intent is not None:
             intent.finish(connection)
     if not container.config["auto_remove"]:  # its removal follows

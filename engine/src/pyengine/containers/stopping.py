@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from pyengine import log
-from pyengine.containers import record
+from pyengine.containers import ends, record
 from pyengine.errors import RuntimeCallError
 from pyengine.monitor import exits
 
@@ -24,7 +24,7 @@ FOREVER = float("inf")
 class Stop:
     """The end of one container that has a process. The lock is not held meanwhile."""
 
-    __slots__ = ("_container", "_deadline", "_events", "_host", "_limit_s", "_locked")
+    __slots__ = ("_command", "_container", "_deadline", "_events", "_host", "_limit_s", "_locked")
 
     def __init__(
         self,
@@ -46,6 +46,7 @@ class Stop:
         config = container.config
         self._host, self._container = host, container
         self._events, self._locked = events, locked
+        self._command = events[0] if events else "rm"
         self._limit_s = config["stop_timeout_s"] if timeout_s is None else timeout_s
         if container.status != "running":
             self._limit_s = 0  # frozen, or not even started: there is nobody to ask
@@ -70,7 +71,9 @@ class Stop:
     def _signal(self, number: int) -> bool:
         """False where it has ended; the events are told once."""
         events, self._events = self._events, ()
-        return signal(self._host, self._container, number, *events, locked=self._locked)
+        return signal(
+            self._host, self._container, number, *events, command=self._command, locked=self._locked
+        )
 
     def _kill(self) -> None:
         self._signal(KILL)
@@ -87,9 +90,14 @@ class Stop:
 
 
 def signal(
-    host: Host, container: Container, number: int, *events: str, locked: bool = False
+    host: Host,
+    container: Container,
+    number: int,
+    *events: str,
+    command: str = "kill",
+    locked: bool = False,
 ) -> bool:
-    """Send a signal and tell its events; false where the container has ended.
+    """Send a signal for a ``command`` and tell its events; false where the container has ended.
 
     Under the lock, or the clean-up's events could come before ours.
     """
@@ -98,7 +106,8 @@ def signal(
             lock.gone = record.by_id(host, container.id) is None
             if lock.gone:
                 return False
-            return signal(host, container, number, *events, locked=True)
+            return signal(host, container, number, *events, command=command, locked=True)
+    ends.note_request(host, container.id, number, command)
     if not host.runtime(container.config["runtime"]).kill(container.id, number):
         return False
     if events:

@@ -172,4 +172,13 @@ CREATE TABLE secrets (                -- the data is the driver's
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS = (_FIRST, _EXIT_CODES, _MANIFEST_LISTS, _VOLUMES_AND_SECRETS)
+_ENDS = """
+CREATE TABLE ends (                   -- how a container's last lives ended, for `why`
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    container_id TEXT NOT NULL REFERENCES containers ON DELETE CASCADE,
+    end TEXT NOT NULL                 -- JSON
+);
+CREATE INDEX ends_by_container ON ends (container_id);
+"""
+
+MIGRATIONS = (_FIRST, _EXIT_CODES, _MANIFEST_LISTS, _VOLUMES_AND_SECRETS, _ENDS)

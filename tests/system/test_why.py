@@ -1,0 +1,76 @@
+"""why: the cause, who asked, and the last lines, over several lives and over a lost run root."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+
+import pytest
+
+from support.containers import IMAGE, ContainerRoot
+from support.monitors import wait_for
+
+pytestmark = pytest.mark.needs("root", "busybox")
+
+
+def test_the_last_ends_are_told_one_by_one(box: ContainerRoot) -> None:
+    script = "n=$(cat /n); echo $((n+1)) >/n; echo life $n; [ $n = 0 ] && exit 3; exec sleep 1000"
+    box.ok("create", "--name", "w", IMAGE, "sh", "-c", f"[ -e /n ] || echo 0 >/n; {script}")
+    assert box.ok("why", "w") == "w has never been started.\n"
+    box.call("start", "-a", "w")
+    first = box.ok("why", "w").splitlines()
+    assert first[0].startswith("w ended by itself with exit code 3, ")
+    assert first[-2:] == ["  Last output:", "    life 0"]
+    box.ok("start", "w")
+    assert box.ok("why", "--latest").startswith("w has not ended: it is running.\nBefore:\n")
+    box.ok("stop", "-t", "0", "w")
+    box.ok("start", "w")
+    wait_for(lambda: "life 2" in box.ok("logs", "w"), "the third life")
+    pid = int(box.ok("inspect", "--format", "{{.State.Pid}}", "w"))
+    os.kill(pid, signal.SIGTERM)
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: "Exited" in box.status("w"), "its end")
+    reasons = box.ok("why", "--format", "{{.Why}}", "w").splitlines()
+    assert reasons == [
+        "was ended by SIGKILL (9), which did not come from this engine",
+        "was ended by SIGKILL (9) because of `stop`",
+        "ended by itself with exit code 3",
+    ]
+    last, stopped, _ = json.loads(box.ok("why", "--json", "w"))
+    assert (last["signal"], last["exitCode"], last["lastOutput"]) == (9, 137, ["life 2"])
+    assert [(one["command"], one["signal"]) for one in stopped["asked"]] == [("stop", 9)]
+    assert "no such container" in box.fails("why", "nosuch")
+    assert "one container, or --latest" in box.fails("why")
+
+
+def test_a_start_that_failed_and_a_restart_of_the_host(box: ContainerRoot) -> None:
+    box.fails("run", "--name", "bad", IMAGE, "nosuch", status=127)
+    assert "did not start: " in box.ok("why", "bad")
+    assert "executable file not found" in box.ok("why", "bad")
+    id_ = box.ok("run", "-d", "--name", "boot", IMAGE, "sleep", "1000").strip()
+    pid, monitor = box.rows(f"SELECT pid, monitor_pid FROM containers WHERE id = '{id_}'")[0]
+    for one in (monitor, pid):
+        os.kill(one, signal.SIGKILL)
+    wait_for(lambda: not box.cgroups(id_) or not os.path.exists(f"/proc/{pid}"), "its death")
+    box.write_rows("UPDATE containers SET boot_id = 'another'")
+    shutil.rmtree(box.runroot)
+    assert box.ok("why", "boot").startswith("boot was ended by a restart of the host, ")
+
+
+@pytest.mark.needs("conmon")
+def test_conmon_lets_less_be_known(box: ContainerRoot) -> None:
+    box.call("run", "--conmon", "/usr/bin/conmon", "--name", "c", IMAGE, "sh", "-c",
+             "echo said; exit 4")  # fmt: skip
+    told = box.ok("why", "c")
+    assert "exit code 4" in told
+    assert "conmon, which records an exit code only" in told
+    assert told.endswith("    said\n")
+
+
+@pytest.mark.needs("memory_limit")
+def test_memory_that_ran_out(box: ContainerRoot) -> None:
+    eat = "x=0123456789; while :; do x=$x$x$x$x; done"
+    box.call("run", "--memory", "16m", "--name", "fat", IMAGE, "sh", "-c", f"exec sh -c '{eat}'")
+    assert "because its memory ran out" in box.ok("why", "fat")
