@@ -171,7 +171,7 @@ _PROBES: dict[str, Callable[[], str]] = {
     "apparmor": _apparmor,
     **{
         f"cgroup_{name}": _cgroup_v1(name)
-        for name in ("memory", "cpu", "pids", "devices", "freezer")
+        for name in ("memory", "cpu", "cpuset", "blkio", "pids", "devices", "freezer")
     },
     **{
         name: _program(name)

@@ -113,10 +113,41 @@ MOUNTS = (
 )  # fmt: skip
 
 RESOURCES = (
+    option("--blkio-weight", metavar="WEIGHT", help="Share of block I/O, 10 to 1000."),
+    option(
+        "--blkio-weight-device", multiple=True, metavar="DEVICE:WEIGHT",
+        help="Share of a device's I/O.",
+    ),
+    option("--cgroup-conf", multiple=True, metavar="FILE=VALUE", help="Write a file of cgroup v2."),
+    option("--cgroup-parent", default="", metavar="PATH", help="Where the cgroup is made."),
+    option(
+        "--cgroups", default="enabled", metavar="HOW",
+        help="enabled, disabled, no-conmon or split.",
+    ),
+    option("--cpu-period", type=IntRange(0), metavar="US", help="Period that --cpu-quota counts."),
+    option("--cpu-quota", type=int, metavar="US", help="CPU time in each period."),
+    option("--cpu-rt-period", type=IntRange(0), metavar="US", help="Period of real-time CPU time."),
+    option("--cpu-rt-runtime", type=int, metavar="US", help="Real-time CPU time in each period."),
+    option("-c", "--cpu-shares", type=IntRange(0), metavar="N", help="Relative share of CPUs."),
     option("--cpus", type=float, metavar="N", help="Number of CPUs, such as 0.5."),
+    option("--cpuset-cpus", default="", metavar="LIST", help="CPUs to run on, such as 0-2,4."),
+    option("--cpuset-mems", default="", metavar="LIST", help="Memory nodes to use, such as 0,1."),
+    option("--device-read-bps", multiple=True, metavar="DEVICE:RATE", help="Most bytes a second."),
+    option("--device-read-iops", multiple=True, metavar="DEVICE:RATE", help="Most reads a second."),
+    option("--device-write-bps", multiple=True, metavar="DEVICE:RATE", help="Most bytes a second."),
+    option(
+        "--device-write-iops", multiple=True, metavar="DEVICE:RATE", help="Most writes a second."
+    ),
     option("-m", "--memory", metavar="SIZE", help="Memory limit, such as 64m."),
+    option("--memory-reservation", metavar="SIZE", help="Memory that is left to the container."),
+    option("--memory-swap", metavar="SIZE", help="Limit of memory and swap; -1 for no limit."),
+    option("--memory-swappiness", type=int, default=-1, metavar="N", help="From 0 to 100."),
+    option("--oom-kill-disable", is_flag=True, help="Do not kill for lack of memory."),
+    option("--oom-score-adj", type=int, metavar="N", help="From -1000 to 1000."),
     option("--pids-limit", type=int, metavar="N", help="Most processes; -1 for no limit."),
-)
+    option("--rdt-class", default="", metavar="NAME", help="Class of Intel RDT (resctrl)."),
+    option("--ulimit", multiple=True, metavar="NAME=SOFT[:HARD]", help="Set a limit; or host."),
+)  # fmt: skip
 
 SECURITY = (
     option("--cap-add", multiple=True, metavar="CAP", help="Add a capability."),

@@ -88,7 +88,7 @@ def release(
             then(container.id)
     finally:
         finish_delete()
-    remains.end_processes(container.id)
+    remains.end_processes(host, container)
     if container.config["volumes"] or container.config["mounts"]:
         from pyengine.containers import mount_sources
 

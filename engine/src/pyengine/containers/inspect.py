@@ -10,11 +10,13 @@ from pyengine.containers import supervising
 from pyengine.specgen import capabilities, cgroups, generate, mounts
 from pyengine.specgen.process import UMASK
 
+CPU_PERIOD_US = 100_000  # of --cpus
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyengine.containers.host import Host
     from pyengine.containers.record import Container
-    from pyengine.specgen.types import ContainerConfig, HealthCheck
+    from pyengine.specgen.types import ContainerConfig, HealthCheck, Resources
 
 NO_HEALTH = {"Status": "", "FailingStreak": 0, "Log": None}
 
@@ -89,8 +91,15 @@ def _state(host: Host, container: Container, times: tuple[str, str, str]) -> dic
         "StartedAt": times[1],
         "FinishedAt": times[2],
         "Health": supervising.health(host, container) or NO_HEALTH,
-        "CgroupPath": cgroups.cgroups_path(container.id, systemd=host.systemd) if running else "",
+        "CgroupPath": _cgroup(host, container) if running else "",
     }
+
+
+def _cgroup(host: Host, container: Container) -> str:
+    limits = container.config["resources"]
+    if limits.get("cgroups") == "disabled":
+        return ""
+    return cgroups.cgroups_path(container.id, limits, systemd=host.systemd)
 
 
 def _effective(container: Container, bounding: list[str]) -> list[str]:
@@ -264,9 +273,48 @@ def _host_config(host: Host, container: Container) -> dict[str, Any]:
         "ShmSize": mounts.SHM_SIZE_BYTES,
         "Runtime": "oci",
         "Memory": memory,
-        "MemorySwap": 2 * memory,
-        "NanoCpus": limits.get("cpu_quota_us", 0) * 10_000,
+        "MemoryReservation": limits.get("memory_reservation_bytes", 0),
+        "MemorySwap": limits.get("memory_swap_bytes", 2 * memory),
+        "MemorySwappiness": limits.get("memory_swappiness", 0),
+        "NanoCpus": limits.get("cpu_quota_us", 0) * 10_000 if _is_cpus(limits) else 0,
         "CpuPeriod": limits.get("cpu_period_us", 0),
         "CpuQuota": limits.get("cpu_quota_us", 0),
+        "CpuRealtimePeriod": limits.get("cpu_rt_period_us", 0),
+        "CpuRealtimeRuntime": limits.get("cpu_rt_runtime_us", 0),
+        "CpuShares": limits.get("cpu_shares", 0),
+        "CpusetCpus": limits.get("cpuset_cpus", ""),
+        "CpusetMems": limits.get("cpuset_mems", ""),
+        "BlkioWeight": limits.get("blkio_weight", 0),
+        **_block_io(limits),
+        "Ulimits": [
+            {"Name": name, "Soft": soft, "Hard": hard}
+            for name, (soft, hard) in limits.get("ulimits", {}).items()
+        ],
+        "OomKillDisable": limits.get("oom_kill_disable", False),
+        "OomScoreAdj": limits.get("oom_score_adj", 0),
+        "CgroupParent": limits.get("cgroup_parent", ""),
+        "Cgroups": "disabled" if limits.get("cgroups") == "disabled" else "default",
+        "CgroupConf": limits.get("cgroup_conf"),
         "PidsLimit": limits.get("pids_limit", generate.PIDS_LIMIT),
+    }
+
+
+def _is_cpus(limits: Resources) -> bool:
+    """Whether quota and period are those of ``--cpus``."""
+    return limits.get("cpu_period_us") == CPU_PERIOD_US
+
+
+def _block_io(limits: Resources) -> dict[str, Any]:
+    """Podman's lists of devices, under its names."""
+    names = {
+        "weightDevice": ("BlkioWeightDevice", "Weight"),
+        "throttleReadBpsDevice": ("BlkioDeviceReadBps", "Rate"),
+        "throttleWriteBpsDevice": ("BlkioDeviceWriteBps", "Rate"),
+        "throttleReadIOPSDevice": ("BlkioDeviceReadIOps", "Rate"),
+        "throttleWriteIOPSDevice": ("BlkioDeviceWriteIOps", "Rate"),
+    }
+    devices = limits.get("blkio_devices", {})
+    return {
+        name: [{"Path": path, value_name: value} for path, value in devices.get(key, [])] or None
+        for key, (name, value_name) in names.items()
     }

@@ -96,9 +96,32 @@ class MountOptions:
 class ResourceOptions:
     """Limits."""
 
+    blkio_weight: str | None = None
+    blkio_weight_device: tuple[str, ...] = ()
+    cgroup_conf: tuple[str, ...] = ()
+    cgroup_parent: str = ""
+    cgroups: str = "enabled"
+    cpu_period: int | None = None
+    cpu_quota: int | None = None
+    cpu_rt_period: int | None = None
+    cpu_rt_runtime: int | None = None
+    cpu_shares: int | None = None
     cpus: float | None = None
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    device_read_bps: tuple[str, ...] = ()
+    device_read_iops: tuple[str, ...] = ()
+    device_write_bps: tuple[str, ...] = ()
+    device_write_iops: tuple[str, ...] = ()
     memory: str | None = None
+    memory_reservation: str | None = None
+    memory_swap: str | None = None
+    memory_swappiness: int = -1
+    oom_kill_disable: bool = False
+    oom_score_adj: int | None = None
     pids_limit: int | None = None
+    rdt_class: str = ""
+    ulimit: tuple[str, ...] = ()
 
 
 class SecurityOptions:

@@ -10,12 +10,13 @@ import _signal  # type: ignore[import-not-found]  # signal imports enum (docs/ad
 import os
 import select
 
-from pyengine import log
+from pyengine import jsontext, log
 from pyengine.specgen.cgroups import CGROUP_ROOT, cgroups_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyengine.containers.host import Host
+    from pyengine.containers.record import Container
 
 END_TIMEOUT_MS = 5000
 
@@ -40,9 +41,15 @@ def end_monitor(host: Host, id_: str) -> None:
             _kill(pid)
 
 
-def end_processes(id_: str) -> None:
+def end_processes(host: Host, container: Container) -> None:
     """Kill every process in the container's cgroups and remove the cgroups."""
-    for directory in _cgroups(id_):
+    limits = container.config["resources"]
+    if limits.get("cgroups") == "disabled":
+        return
+    inside = cgroups_path(container.id, limits, systemd=False)
+    if limits.get("cgroups") == "split":
+        inside = _recorded_path(host.bundle(container.id)) or inside
+    for directory in _cgroups(inside):
         for parent, _, _ in os.walk(directory, topdown=False):
             for pid in _members(parent):
                 _kill(pid)
@@ -56,9 +63,17 @@ def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
 
 
-def _cgroups(id_: str) -> list[str]:
+def _recorded_path(bundle: str) -> str:
+    """``linux.cgroupsPath`` of the last start."""
+    try:
+        with open(f"{bundle}/config.json", encoding="utf-8") as file:
+            return str(jsontext.loads(file.read())["linux"]["cgroupsPath"])
+    except (FileNotFoundError, ValueError, KeyError):
+        return ""
+
+
+def _cgroups(inside: str) -> list[str]:
     """The container's directory in each hierarchy, or in the one of cgroup v2."""
-    inside = cgroups_path(id_, systemd=False)
     try:
         names = os.listdir(CGROUP_ROOT)
     except FileNotFoundError:

@@ -157,6 +157,11 @@ class _Start:
         elif is_pyconmon and not config["auto_remove"]:  # nobody could ask for its exit record
             call.arguments.append(f"--persist-dir={self.bundle}")
         call.exit_command(self._exit_command(life, attended=attended))
+        cgroup = ""
+        if "cgroups" in config["resources"]:
+            from pyengine.containers import placement
+
+            cgroup = placement.prepare(config["resources"]["cgroups"], call, runtime)
         settings = config["process"]
         if settings.get("timeout_s"):
             call.timeout(settings["timeout_s"])
@@ -173,7 +178,7 @@ class _Start:
 
         place = generate.Place(
             container.id, container.name, self.bundle, rootfs,
-            systemd=host.systemd, volume_paths=sources,
+            systemd=host.systemd, volume_paths=sources, cgroup=cgroup,
         )  # fmt: skip
         if config["mounts"]:
             from pyengine.containers import secret_use
@@ -312,7 +317,7 @@ def take_back(host: Host, container: record.Container, reason: str, intent: Inte
         host.runtime(container.config["runtime"]).delete(container.id)
     except PyengineError as error:
         log.debug(f"delete {container.id[:12]} after a failed start: {error}")
-    remains.end_processes(container.id)
+    remains.end_processes(host, container)
     if container.config["volumes"] or container.config["mounts"]:
         from pyengine.containers import mount_sources
 

@@ -32,15 +32,21 @@ READONLY_PATHS = [
 class Place:
     """Where one start of a container happens."""
 
-    __slots__ = ("bundle", "env", "files", "id", "name", "rootfs", "systemd", "volume_paths")
+    __slots__ = (
+        "bundle", "cgroup", "env", "files", "id", "name", "rootfs", "systemd", "volume_paths",
+    )  # fmt: skip
 
     def __init__(
         self, id_: str, name: str, bundle: str, rootfs: str, *, systemd: bool,
-        volume_paths: dict[str, str],
+        volume_paths: dict[str, str], cgroup: str = "",
     ) -> None:  # fmt: skip
-        """``volume_paths`` holds the directory of each named volume (``mounts.build``)."""
+        """``volume_paths`` holds the directory of each named volume (``mounts.build``).
+
+        ``cgroup`` is the container's where it is not the usual one.
+        """
         self.env: list[str] = []  # NAME=VALUE, of this start only
         self.files: dict[str, str] = {}  # by destination, of this start only
+        self.cgroup = cgroup
         self.id, self.name, self.bundle, self.rootfs = id_, name, bundle, rootfs
         self.systemd, self.volume_paths = systemd, volume_paths
 
@@ -147,9 +153,13 @@ def _linux(config: ContainerConfig, place: Place, bounding: list[str]) -> dict[s
         namespaces.append("cgroup")
     linux: dict[str, Any] = {
         "namespaces": [{"type": kind} for kind in namespaces],
-        "cgroupsPath": cgroups_path(place.id, systemd=place.systemd),
-        "resources": _resources(config["resources"], privileged=config["privileged"]),
     }
+    limits = config["resources"]
+    if limits.get("cgroups") != "disabled":
+        linux["cgroupsPath"] = place.cgroup or cgroups_path(place.id, limits, systemd=place.systemd)
+        linux["resources"] = _resources(limits, privileged=config["privileged"])
+    if "rdt_class" in limits:
+        linux["intelRdt"] = {"closID": limits["rdt_class"]}
     if config["privileged"]:
         from pyengine.specgen import devices
 

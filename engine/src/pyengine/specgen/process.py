@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from pyengine.specgen.types import ContainerConfig
+    from pyengine.specgen.types import ContainerConfig, Resources
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 UMASK = 0o022
 INIT = "/run/podman-init"
+UNLIMITED = 2**64  # config.json has -1 as the largest unsigned number
 LIMIT = 1048576  # podman's default for nofile and nproc
 
 
@@ -47,7 +48,7 @@ def build(
         "env": environment(config["env"], user.home, hostname, settings.get("unset_env", [])),
         "cwd": cwd,
         "capabilities": capability_sets(config, bounding),
-        "rlimits": rlimits(),
+        "rlimits": rlimits(config["resources"]),
     }
     if config["terminal"]:
         process["terminal"] = True
@@ -57,6 +58,8 @@ def build(
         gids = [users.group_id(root_fd, name) for name in settings["groups"]]
         known = process["user"].get("additionalGids", [])
         process["user"]["additionalGids"] = list(dict.fromkeys([*known, *gids]))
+    if "oom_score_adj" in config["resources"]:
+        process["oomScoreAdj"] = config["resources"]["oom_score_adj"]
     if "init_path" in settings:
         process["args"] = [INIT, "--", *process["args"]]
     return process, user
@@ -111,15 +114,36 @@ def capability_sets(config: ContainerConfig, bounding: list[str]) -> dict[str, l
     }
 
 
-def rlimits() -> list[dict[str, Any]]:
-    """Podman's limits, or what this process may set: only CAP_SYS_RESOURCE raises a hard limit."""
+def rlimits(limits: Resources) -> list[dict[str, Any]]:
+    """What ``--ulimit`` asks for, and podman's limits for the rest, or what may be set here.
+
+    Raises:
+        ConfigError: only CAP_SYS_RESOURCE raises a hard limit, and this process does not hold it.
+    """
     may_raise = "SYS_RESOURCE" in capabilities.bounding_set()
-    found = []
-    for name in ("NOFILE", "NPROC"):
+    found = {}
+    for name in () if limits.get("ulimits_of_host") else ("NOFILE", "NPROC"):
         hard = resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[1]
         value = LIMIT if may_raise or hard == resource.RLIM_INFINITY else min(LIMIT, hard)
-        found.append({"type": f"RLIMIT_{name}", "hard": value, "soft": value})
-    return found
+        found[f"RLIMIT_{name}"] = (value, value)
+    for name, (soft, high) in limits.get("ulimits", {}).items():
+        if not may_raise:
+            _check_hard_limit(name, high)
+        found[name] = (soft, high)
+    return [
+        {"type": name, "hard": high % UNLIMITED, "soft": soft % UNLIMITED}
+        for name, (soft, high) in found.items()
+    ]
+
+
+def _check_hard_limit(name: str, wanted: int) -> None:
+    number = getattr(resource, name, None)
+    hard = -1 if number is None else resource.getrlimit(number)[1]
+    if hard != -1 and (wanted == -1 or wanted > hard):
+        raise ConfigError(
+            f"--ulimit {name[len('RLIMIT_') :].lower()}: the hard limit of this process is {hard},"
+            " and it lacks CAP_SYS_RESOURCE to raise it: ask for less"
+        )
 
 
 def _is_mounted(cwd: str, config: ContainerConfig) -> bool:

@@ -52,9 +52,27 @@ class Resources(TypedDict, total=False):
     """Limits as the user gave them."""
 
     memory_limit_bytes: int
+    memory_reservation_bytes: int
+    memory_swap_bytes: int  # memory and swap together; -1 is unlimited
+    memory_swappiness: int
+    oom_kill_disable: bool
+    oom_score_adj: int
     cpu_quota_us: int
     cpu_period_us: int
+    cpu_rt_runtime_us: int
+    cpu_rt_period_us: int
+    cpu_shares: int
+    cpuset_cpus: str
+    cpuset_mems: str
+    blkio_weight: int
+    blkio_devices: dict[str, list[tuple[str, int]]]  # config.json's key: device and value
     pids_limit: int  # 0 is unlimited
+    ulimits: dict[str, tuple[int, int]]  # soft and hard by config.json's type; -1 is unlimited
+    ulimits_of_host: bool
+    cgroup_conf: dict[str, str]
+    cgroup_parent: str
+    cgroups: str  # disabled or split
+    rdt_class: str
 
 
 class HealthCheck(TypedDict):
