@@ -33,6 +33,12 @@ RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 RESOLVE_CONFINED = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 RESOLVE_STRICTLY_BELOW = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
+OPEN_TREE_CLONE = 1
+MOVE_MOUNT_F_EMPTY_PATH = 0x4
+AT_EMPTY_PATH = 0x1000
+AT_FDCWD = -100
+SYS_OPEN_TREE = 428
+SYS_MOVE_MOUNT = 429
 SYS_OPENAT2 = 437  # the same number on every architecture
 
 _CDECL = 0x1
@@ -74,6 +80,9 @@ _mount = _function("mount", _Text, _Text, _Text, _UnsignedLong, _Text)
 _umount2 = _function("umount2", _Text, _Int)
 _syncfs = _function("syncfs", _Int)
 _unshare = _function("unshare", _Int)
+_setns = _function("setns", _Int, _Int)
+_open_tree = _function("syscall", _Long, _Long, _Text, _UnsignedLong)
+_move_mount = _function("syscall", _Long, _Long, _Text, _Long, _Text, _UnsignedLong)
 _prctl = _function("prctl", _Int, *(_UnsignedLong,) * 4)
 _inotify_init1 = _function("inotify_init1", _Int)
 _inotify_add_watch = _function("inotify_add_watch", _Int, _Text, _UnsignedLong)
@@ -100,6 +109,26 @@ def syncfs(fd: int) -> None:
 def unshare(flags: int) -> None:
     """Leave the namespaces that ``flags`` (``CLONE_NEW*``) names (unshare(2))."""
     _check(_unshare(flags), None)
+
+
+def setns(fd: int, kind: int) -> None:
+    """Enter a namespace of a ``kind`` (``CLONE_NEW*``) (setns(2))."""
+    _check(_setns(fd, kind), None)
+
+
+def open_tree(fd: int) -> int:
+    """A detached copy of the mount that ``fd`` is the root of (open_tree(2), Linux 5.2)."""
+    flags = OPEN_TREE_CLONE | os.O_CLOEXEC | AT_EMPTY_PATH
+    tree_fd: int = _open_tree(SYS_OPEN_TREE, fd, b"", flags)
+    _check(tree_fd, None)
+    return tree_fd
+
+
+def move_mount(tree_fd: int, target: str) -> None:
+    """Attach a detached mount (move_mount(2), Linux 5.2)."""
+    path = os.fsencode(target)
+    flags = MOVE_MOUNT_F_EMPTY_PATH
+    _check(_move_mount(SYS_MOVE_MOUNT, tree_fd, b"", AT_FDCWD, path, flags), target)
 
 
 def prctl(option: int, argument: int) -> None:

@@ -429,7 +429,7 @@ SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 32
 
 def bpf(command: int, attributes: bytearray) -> int:
     """``attributes`` is a packed ``union bpf_attr``; returns a descriptor where one is made."""
-    number = _NUMBERS.get(posix.uname().machine, _GENERIC)[0]
+    number = _NUMBERS.get(_MACHINE, _GENERIC)[0]
     return _call(number, command, address_of(attributes), len(attributes))
 
 
@@ -438,7 +438,7 @@ def seccomp(operation: int, flags: int, program: bytearray | None) -> int:
 
     Without a program it fails with EFAULT, or with EINVAL if the kernel does not know the flags.
     """
-    number = _NUMBERS.get(posix.uname().machine, _GENERIC)[1]
+    number = _NUMBERS.get(_MACHINE, _GENERIC)[1]
     if program is None:
         return _call(number, operation, flags, 0)
     count, rest = divmod(len(program), 8)

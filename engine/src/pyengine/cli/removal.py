@@ -60,11 +60,13 @@ def rm(
         engine, containers, latest=latest, every=every, cidfiles=cidfiles, filters=filters,
         ignore=ignore,
     )  # fmt: skip
+    if every or filters:
+        names.reverse()  # nobody needs a container that is younger
 
     def begin(name: str) -> Callable[[], object]:
         try:
             complete = engine.containers.begin_remove(
-                name, force=force, timeout_s=timeout_s, volumes=volumes
+                name, force=force, timeout_s=timeout_s, volumes=volumes, needed=every
             )
         except NotFoundError:
             if not ignore:
@@ -90,7 +92,7 @@ def prune(engine: Engine, /, filters: Names, force: bool) -> None:
 
     names = engine.containers.prunable(filters)
     if force or confirm("WARNING! This will remove all non running containers."):
-        for_each(names, engine.containers.prune_one)
+        for_each(names[::-1], engine.containers.prune_one)
 
 
 @command(

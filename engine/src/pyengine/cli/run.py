@@ -72,7 +72,7 @@ def make_options(**given: Any) -> ContainerOptions:
     if given.pop("env_host"):
         env = [*(f"{name}={value}" for name, value in os.environ.items()), *env]
     proxies = _proxies() if given.pop("http_proxy") else ()
-    lists = ("cap_add", "cap_drop", "chrootdirs", "group_add")
+    lists = ("cap_add", "cap_drop", "chrootdirs", "group_add", "requires")
     for name in lists:  # podman takes comma-separated lists too
         given[name] = tuple(word for text in given[name] for word in text.split(",") if word)
     return ContainerOptions(

@@ -152,11 +152,25 @@ RESOURCES = (
 SECURITY = (
     option("--cap-add", multiple=True, metavar="CAP", help="Add a capability."),
     option("--cap-drop", multiple=True, metavar="CAP", help="Drop a capability, or ALL."),
+    option("--cgroupns", default="", metavar="MODE", help="Cgroup namespace."),
+    option(
+        "--device", multiple=True, metavar="DEVICE[:PATH[:PERMISSIONS]]",
+        help="Add a device of the host, or a CDI device such as vendor.com/class=name.",
+    ),
+    option(
+        "--device-cgroup-rule", multiple=True, metavar="RULE", help="Allow devices: c 1:3 rwm."
+    ),
+    option("--gpus", multiple=True, metavar="GPU", help="Add a GPU (CDI), or all."),
+    option("--ipc", default="", metavar="MODE", help="IPC namespace."),
+    option("--personality", default="", metavar="DOMAIN", help="LINUX or LINUX32."),
+    option("--pid", default="", metavar="MODE", help="PID namespace."),
     option("--privileged", is_flag=True, help="Give all capabilities and devices."),
     option(
         "--security-opt", multiple=True, metavar="OPTION",
-        help="seccomp=FILE, seccomp=unconfined or no-new-privileges.",
+        help="seccomp=, apparmor=, label=, mask=, unmask=, proc-opts= or no-new-privileges.",
     ),
+    option("--sysctl", multiple=True, metavar="NAME=VALUE", help="Set a kernel parameter."),
+    option("--uts", default="", metavar="MODE", help="UTS namespace."),
 )  # fmt: skip
 
 SUPERVISION = (
@@ -219,6 +233,7 @@ LIFE = (
         "--pull", type=Choice(["missing", "always", "never"]), default="missing",
         show_default=True, help="When to pull the image.",
     ),
+    option("--requires", multiple=True, metavar="CONTAINER", help="Start another one before it."),
     option("--rm", "auto_remove", is_flag=True, help="Remove the container when it ends."),
     option("--runtime", default="", metavar="NAME", help="Path or name of the OCI runtime."),
 )  # fmt: skip

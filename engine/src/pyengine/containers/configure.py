@@ -81,6 +81,8 @@ def configure(
         # resources
         "resources": {},
         # security
+        "security": {},
+        "namespaces": {},
         "privileged": wanted.privileged,
         "cap_add": list(wanted.cap_add),
         "cap_drop": list(wanted.cap_drop),
@@ -94,6 +96,7 @@ def configure(
         # logging
         "log": {},
         # life
+        "dependencies": [],
         "auto_remove": wanted.auto_remove,
         "runtime": wanted.runtime,
         "conmon": wanted.conmon,
@@ -151,8 +154,12 @@ def _labels(texts: tuple[str, ...]) -> dict[str, str]:
 def _network(mode: str) -> str:
     if mode in ("", "none", "private"):  # what private means beyond loopback is not there yet
         return "none"
-    if mode != "host":
-        raise ConfigError(f"--network {mode}: no such network: this version knows none and host")
+    kind, _, place = mode.partition(":")
+    if mode != "host" and not (kind in ("container", "ns") and place):
+        raise ConfigError(
+            f"--network {mode}: no such network: this version knows none, private, host,"
+            " container:NAME and ns:PATH"
+        )
     return mode
 
 

@@ -61,6 +61,11 @@ def create(
         from pyengine.containers.configuring import mounts
 
         mounts.complete(host, config, options, source.config)
+    shared = (config["network"], *config["namespaces"].values())
+    if options.requires or any(mode.startswith("container:") for mode in shared):
+        from pyengine.containers import dependencies
+
+        dependencies.resolve(host, config, options.requires)
     # The container keeps the runtime it was made with; the monitor is only looked for.
     config["runtime"] = host.runtime_path(options.runtime)
     monitor_path = host.monitor_path(options.conmon)
@@ -95,6 +100,10 @@ def _insert(
                 host.storage.record_layers(connection, id_, source.layers)
                 if config["volumes"]:
                     _use_volumes(connection, id_, config["volumes"])
+                if config["dependencies"]:
+                    from pyengine.containers import dependencies
+
+                    dependencies.insert(connection, id_, config["dependencies"])
                 intent = None
                 if then:
                     intent = host.database.intents.begin(then, id_, {}, connection)

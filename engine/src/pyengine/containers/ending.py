@@ -6,12 +6,13 @@ import time
 
 from pyengine import log
 from pyengine.containers import ends, record, remains, runfiles
-from pyengine.errors import PyengineError
+from pyengine.errors import ConflictError, PyengineError
 from pyengine.storage import trees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from sqlite3 import Connection
 
     from pyengine.containers.host import Host
     from pyengine.database.intents import Intent
@@ -57,7 +58,7 @@ def finish_locked(
         return False
     if how is not None:
         container.exit_code, container.finished_at = how.code, how.finished_at
-    if container.config["auto_remove"] and not keep:
+    if container.config["auto_remove"] and not keep and not _is_needed(host, container.id):
         remove_locked(host, container)
         return True
     release(host, container)
@@ -72,6 +73,34 @@ def finish_locked(
     host.tell(container, "died", "cleanup", exit_code=container.exit_code)
     runfiles.clear(host, container.id)
     return False
+
+
+def refuse_removal(host: Host, id_: str) -> None:
+    """Raise ConflictError where another container needs this one."""
+    with host.database.read() as connection:
+        _check_dependents(connection, id_)
+
+
+def _check_dependents(connection: Connection, id_: str) -> None:
+    others = _dependents(connection, id_)
+    if others:
+        raise ConflictError(
+            f"container {id_} has dependent containers which must be removed before it:"
+            f" {', '.join(others)}: container already exists"
+        )
+
+
+def _is_needed(host: Host, id_: str) -> bool:
+    with host.database.read() as connection:
+        return bool(_dependents(connection, id_))
+
+
+def _dependents(connection: Connection, id_: str) -> list[str]:
+    """Who needs a container."""
+    rows = connection.execute(
+        "SELECT container_id FROM container_dependencies WHERE needs = ?", (id_,)
+    ).fetchall()
+    return [row[0] for row in rows]
 
 
 def release(
@@ -123,6 +152,7 @@ def remove_locked(host: Host, container: record.Container, *, volumes: bool = Fa
     """
     data: dict[str, list[str]] = {}
     with host.database.write(frees_space=True) as connection:
+        _check_dependents(connection, container.id)
         connection.execute(
             "UPDATE containers SET status = 'removing' WHERE id = ?", (container.id,)
         )

@@ -59,13 +59,13 @@ def inspect(host: Host, container: Container, times: tuple[str, str, str]) -> di
         "Driver": host.storage.driver,
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "AppArmorProfile": config["security"].get("apparmor", ""),
         "EffectiveCaps": _effective(container, bounding),
         "BoundingCaps": bounding,
         "ExecIDs": _exec_ids(bundle),
         "GraphDriver": {"Name": host.storage.driver, "Data": _graph_data(host, container)},
         "Mounts": [_mount(host, volume) for volume in config["volumes"]],
-        "Dependencies": [],
+        "Dependencies": config["dependencies"],
         "NetworkSettings": {"Ports": {}, "Networks": {}},
         "Namespace": "",
         "IsInfra": False,
@@ -247,6 +247,13 @@ def _host_config(host: Host, container: Container) -> dict[str, Any]:
     security = [f"seccomp={config['seccomp']}"] if config["seccomp"] else []
     if config["no_new_privileges"]:
         security.append("no-new-privileges")
+    own = config["security"]
+    if "apparmor" in own:
+        security.append(f"apparmor={own['apparmor']}")
+    security += [f"mask={path}" for path in own.get("masked", [])]
+    security += [f"unmask={path}" for path in own.get("unmasked", [])]
+    if "proc_options" in own:
+        security.append(f"proc-opts={','.join(own['proc_options'])}")
     return {
         "Binds": [
             f"{volume['source'] or paths[volume['name']]}:{volume['destination']}"
@@ -262,9 +269,9 @@ def _host_config(host: Host, container: Container) -> dict[str, Any]:
         "AutoRemove": config["auto_remove"],
         "CapAdd": [f"CAP_{name.upper().removeprefix('CAP_')}" for name in config["cap_add"]],
         "CapDrop": [f"CAP_{name.upper().removeprefix('CAP_')}" for name in config["cap_drop"]],
-        "IpcMode": "private",
-        "PidMode": "private",
-        "UTSMode": "private",
+        "IpcMode": config["namespaces"].get("ipc", "shareable"),
+        "PidMode": config["namespaces"].get("pid", "private"),
+        "UTSMode": config["namespaces"].get("uts", "private"),
         "UsernsMode": "",
         "Privileged": config["privileged"],
         "ReadonlyRootfs": config["read_only"],

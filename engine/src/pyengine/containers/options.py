@@ -125,12 +125,21 @@ class ResourceOptions:
 
 
 class SecurityOptions:
-    """What the container may do, and what it shares with the host."""
+    """What the container may do, and what it shares with the host or with other containers."""
 
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
+    cgroupns: str = ""
+    device: tuple[str, ...] = ()
+    device_cgroup_rule: tuple[str, ...] = ()
+    gpus: tuple[str, ...] = ()
+    ipc: str = ""
+    personality: str = ""
+    pid: str = ""
     privileged: bool = False
     security_opt: tuple[str, ...] = ()
+    sysctl: tuple[str, ...] = ()
+    uts: str = ""
 
 
 class SupervisionOptions:
@@ -169,6 +178,7 @@ class LifeOptions:
     create_command: tuple[str, ...] = ()
     detach: bool = False
     pull: str = "missing"
+    requires: tuple[str, ...] = ()
     runtime: str = ""
 
 

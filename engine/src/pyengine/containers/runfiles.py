@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 def clear(host: Host, id_: str) -> None:
     """Remove the run directory and the exit files."""
-    trees.remove_tree(host.bundle(id_))
+    bundle = host.bundle(id_)
+    if os.path.isdir(f"{bundle}/shm"):
+        from pyengine.containers import joining
+
+        joining.leave(bundle)
+    trees.remove_tree(bundle)
     try:
         names = os.listdir(host.exit_dir)
     except FileNotFoundError:

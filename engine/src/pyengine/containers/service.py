@@ -64,6 +64,11 @@ class Containers:
         assert lock_fd is not None
         gone = False
         try:
+            try:
+                self._start_needed(container)
+            except BaseException:
+                intent.finish()
+                raise
             return start.launch(
                 self.host, container, intent, attach=not options.detach, stdin=stdin,
                 proxy_signals=proxy_signals, detach_keys=detach_keys,
@@ -95,6 +100,7 @@ class Containers:
         if not container.live:
             self._call_off_restart(container)
         ending.finish(self.host, container.id)
+        self._start_needed(container)
         with self.host.locked(container.id) as lock:
             try:
                 container = self.find(container.id)
@@ -373,6 +379,7 @@ class Containers:
         force: bool,
         timeout_s: int | None = None,
         volumes: bool = False,
+        needed: bool = False,
     ) -> Callable[[], str]:
         """Begin to remove a container; the answer does the rest and returns the id.
 
@@ -381,11 +388,16 @@ class Containers:
             force: stop it first if it runs.
             timeout_s: how long ``force`` waits before it kills; the container's own by default.
             volumes: remove its anonymous volumes, too.
+            needed: whoever needs it is removed before it.
 
         Raises:
-            ConflictError: it runs, and ``force`` is false.
+            ConflictError: it runs, and ``force`` is false; or somebody needs it.
         """
         container = self.find(name_or_id)
+        if not needed:
+            from pyengine.containers import ending
+
+            ending.refuse_removal(self.host, container.id)
         if force or not container.running:
             self._call_off_restart(container)
         stop = stopping.Stop(self.host, container, timeout_s) if force and container.live else None
@@ -560,6 +572,12 @@ class Containers:
         from pyengine.containers import secret_use
 
         secret_use.recover(self.host, intent)
+
+    def _start_needed(self, container: record.Container) -> None:
+        """Start the containers that this one needs, which in turn starts those that they need."""
+        for id_ in container.config["dependencies"]:
+            if not self.find(id_).running:
+                self.start(id_)
 
     def _replace(self, options: ContainerOptions) -> None:
         if not options.replace:

@@ -184,6 +184,10 @@ class _Start:
             from pyengine.containers import secret_use
 
             secret_use.lay_out(host, container, place)
+        if config["dependencies"]:
+            from pyengine.containers import joining
+
+            joining.prepare(host, config, place)
         generate.write(config, place)
         self.monitor.go()
         if attended:

@@ -181,4 +181,15 @@ CREATE TABLE ends (                   -- how a container's last lives ended, for
 CREATE INDEX ends_by_container ON ends (container_id);
 """
 
-MIGRATIONS = (_FIRST, _EXIT_CODES, _MANIFEST_LISTS, _VOLUMES_AND_SECRETS, _ENDS)
+_DEPENDENCIES = """
+CREATE TABLE container_dependencies ( -- who is started first, and removed last
+    container_id TEXT NOT NULL REFERENCES containers ON DELETE CASCADE,
+    needs TEXT NOT NULL,
+    PRIMARY KEY (container_id, needs)
+) WITHOUT ROWID;
+CREATE INDEX container_dependencies_by_need ON container_dependencies (needs);
+"""
+
+MIGRATIONS = (
+    _FIRST, _EXIT_CODES, _MANIFEST_LISTS, _VOLUMES_AND_SECRETS, _ENDS, _DEPENDENCIES,
+)  # fmt: skip

@@ -7,7 +7,7 @@ import os
 from pyengine import jsontext
 from pyengine.errors import ConfigError
 from pyengine.specgen import files, mounts, process, seccomp
-from pyengine.specgen.cgroups import CGROUP_ROOT, cgroups_path
+from pyengine.specgen.cgroups import CGROUP_ROOT, cgroups_path, is_v2
 from pyengine.version import VERSION
 
 TYPE_CHECKING = False
@@ -33,7 +33,8 @@ class Place:
     """Where one start of a container happens."""
 
     __slots__ = (
-        "bundle", "cgroup", "env", "files", "id", "name", "rootfs", "systemd", "volume_paths",
+        "bundle", "cgroup", "env", "files", "id", "name", "namespace_paths", "rootfs", "systemd",
+        "volume_paths",
     )  # fmt: skip
 
     def __init__(
@@ -47,6 +48,7 @@ class Place:
         self.env: list[str] = []  # NAME=VALUE, of this start only
         self.files: dict[str, str] = {}  # by destination, of this start only
         self.cgroup = cgroup
+        self.namespace_paths: dict[str, str] = {}  # of other containers, by kind
         self.id, self.name, self.bundle, self.rootfs = id_, name, bundle, rootfs
         self.systemd, self.volume_paths = systemd, volume_paths
 
@@ -94,7 +96,7 @@ def build(config: ContainerConfig, place: Place) -> dict[str, Any]:
     root: dict[str, Any] = {"path": place.rootfs}
     if config["read_only"]:
         root["readonly"] = True
-    return {
+    spec: dict[str, Any] = {
         "ociVersion": OCI_VERSION,
         "process": proc,
         "root": root,
@@ -103,6 +105,15 @@ def build(config: ContainerConfig, place: Place) -> dict[str, Any]:
         "annotations": own_annotations(config),
         "linux": _linux(config, place, proc["capabilities"]["bounding"]),
     }
+    if config["namespaces"] or ":" in config["network"]:
+        from pyengine.specgen import sharing
+
+        sharing.change(spec, config, place.namespace_paths, place.bundle)
+    if config["security"]:
+        from pyengine.specgen import confinement
+
+        confinement.change(spec, config["security"])
+    return spec
 
 
 def _add_settings(
@@ -142,14 +153,16 @@ def hostname(config: ContainerConfig, id_: str) -> str:
     """The name given, the host's in its network, or the beginning of the id."""
     if config["hostname_given"]:
         return config["hostname_given"]
-    return os.uname().nodename if config["network"] == "host" else id_[:12]
+    if config["network"] == "host" or config["namespaces"].get("uts") == "host":
+        return os.uname().nodename
+    return id_[:12]
 
 
 def _linux(config: ContainerConfig, place: Place, bounding: list[str]) -> dict[str, Any]:
     namespaces = ["pid", "ipc", "uts", "mount"]
     if config["network"] == "none":
         namespaces.append("network")
-    if os.path.exists(f"{CGROUP_ROOT}/cgroup.controllers"):  # podman: private on cgroup v2 only
+    if is_v2():  # podman: private on cgroup v2 only
         namespaces.append("cgroup")
     linux: dict[str, Any] = {
         "namespaces": [{"type": kind} for kind in namespaces],

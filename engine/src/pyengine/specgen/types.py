@@ -144,6 +144,29 @@ class NameSettings(TypedDict, total=False):
     pidfile: str
 
 
+class DeviceWish(TypedDict):
+    """A device of the host, or all of a directory."""
+
+    source: str
+    destination: str
+    access: str  # of r, w and m
+
+
+class SecuritySettings(TypedDict, total=False):
+    """How a container's confinement differs from an ordinary one's."""
+
+    apparmor: str
+    capabilities: list[str]  # of containers.conf, in place of the default ones
+    cdi_devices: list[str]
+    device_rules: list[tuple[str, int, int, str]]  # type, major, minor (-1: all), access
+    devices: list[DeviceWish]
+    masked: list[str]
+    personality: str
+    proc_options: list[str]
+    sysctls: dict[str, str]
+    unmasked: list[str]  # patterns, or ALL
+
+
 class ContainerConfig(TypedDict):
     """Everything about a container but its id, its name and its state.
 
@@ -179,6 +202,9 @@ class ContainerConfig(TypedDict):
     # resources
     resources: Resources
     # security
+    security: SecuritySettings
+    # By kind (pid, ipc, uts, cgroup): host, private, none, shareable, ns:PATH or container:ID.
+    namespaces: dict[str, str]
     privileged: bool
     cap_add: list[str]
     cap_drop: list[str]
@@ -192,6 +218,7 @@ class ContainerConfig(TypedDict):
     # logging
     log: Logging
     # life
+    dependencies: list[str]  # the containers that it needs
     auto_remove: bool
     runtime: str  # as given: a name or a path; empty is the default
     conmon: str

@@ -38,3 +38,33 @@ from support.configured import configured
 def test_what_has_no_meaning_is_named(line: str, problem: str) -> None:
     with pytest.raises(PyengineError, match=re.escape(problem)):
         configured(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("--pid bogus", "--pid: unrecognized namespace mode bogus"),
+        ("--uts shareable", "--uts: unrecognized namespace mode shareable"),
+        ("--ipc container:", "--ipc: unrecognized namespace mode container:"),
+        ("--uts host --hostname x", "cannot set hostname when running in the host UTS namespace"),
+        ("--pid host --init --init-path /bin/true", "cannot add init binary as PID 1"),
+        ("--cgroups=disabled --cgroupns host", "--cgroupns cannot be set with"),
+        ("--security-opt bogus", 'invalid --security-opt: "bogus"'),
+        ("--security-opt mask=proc", "proc is no absolute path"),
+        ("--security-opt label=type:x", "containers have no SELinux labels here"),
+        ("--sysctl foo.bar=1", "sysctl 'foo.bar' is not allowed"),
+        ("--sysctl net.ipv4.ip_forward", "must be NAME=VALUE"),
+        ("--sysctl net.x=1 --network host", "can't be set since Network Namespace set to host"),
+        ("--sysctl kernel.sem=1 --ipc host", "can't be set since IPC Namespace set to host"),
+        ("--device /nosuch", "stat /nosuch: No such file or directory"),
+        ("--device /etc/passwd", "is not a device node"),
+        ("--device /dev/null:/a:/b", "must be SOURCE[:DESTINATION]"),
+        ("--device /dev/null:x", "must be SOURCE[:DESTINATION]"),
+        ("--device-cgroup-rule nonsense", "must be like c 1:3 rwm"),
+        ("--personality BSD", "must be LINUX or LINUX32"),
+        ("--network container:", "no such network"),
+    ],
+)  # fmt: skip
+def test_confinement_that_has_no_meaning_is_named(line: str, problem: str) -> None:
+    with pytest.raises(PyengineError, match=re.escape(problem)):
+        configured(line)

@@ -1,0 +1,158 @@
+"""What run's options make of a container's confinement, and what it shares."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.containers import IMAGE, ContainerRoot
+
+pytestmark = pytest.mark.needs("root", "busybox")
+
+SLEEP = (IMAGE, "sleep", "1000")
+
+
+def namespaces(pid: str) -> dict[str, str]:
+    return {kind: os.readlink(f"/proc/{pid}/ns/{kind}") for kind in ("pid", "ipc", "uts", "net",
+                                                                      "cgroup")}  # fmt: skip
+
+
+def test_confinement_can_be_changed_path_by_path(box: ContainerRoot) -> None:
+    script = (
+        "busybox wc -c </proc/uptime; busybox grep -c ' /proc/fs ' /proc/mounts;"
+        " busybox grep -c ' /proc/bus ' /proc/mounts; busybox grep '^proc /proc ' /proc/mounts;"
+        " cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/msgmax; busybox uname -m;"
+        " ls -l /dev/zed; busybox head -c 1 /dev/one 2>&1"
+    )
+    output = box.sh(
+        f"{script} || true", "--security-opt", "mask=/proc/uptime", "--security-opt",
+        "unmask=/proc/f*:/proc/acpi", "--security-opt", "proc-opts=hidepid=2", "--sysctl",
+        "net.ipv4.ip_forward=1", "--sysctl", "kernel.msgmax=100", "--personality", "LINUX32",
+        "--device", "/dev/null:/dev/zed:r", "--device", "/dev/fuse:/dev/one:w",
+        "--security-opt", "label=disable", "--device-cgroup-rule", "c 250:* rwm",
+    ).splitlines()  # fmt: skip
+    assert output[:3] == ["0", "0", "1"]
+    assert "hidepid" in output[3]
+    assert "nosuid" in output[3]
+    machine = "i686" if platform.machine() == "x86_64" else platform.machine()
+    assert output[4:7] == ["1", "100", machine]
+    assert output[7].startswith("crw-rw-rw-")
+    assert "not permitted" in output[8]
+    count = "busybox grep -c -E ' /(proc|sys)/[a-z]+ ' /proc/mounts || true"
+    assert box.sh(count, "--security-opt", "systempaths=unconfined") == "0\n"
+
+
+def test_namespaces_are_shared_with_the_host(box: ContainerRoot) -> None:
+    box.ok(
+        "run", "-d", "--name", "open", "--pid", "host", "--ipc", "host", "--uts", "host",
+        "--network", "host", "--cgroupns", "host", *SLEEP,
+    )  # fmt: skip
+    pid = box.ok("inspect", "--format", "{{.State.Pid}}", "open").strip()
+    assert namespaces(pid) == namespaces("self")
+    assert os.path.samestat(os.stat(f"/proc/{pid}/root/dev/shm"), os.stat("/dev/shm"))
+    closed = box.ok("run", "-d", "--cgroupns", "private", "--ipc", "none", *SLEEP).strip()
+    pid = box.ok("inspect", "--format", "{{.State.Pid}}", closed).strip()
+    assert not set(namespaces(pid).values()) & set(namespaces("self").values())
+    mounts = Path(f"/proc/{pid}/mounts").read_text()
+    assert " /dev/shm " not in mounts
+
+
+def test_namespaces_are_shared_with_a_container_which_is_started_first(box: ContainerRoot) -> None:
+    box.ok("create", "--name", "donor", "--add-host", "friend:10.1.2.3", *SLEEP)
+    modes = [word for kind in ("pid", "ipc", "uts", "network", "cgroupns")
+             for word in (f"--{kind}", "container:donor")]  # fmt: skip
+    box.ok("run", "-d", "--name", "guest", *modes, *SLEEP)
+    pids = box.ok("inspect", "--format", "{{.State.Pid}}", "donor", "guest").split()
+    assert namespaces(pids[0]) == namespaces(pids[1])
+    box.ok("exec", "guest", "sh", "-c", "echo shared >/dev/shm/file")
+    assert box.ok("exec", "donor", "cat", "/dev/shm/file") == "shared\n"
+    assert "10.1.2.3\tfriend" in box.ok("exec", "guest", "cat", "/etc/hosts")
+    error = box.fails("rm", "-f", "-t", "0", "donor", status=2)
+    assert "has dependent containers which must be removed before it" in error
+    box.ok("rm", "-f", "-t", "0", "guest")
+    assert box.ok("exec", "donor", "cat", "/dev/shm/file") == "shared\n"
+    box.ok("run", "--rm", "--network", f"ns:/proc/{pids[0]}/ns/net", IMAGE, "true")
+    error = box.fails("create", "--pid", "container:nosuch", *SLEEP)
+    assert "looking up container to share pid namespace with" in error
+    private = box.ok("create", "--ipc", "private", *SLEEP).strip()
+    error = box.fails("create", "--ipc", f"container:{private}", *SLEEP)
+    assert "non-shareable IPC" in error
+
+
+def test_what_a_container_requires_is_started_before_it(box: ContainerRoot) -> None:
+    box.ok("create", "--name", "first", *SLEEP)
+    box.ok("create", "--name", "second", "--requires", "first", *SLEEP)
+    box.ok("create", "--name", "third", "--requires", "first,second", *SLEEP)
+    box.ok("start", "third")
+    assert sorted(box.ok("ps", "--format", "{{.Names}}").split()) == ["first", "second", "third"]
+    assert "dependent" in box.fails("rm", "-f", "-t", "0", "first", status=2)
+    assert "no such container" in box.fails("create", "--requires", "nosuch", *SLEEP)
+
+
+@pytest.fixture
+def cdi() -> Iterator[str]:
+    """A device of two nodes with every kind of edit, in a file of its own."""
+    directory = Path("/etc/cdi")
+    made = not directory.exists()
+    directory.mkdir(exist_ok=True)
+    kind = f"test{os.getpid()}.example.com/class"
+    specification = {
+        "cdiVersion": "0.6.0", "kind": kind, "containerEdits": {"env": ["ALL=yes"]},
+        "devices": [
+            {
+                "name": "one",
+                "containerEdits": {
+                    "env": ["ONE=1"],
+                    "deviceNodes": [{"path": "/dev/cdi0", "hostPath": "/dev/null",
+                                     "permissions": "rw"}],
+                    "mounts": [{"hostPath": "/etc/hostname", "containerPath": "/cdi/name"}],
+                    "hooks": [{"hookName": "createRuntime", "path": "/bin/true",
+                               "args": ["true"]}],
+                },
+            }
+        ],
+    }  # fmt: skip
+    path = directory / f"pyengine-{os.getpid()}.json"
+    path.write_text(json.dumps(specification))
+    yield kind
+    path.unlink()
+    if made:
+        directory.rmdir()
+
+
+def test_a_cdi_device_brings_nodes_mounts_and_variables(box: ContainerRoot, cdi: str) -> None:
+    script = "echo $ALL$ONE; echo x >/dev/cdi0 && echo written; busybox wc -l </cdi/name"
+    assert box.sh(script, "--device", f"{cdi}=one").split()[:2] == ["yes1", "written"]
+    error = box.fails("create", "--device", f"{cdi}=two", *SLEEP)
+    assert f"unresolvable CDI devices {cdi}=two" in error
+    assert "nvidia.com/gpu=all" in box.fails("create", "--gpus", "all", *SLEEP)
+
+
+def test_apparmor_profiles_need_apparmor(box: ContainerRoot) -> None:
+    if os.path.exists("/sys/module/apparmor/parameters/enabled"):
+        pytest.skip("this kernel has AppArmor")
+    error = box.fails("create", "--security-opt", "apparmor=profile", *SLEEP)
+    assert "Apparmor is not enabled on this system" in error
+    assert box.sh("true", "--security-opt", "apparmor=unconfined") == ""
+
+
+def test_an_attack_on_a_donors_shared_memory_stays_inside(box: ContainerRoot) -> None:
+    """A link at the place of /dev/shm leads nowhere outside the donor."""
+    box.ok("run", "-d", "--name", "evil", "--ipc", "none", "--privileged", IMAGE, "sh", "-c",
+           "busybox ln -s / /dev/shm; exec sleep 1000")  # fmt: skip
+    error = box.fails("create", "--ipc", "container:evil", *SLEEP)
+    assert "non-shareable" in error
+    box.ok("run", "-d", "--name", "worse", "--privileged", IMAGE, "sh", "-c",
+           "busybox umount /dev/shm; busybox rmdir /dev/shm; busybox ln -s /proc/1/cwd /dev/shm;"
+           " echo ready; exec sleep 1000")  # fmt: skip
+    done = subprocess.run(
+        box.argv("run", "--rm", "--ipc", "container:worse", IMAGE, "ls", "/dev/shm"),
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (125, b"")
