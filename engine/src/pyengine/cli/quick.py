@@ -98,7 +98,7 @@ def read(
             if not interspersed:
                 return values, others + queue[::-1]
             continue
-        if word[1] != "-" and len(word) > 2:
+        if word[1] != "-" and len(word) > 2 and word[2] != "=":
             _split_letters(word, on, queue)
             continue
         name, equals, text = word.partition("=")

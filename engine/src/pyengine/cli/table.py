@@ -25,6 +25,7 @@ COMMANDS: Table = {
     "untag": ("pyengine.cli.images:untag", "Remove a name from a local image"),
     "attach": ("pyengine.cli.exec:attach", "Attach to a running container"),
     "container": ("", "Manage containers"),
+    "cp": ("pyengine.cli.cp:cp", "Copy files or folders between a container and the host"),
     "create": ("pyengine.cli.run:create", "Create but do not start a container"),
     "events": ("pyengine.cli.events:events", "Show events"),
     "exec": ("pyengine.cli.exec:exec_", "Run a process in a running container"),
@@ -133,6 +134,7 @@ GROUPS: dict[str, Table] = {
         "why": ("pyengine.cli.why:why", "Say why a container ended"),
         "attach": ("pyengine.cli.exec:attach", "Attach to a running container"),
         "cleanup": ("pyengine.cli.removal:cleanup", "Clean up after a container that has ended"),
+        "cp": ("pyengine.cli.cp:cp", "Copy files or folders between a container and the host"),
         "create": ("pyengine.cli.run:create", "Create but do not start a container"),
         "exec": ("pyengine.cli.exec:exec_", "Run a process in a running container"),
         "inspect": ("pyengine.cli.inspect:inspect", "Display the configuration of containers"),
@@ -167,7 +169,8 @@ GROUPS: dict[str, Table] = {
 
 # Where commands are declared with ``declare`` rather than click, which the frequent ones are.
 DECLARED = {
-    "pyengine.cli.containers", "pyengine.cli.exec", "pyengine.cli.logs", "pyengine.cli.naming",
+    "pyengine.cli.containers", "pyengine.cli.cp", "pyengine.cli.exec", "pyengine.cli.logs",
+    "pyengine.cli.naming",
     "pyengine.cli.ps", "pyengine.cli.removal", "pyengine.cli.run", "pyengine.cli.supervision",
     "pyengine.cli.waiting",
 }  # fmt: skip

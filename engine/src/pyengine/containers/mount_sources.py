@@ -89,6 +89,31 @@ def give_back(host: Host, container: Container) -> None:
             local.detach(host.database, host.root, name, container.id)
 
 
+def take_private(host: Host, container: Container, rootfs: str) -> dict[str, str]:
+    """What a stopped container would have of the host, by destination; for this process alone.
+
+    To be called in a mount namespace of its own: nothing is given back. Overlays and images are
+    left out, because what is written there goes with the container's end.
+
+    Raises:
+        StorageError: a volume cannot be made, filled or mounted.
+    """
+    sources: dict[str, str] = {}
+    root_fd = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for mount in container.config["volumes"]:
+            if "kind" in mount or mount.keys() & {"overlay", "subpath"}:
+                continue
+            path = mount["source"]
+            if mount["name"]:
+                path = _take_volume(host, container, mount, root_fd, private=True)
+            if os.path.exists(path):
+                sources[mount["destination"]] = path
+    finally:
+        os.close(root_fd)
+    return sources
+
+
 def take_rootfs(host: Host, container: Container) -> str:
     """The directory of ``--rootfs``, or with ``:O`` an overlay on it."""
     config = container.config
@@ -105,7 +130,10 @@ def _overlays(host: Host, id_: str) -> str:
     return f"{host.storage.container_directory(id_)}/overlays"
 
 
-def _take_volume(host: Host, container: Container, mount: Mount, root_fd: int) -> str:
+def _take_volume(
+    host: Host, container: Container, mount: Mount, root_fd: int, *, private: bool = False
+) -> str:
+    """The volume's path, its content in place; ``private`` ones are not counted as mounted."""
     path = volume_path(host.root, mount["name"])
     volume = model.by_name(host.database, mount["name"])
     assert volume is not None  # container_volumes refers to it
@@ -115,6 +143,10 @@ def _take_volume(host: Host, container: Container, mount: Mount, root_fd: int) -
     with host.database.locks.hold(lock_name(volume.name)):
         volume = model.by_name(host.database, mount["name"])  # as it is now
         assert volume is not None
+        if private and volume.is_mounted_for_use:
+            if not os.path.ismount(path):
+                local.mount(volume, path)
+            return path
         local.attach(host.database, host.root, volume, container.id, host.boot_id)
         if volume.needs_chown or volume.needs_copy_up:
             first = first_use.MountPoint(

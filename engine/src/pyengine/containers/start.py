@@ -326,7 +326,7 @@ def take_back(host: Host, container: record.Container, reason: str, intent: Inte
         from pyengine.containers import mount_sources
 
         mount_sources.give_back(host, container)
-    if container.started_at is None:
+    if container.started_at is None and not host.storage.is_kept(container.id):
         host.storage.remove(container.id)  # perhaps half made; the next start makes it anew
     else:
         host.storage.unmount(container.id)

@@ -70,6 +70,8 @@ class Storage:
             StorageError: a layer is missing, or the disk is full.
         """
         directory = self.container_directory(container_id)
+        if self.is_kept(container_id):
+            return
         try:
             os.makedirs(f"{directory}/merged", mode=0o755, exist_ok=True)
             os.chmod(directory, 0o711)
@@ -83,6 +85,18 @@ class Storage:
             raise StorageError(
                 f"create root file system of container {container_id}: {_reason(error)}"
             ) from error
+
+    def keep(self, container_id: str) -> None:
+        """Say that there is something in a root file system that was never started.
+
+        Neither ``create_container`` nor a start that fails takes it away then.
+        """
+        with open(f"{self.container_directory(container_id)}/kept", "wb"):
+            pass
+
+    def is_kept(self, container_id: str) -> bool:
+        """Whether ``keep`` was called."""
+        return os.path.exists(f"{self.container_directory(container_id)}/kept")
 
     def mount(
         self,

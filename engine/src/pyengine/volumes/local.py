@@ -82,7 +82,7 @@ def attach(database: Database, root: str, volume: Volume, user: str, boot_id: st
         )
     if not os.path.ismount(path):
         try:
-            _mount(volume, path)
+            mount(volume, path)
         except StorageError:
             with database.write() as connection:
                 _forget(connection, volume.name, user)
@@ -126,8 +126,14 @@ def _words(options: dict[str, str]) -> list[str]:
     return [word for word in options.get("o", "").split(",") if word]
 
 
-def _mount(volume: Volume, path: str) -> None:
-    """By mount(8), which knows the helpers of nfs and its like, and read-only binds."""
+def mount(volume: Volume, path: str) -> None:
+    """Mount what the volume's options say at its directory.
+
+    By mount(8), which knows the helpers of nfs and its like, and read-only binds.
+
+    Raises:
+        StorageError: mount(8) refuses.
+    """
     import subprocess
 
     options = volume.options
