@@ -72,6 +72,32 @@ def test_a_list_is_made_changed_and_removed(
     assert "manifest list not known" in engine_root.fails("manifest", "add", "multi", "a:1")
 
 
+def test_lists_are_seen_among_images_and_go_with_rmi(
+    engine_root: EngineRoot, loaded: dict[str, Image]
+) -> None:
+    made = engine_root.ok("manifest", "create", "multi", "a:1").strip()
+    rows = [line.split() for line in engine_root.ok("images").splitlines()]
+    assert ["localhost/multi", "latest", made[:12]] in [row[:3] for row in rows]
+    assert len(rows) == 2 + len(loaded)
+    only = engine_root.ok("images", "--filter", "manifest=true", "-q", "--no-trunc").split()
+    assert only == [f"sha256:{made}"]
+    assert made[:12] not in engine_root.ok("images", "-q", "--filter", "manifest=false")
+    digest = images.digest(loaded["localhost/a:1"].manifest)
+    shown = engine_root.ok("images", "--format", "{{.Repository}}", "--filter", f"digest={digest}")
+    assert shown == "localhost/a\n"
+    assert engine_root.ok("images", "-q", "--filter", "intermediate=true") == ""
+    assert engine_root.ok("images", "-q", "--filter", "readonly=true") == ""
+    assert engine_root.ok("image", "exists", "multi") == ""
+    assert (
+        engine_root.ok("rmi", made[:12]) == f"Untagged: localhost/multi:latest\nDeleted: {made}\n"
+    )
+    engine_root.fails("rmi", "multi", status=1)
+    engine_root.ok("manifest", "create", "multi", "a:1")
+    out = engine_root.ok("rmi", "-a")
+    assert f"Deleted: {made}" in out
+    assert engine_root.images() == []
+
+
 def test_a_list_that_cannot_be_made_is_not_left_half(
     engine_root: EngineRoot, loaded: dict[str, Image]
 ) -> None:

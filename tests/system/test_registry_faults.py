@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from support import images
@@ -160,6 +161,59 @@ def test_a_mirror_comes_first_and_its_registry_when_it_fails(
         assert f"reading manifest 3 in {registry.host}/real/app" in message
     names = engine_root.images()[0]["Names"]
     assert names == ["example.com/team/app:1", "example.com/team/app:2"]
+
+
+def test_the_next_place_goes_on_where_a_mirror_breaks_off(
+    engine_root: EngineRoot, registry: SmallRegistry, configure: Path
+) -> None:
+    image = images.busybox_image()
+    blob, config = images.digest(image.packed[0]), images.digest(image.config)
+    with small_registry() as mirror:
+        configure.write_text(
+            f'[[registry]]\nlocation = "{registry.host}"\n'
+            f'[[registry.mirror]]\nlocation = "{mirror.host}/copy"\n'
+            'pull-from-mirror = "tag-only"\n'
+        )
+        mirror.add("1", image)
+        registry.add("1", image)
+        mirror.faults.cut_after[blob] = 1000
+        mirror.faults.accept_ranges = False
+        mirror.faults.replace[config] = b"something else"
+        name = f"{registry.host}/app"
+        assert engine_root.ok("pull", "-q", f"{name}:1").strip() == image.id
+        asked = [line for line in registry.faults.requests if f"/blobs/{blob}" in line]
+        assert len(asked) == 1
+        assert int(asked[0].partition("bytes=")[2].rstrip("-")) > 0  # not from the beginning
+        assert not [line for line in registry.faults.requests if "/manifests/" in line]
+        engine_root.ok("rmi", "-a")
+        mirror.faults.requests.clear()
+        engine_root.ok("pull", "-q", f"{name}@{images.digest(image.manifest)}")
+        assert mirror.faults.requests == []
+
+
+def test_a_short_name_that_fits_several_registries_is_asked_for_on_a_terminal(
+    engine_root: EngineRoot, registry: SmallRegistry, configure: Path
+) -> None:
+    """The choice is remembered; a tmpfs keeps it from this machine."""
+    registry.add("1", two_layers())
+    configure.write_text(
+        f'unqualified-search-registries = ["127.0.0.1:{free_port()}", "{registry.host}"]\n'
+    )
+    mounted = "mount -t tmpfs tmpfs /var/cache; mkdir /var/cache/containers"
+    script = f'{mounted}; "$@"; echo "status $?"; cat /var/cache/containers/*; "$@" </dev/null'
+    program = ["--mount", "sh", "-c", script, "sh", *engine_root.argv("pull", "team/x:1")]
+    child = pexpect.spawn("unshare", program, timeout=30, encoding="utf-8")
+    child.expect("Please select an image:")
+    child.expect(f"2. {registry.host}/team/x:1")
+    child.sendline("2")
+    child.expect("status 0")
+    child.expect(f'"team/x" = "{registry.host}/team/x"')
+    child.expect(f"Trying to pull {registry.host}/team/x:1")  # nobody is asked again
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    configure.write_text(configure.read_text() + 'short-name-mode = "enforcing"\n')
+    assert "enforcing without a terminal to ask on" in engine_root.fails("pull", "team/y:1")
 
 
 def test_a_blocked_registry_is_not_asked(

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     Row = tuple[Image, str, str]
 
 SORTS = ("created", "id", "repository", "size", "tag")
-KEYS = ("after", "before", "containers", "dangling", "id", "label", "reference", "since", "until")
+KEYS = (
+    "after", "before", "containers", "dangling", "digest", "id", "intermediate", "label",
+    "manifest", "readonly", "reference", "since", "until",
+)  # fmt: skip
 
 
 def tests(engine: Engine, texts: Iterable[str]) -> list[Test]:
@@ -32,17 +35,24 @@ def tests(engine: Engine, texts: Iterable[str]) -> list[Test]:
     references: list[str] = []
     for text in texts:
         key, equals, value = text.partition("=")
+        without = key == "label!"
+        key = key.removesuffix("!") if without else key
         if not equals or key not in KEYS:
             raise ConfigError(
                 f"--filter {text}: invalid image filter: use one of {', '.join(KEYS)}"
             )
         if key == "reference":
             references.append(value)
-        else:
-            found.append(_test(engine, key, value, text))
+            continue
+        test = _test(engine, key, value, text)
+        found.append(_opposite(test) if without else test)
     if references:
         found.append(lambda image: any(_is_called(image, one) for one in references))
     return found
+
+
+def _opposite(test: Test) -> Test:
+    return lambda image: not test(image)
 
 
 def _test(engine: Engine, key: str, value: str, text: str) -> Test:
@@ -54,6 +64,22 @@ def _test(engine: Engine, key: str, value: str, text: str) -> Test:
     if key == "dangling":
         wanted = _truth(value, text)
         return lambda image: (not image.names) is wanted
+    if key == "manifest":
+        wanted = _truth(value, text)
+        return lambda image: image.is_list is wanted
+    if key == "readonly":
+        wanted = _truth(value, text)
+        return lambda _: not wanted  # no store here is for reading only
+    if key == "intermediate":
+        wanted = _truth(value, text)
+        every = [image.diff_ids for image in engine.images.list_images()]
+        return lambda image: _is_intermediate(image, every) is wanted
+    if key == "digest":
+        prefix = value if value.startswith("sha256:") else f"sha256:{value}"
+        return lambda image: (
+            image.manifest_digest.startswith(prefix)
+            or any(one.partition("@")[2].startswith(prefix) for one in image.repo_digests)
+        )
     if key == "containers":
         used = {container.image_id for container in engine.containers.every()}
         wanted = _truth(value, text)
@@ -70,6 +96,14 @@ def _test(engine: Engine, key: str, value: str, text: str) -> Test:
         return name in labels and (not has_value or labels[name] == wanted_value)
 
     return has_label
+
+
+def _is_intermediate(image: Image, every: list[list[str]]) -> bool:
+    """Whether it has no name and another image is built on it."""
+    count = len(image.diff_ids)
+    return not image.names and any(
+        len(one) > count and one[:count] == image.diff_ids for one in every
+    )
 
 
 def _is_called(image: Image, pattern: str) -> bool:

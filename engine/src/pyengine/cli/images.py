@@ -169,7 +169,8 @@ def images(
 ) -> None:
     """List images, those called NAME if given."""
     wanted = image_filters.tests(engine, filters)
-    listed = [one for one in engine.images.list_images() if all(test(one) for test in wanted)]
+    every = [*engine.images.list_images(), *_lists(engine)]
+    listed = [one for one in every if all(test(one) for test in wanted)]
     rows = image_filters.in_order(_rows(listed, name), sort)
     if is_json(form):
         found = {image.id: image for image, _, _ in rows}
@@ -189,6 +190,16 @@ def images(
     cells = [[line[column] for column in columns] for line in lines]
     for text in table(header, cells):
         click.echo(text)
+
+
+def _lists(engine: Engine) -> list[Image]:
+    """Manifest lists, which podman shows among images; few have any."""
+    with engine.database.read() as connection:
+        if connection.execute("SELECT 1 FROM manifest_lists LIMIT 1").fetchone() is None:
+            return []
+    from pyengine.images.lists import Lists
+
+    return Lists(engine.images).every()
 
 
 def _shown_id(image: Image, no_trunc: bool) -> str:
@@ -268,7 +279,7 @@ def rmi(
     if everything == bool(names):
         raise click.UsageError("give either the images' names or --all")
     if everything:
-        names = tuple(image.id for image in engine.images.list_images())
+        names = tuple(image.id for image in [*_lists(engine), *engine.images.list_images()])
 
     def remove(name: str) -> str | None:
         try:
@@ -277,13 +288,26 @@ def rmi(
                     engine.containers.remove(container, force=True)
             removal = engine.images.remove(name, force=force or everything)
         except NotFoundError:
-            if ignore:
-                return None
-            raise
+            removed = _remove_list(engine, name)
+            if removed is None and not ignore:
+                raise
+            return removed
         deleted = [f"Deleted: {removal.deleted_id}"] if removal.deleted_id else []
         return "\n".join([*(f"Untagged: {one}" for one in removal.untagged), *deleted]) or None
 
     for_each(names, remove)
+
+
+def _remove_list(engine: Engine, text: str) -> str | None:
+    """What is printed of a manifest list that went, or None where there is none."""
+    from pyengine.images.lists import Lists
+
+    lists = Lists(engine.images)
+    try:
+        name = lists.find_by_id(text)
+    except NotFoundError:
+        return None
+    return f"Untagged: {name}\nDeleted: {lists.remove(name)}"
 
 
 @click.command()
@@ -309,8 +333,10 @@ def untag(engine: Engine, /, image: str, names: tuple[str, ...]) -> None:
 @click.pass_obj
 def exists(engine: Engine, /, image: str) -> int:
     """Exit with 0 if IMAGE is in the store and with 1 if it is not."""
+    from pyengine.images.lists import Lists
+
     try:
         engine.images.resolve(image)
     except NotFoundError:
-        return 1
+        return 0 if Lists(engine.images).find_or_none(image) else 1
     return 0

@@ -190,6 +190,11 @@ CREATE TABLE container_dependencies ( -- who is started first, and removed last
 CREATE INDEX container_dependencies_by_need ON container_dependencies (needs);
 """
 
+_LIST_TIMES = """
+ALTER TABLE manifest_lists ADD COLUMN created_at REAL NOT NULL DEFAULT 0;
+"""
+
 MIGRATIONS = (
     _FIRST, _EXIT_CODES, _MANIFEST_LISTS, _VOLUMES_AND_SECRETS, _ENDS, _DEPENDENCIES,
+    _LIST_TIMES,
 )  # fmt: skip

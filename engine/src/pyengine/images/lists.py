@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 
 from pyengine import jsontext
 from pyengine.errors import ArchiveError, ConfigError, ConflictError, NotFoundError
 from pyengine.images import choosing, copying, manifests, references
 from pyengine.images.manifests import Manifest
+from pyengine.images.model import Image
 from pyengine.images.transports import names, opening
 from pyengine.images.transports.base import Source
 from pyengine.images.transports.names import Place
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from pyengine.images.transports.base import Blob
     from pyengine.registry.settings import Access
 
+_MIN_ID = 3  # letters of an id's beginning
 _EMPTY = {"schemaVersion": 2, "mediaType": manifests.DOCKER_LIST, "manifests": []}
 
 
@@ -64,6 +67,40 @@ class Lists:
                 if _row(connection, reference.name) is not None:
                     return reference.name
         raise NotFoundError(f"{text}: manifest list not known")
+
+    def find_by_id(self, text: str) -> str:
+        """The full name of a list by its name or (the beginning of) its id.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        name = self.find_or_none(text)
+        if name is not None:
+            return name
+        prefix = text.removeprefix("sha256:")
+        for one in self.every():
+            if len(prefix) >= _MIN_ID and one.id.startswith(prefix):
+                return one.names[0]
+        raise NotFoundError(f"{text}: image not known")
+
+    def every(self) -> list[Image]:
+        """All lists, as rows among images."""
+        with self._database.read() as connection:
+            rows = connection.execute("SELECT name, content, created_at FROM manifest_lists")
+            found = rows.fetchall()
+        listed = []
+        for name, content, created_at in found:
+            data = manifests.encode_in_order(jsontext.loads(content))
+            digest = manifests.digest_of(data)
+            repository = name.rpartition(":")[0]
+            one = Image(
+                image_id=self.id_of(name), manifest_digest=digest, config_text="{}",
+                created_at=created_at, size=len(data), names=[name],
+                repo_digests=[f"{repository}@{digest}"], diff_ids=[],
+            )  # fmt: skip
+            one.is_list = True
+            listed.append(one)
+        return listed
 
     def find_or_none(self, text: str) -> str | None:
         """The full name of a list, if there is one."""
@@ -196,8 +233,14 @@ class Lists:
         self, connection: Any, name: str, index: dict[str, Any], places: dict[str, str]
     ) -> None:
         connection.execute(
-            "INSERT OR REPLACE INTO manifest_lists VALUES (?, ?, ?)",
-            (name, json.dumps(index), json.dumps(places)),
+            "INSERT INTO manifest_lists VALUES (:name, :content, :places, :now)"
+            " ON CONFLICT (name) DO UPDATE SET content = :content, places = :places",
+            {
+                "name": name,
+                "content": json.dumps(index),
+                "places": json.dumps(places),
+                "now": time.time(),
+            },
         )
 
 

@@ -20,11 +20,12 @@ class Image:
         diff_ids: its layers, bottom first, as ``Storage`` takes them.
         created_at: by the image's own word, seconds since the epoch.
         size: bytes of the uncompressed layers and the config.
+        is_list: it is a manifest list, which only looks like an image.
     """
 
     __slots__ = (
-        "_config", "_config_text", "created_at", "diff_ids", "id", "manifest_digest", "names",
-        "repo_digests", "size",
+        "_config", "_config_text", "created_at", "diff_ids", "id", "is_list", "manifest_digest",
+        "names", "repo_digests", "size",
     )  # fmt: skip
 
     def __init__(
@@ -45,6 +46,7 @@ class Image:
         self.names = names
         self.repo_digests = repo_digests
         self.diff_ids = diff_ids
+        self.is_list = False
         self._config_text = config_text
         self._config: dict[str, Any] | None = None
 
