@@ -14,6 +14,7 @@ from support import images
 from support.bundle import busybox_root
 from support.daemons import Daemon
 from support.engine import EngineRoot
+from support.registry import debian_registry
 
 pytestmark = [
     pytest.mark.needs("root", "dockerd", "docker", "runc", "busybox"),
@@ -112,6 +113,33 @@ def test_images_go_into_the_daemon_and_out_of_it_with_their_ids(
     ):
         said = root.fails(*copy, *words, status=1)
         assert problem in said, said
+
+
+@pytest.mark.needs("docker-registry", "skopeo")
+def test_what_docker_pushes_is_pulled_and_comes_back_to_docker(
+    docker: Docker, pyengine_path: str, tmp_path: Path
+) -> None:
+    image = images.busybox_image(Labels={"for": "registry"})
+    archive = images.docker_archive(tmp_path / "a.tar", {"push:1": image})
+    root = EngineRoot(pyengine_path, tmp_path)
+    with debian_registry(tmp_path) as host:
+        docker.must("load", "-i", str(archive))
+        docker.must("tag", "push:1", f"{host}/docker:1")
+        said = docker.must("push", f"{host}/docker:1")
+        digest = said.rpartition("digest: ")[2].split()[0]
+        assert root.ok("pull", "-q", f"{host}/docker:1").strip() == image.id
+        assert root.images()[0]["RepoDigests"] == [f"{host}/docker@{digest}"]
+        for form, name in ((None, "same"), ("oci", "oci")):
+            words = ["--format", form] if form else []
+            there = f"{host}/{name}:1"
+            root.ok("push", "-q", *words, "--digestfile", tmp_path / "digest", image.id, there)
+            docker.must("rmi", "--force", f"sha256:{image.id}")
+            docker.must("pull", "-q", there)
+            inspect = ["image", "inspect", "--format", "{{.Id}} {{index .RepoDigests 0}}", there]
+            pushed = (tmp_path / "digest").read_text()
+            assert docker.must(*inspect) == f"sha256:{image.id} {host}/{name}@{pushed}"
+            assert (pushed == digest) is (form is None)
+        docker.must("rmi", "--force", f"sha256:{image.id}")
 
 
 def run(runtime: str, *words: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -98,6 +99,47 @@ def test_a_pushed_image_keeps_its_digest_for_skopeo(
     skopeo("copy", "-q", "--src-tls-verify=false", place, f"oci:{tmp_path}/check")
     engine_root.ok("rmi", "x:1")
     assert engine_root.ok("pull", "-q", place).strip() == image.id
+    assert engine_root.orphans() == set()
+
+
+@pytest.mark.needs("podman", "buildah")
+def test_what_podman_and_buildah_push_is_pulled_and_comes_back_to_them(
+    engine_root: EngineRoot, image: Image, tmp_path: Path, plain: str, skopeo: Skopeo
+) -> None:
+    archive = images.oci_archive(tmp_path / "in.tar", {"localhost/x:1": image})
+    with tempfile.TemporaryDirectory() as runroot:  # podman wants a short path
+        common = ["--root", str(tmp_path / "theirs"), "--runroot", runroot]
+        common += ["--storage-driver", "vfs"]
+        podman, buildah = ["podman", *common], ["buildah", *common]
+        insecure = "--tls-verify=false"
+        run(*podman, "load", "-q", "-i", archive)
+        for who, program in (("podman", podman), ("buildah", buildah)):
+            there = f"docker://{plain}/{who}:1"
+            run(*program, "push", "-q", insecure, "localhost/x:1", there)
+            pushed = raw_digest(skopeo, there)
+            assert engine_root.ok("pull", "-q", there).strip() == image.id
+            (listed,) = engine_root.images()
+            assert listed["RepoDigests"] == [f"{plain}/{who}@{pushed}"]
+            back = f"docker://{plain}/{who}:back"
+            engine_root.ok("push", "-q", f"{plain}/{who}:1", back)
+            assert raw_digest(skopeo, back) == pushed
+            run(*podman, "rmi", "-a", "-f")
+            run(*program, "pull", "-q", insecure, back)
+            (theirs,) = json.loads(run(*podman, "images", "--format", "json"))
+            assert (theirs["Id"], theirs["Digest"]) == (image.id, pushed)
+            run(*podman, "tag", f"{plain}/{who}:back", "localhost/x:1")
+            engine_root.ok("rmi", "-a", "-f")
+        # a list made by each is read by the other
+        run(*podman, "manifest", "create", "localhost/list", "containers-storage:localhost/x:1")
+        run(*podman, "manifest", "push", "-q", insecure, "--all", "localhost/list",
+            f"docker://{plain}/list:1")  # fmt: skip
+        assert engine_root.ok("pull", "-q", f"{plain}/list:1").strip() == image.id
+        engine_root.ok("manifest", "create", "ours", f"{plain}/list:1")
+        engine_root.ok("manifest", "push", "-q", "ours", f"docker://{plain}/list:2")
+        run(*podman, "pull", "-q", insecure, f"{plain}/list:2")
+        found = json.loads(run(*podman, "image", "inspect", f"{plain}/list:2"))
+        assert found[0]["Id"] == image.id
+        run(*podman, "rmi", "-a", "-f")
     assert engine_root.orphans() == set()
 
 
