@@ -40,3 +40,22 @@ def rfc3339(when_s: float | None) -> str:
     whole, fraction = divmod(when_s, 1)
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
     return f"{stamp}.{int(fraction * 1_000_000) * 1000:09}Z"
+
+
+def go_duration(count_ns: int) -> str:
+    """As Go prints a duration: ``283.057727ms``, ``1m5.5s``, ``0s``."""
+    for limit, unit_ns, name in ((1_000, 1, "ns"), (1_000_000, 1_000, "µs"),
+                                 (1_000_000_000, 1_000_000, "ms")):  # fmt: skip
+        if 0 < count_ns < limit:
+            return f"{_decimal(count_ns, unit_ns)}{name}"
+    minutes, rest_ns = divmod(count_ns, MINUTE * 1_000_000_000)
+    hours, minutes = divmod(minutes, 60)
+    shown = f"{hours}h" if hours else ""
+    shown += f"{minutes}m" if hours or minutes else ""
+    return f"{shown}{_decimal(rest_ns, 1_000_000_000)}s"
+
+
+def _decimal(number: int, unit: int) -> str:
+    whole, fraction = divmod(number, unit)
+    digits = f"{fraction:0{len(str(unit)) - 1}}".rstrip("0") if fraction else ""
+    return f"{whole}.{digits}" if digits else str(whole)

@@ -23,3 +23,13 @@ def _written(count: int, digits: int, space: str) -> str:
             return f"{value:.{digits}g}{space}{unit}"
         value /= 1000
     return f"{value:.{digits}g}{space}TB"
+
+
+def binary(count: int) -> str:
+    """With four digits in powers of 1024: ``23.54GiB``."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.4g}{unit}"
+        value /= 1024
+    return f"{value:.4g}TiB"

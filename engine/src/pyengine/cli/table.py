@@ -53,6 +53,9 @@ COMMANDS: Table = {
     "system": ("", "Manage pyengine"),
     "volume": ("", "Manage volumes"),
     "wait": ("pyengine.cli.waiting:wait", "Block on one or more containers"),
+    "port": ("pyengine.cli.top:port", "List port mappings for the container"),
+    "stats": ("pyengine.cli.stats:stats", "Display a live stream of container resource usage"),
+    "top": ("pyengine.cli.top:top", "Display the running processes of a container"),
     "why": ("pyengine.cli.why:why", "Say why a container ended"),
     "version": ("pyengine.cli.system:version", "Display the pyengine version information"),
 }
@@ -131,6 +134,9 @@ GROUPS: dict[str, Table] = {
         "info": ("pyengine.cli.info:info", "Display pyengine system information"),
     },
     "container": {
+        "port": ("pyengine.cli.top:port", "List port mappings for the container"),
+        "stats": ("pyengine.cli.stats:stats", "Display a live stream of container resource usage"),
+        "top": ("pyengine.cli.top:top", "Display the running processes of a container"),
         "why": ("pyengine.cli.why:why", "Say why a container ended"),
         "attach": ("pyengine.cli.exec:attach", "Attach to a running container"),
         "cleanup": ("pyengine.cli.removal:cleanup", "Clean up after a container that has ended"),

@@ -88,6 +88,12 @@ def group_id(root_fd: int, name: str) -> int:
     return int(found[2]) if found else _number(name)
 
 
+def names_by_id(root_fd: int, path: str) -> dict[int, str]:
+    """The names in ``etc/passwd`` or ``etc/group``; the first of each number counts."""
+    lines = reversed(_lines(root_fd, path, 3))
+    return {int(line[2]): line[0] for line in lines if _is_id(line[2])}
+
+
 def is_root(spec: str) -> bool:
     """Whether ``--user`` names root, as the capability rules ask."""
     return spec.partition(":")[0] in ("", "0", "root")
