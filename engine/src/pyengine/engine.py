@@ -10,7 +10,7 @@ import sys
 
 from pyengine import log
 from pyengine.config import roots
-from pyengine.errors import ConfigError, NotFoundError, PyengineError
+from pyengine.errors import ConfigError, InUseError, NotFoundError, PyengineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pyengine.containers.create import Source
     from pyengine.containers.options import ContainerOptions
+    from pyengine.containers.record import Container
     from pyengine.containers.service import Containers
     from pyengine.database.connection import Database
     from pyengine.events.log import Events
@@ -179,23 +180,51 @@ class Engine:
 
         if options.rootfs:
             return Source("", "", [], {})
-        image = self._obtain_image(options.image, options.pull, report)
+        image = self._obtain_image(options, report)
         if (image.config.get("config") or {}).get("Volumes") and not options.image_volume:
             options.image_volume = self.config.get("engine", {}).get("image_volume_mode", "")
         wanted = {reference.name for reference in references.local_candidates(options.image)}
         named = [name for name in image.names if name in wanted] or image.names or [image.id]
         return Source(image.id, named[0], image.diff_ids, image.config.get("config") or {})
 
-    def _obtain_image(self, name: str, pull: str, report: MakeReport) -> Image:
-        if pull != "always":
+    def _obtain_image(self, options: ContainerOptions, report: MakeReport) -> Image:
+        name, pull = options.image, options.pull
+        if pull in ("missing", "never"):
             try:
-                return self.images.resolve(name)
+                image = self.images.resolve(name)
+                if options.platform is None or _is_for(image, options.platform):
+                    return image
+                if pull == "never":
+                    raise NotFoundError(f"{name}: image not known for {options.platform}")
             except NotFoundError:
                 if pull == "never":
                     raise
         from pyengine.images import pulling
+        from pyengine.registry.settings import Access
 
-        return self.images.resolve(pulling.pull(self.images, name, pulling.PullOptions(), report()))
+        how = pulling.PullOptions(
+            platform=options.platform,
+            access=Access(tls_verify=options.tls_verify, auth_file=options.auth_file),
+            policy=pull if pull == "newer" else "always",
+        )
+        tell = _say_nothing if options.quiet else report()
+        return self.images.resolve(pulling.pull(self.images, name, how, tell))
+
+    def clean_up(self, id_: str, *, life: str, restart: bool) -> None:
+        """What a monitor calls when its container has ended."""
+        from pyengine.containers import record
+
+        container = record.by_id(self.containers.host, id_)
+        self.containers.clean_up(id_, life=life, restart=restart)
+        if container is not None and container.config["remove_image"]:
+            self.remove_image_of(container)
+
+    def remove_image_of(self, container: Container) -> None:
+        """Remove the image of a container that has removed itself, unless somebody uses it."""
+        try:
+            self.images.remove(container.image_name, force=False)
+        except (InUseError, NotFoundError) as error:
+            log.debug(f"--rmi: {error}")
 
     def _self_command(self) -> list[str]:
         """This program with the same global options, for a monitor's exit command."""
@@ -308,6 +337,17 @@ class Engine:
             other.close()
         if self._database is not None:
             self._database.intents.close()
+
+
+def _say_nothing(line: str) -> None:
+    log.debug(line)
+
+
+def _is_for(image: Image, platform: str) -> bool:
+    """Whether an image is for ``os/architecture[/variant]``."""
+    config = image.config
+    own = [config.get("os"), config.get("architecture"), config.get("variant")]
+    return all(one == word for one, word in zip(own, platform.split("/"), strict=False))
 
 
 def _beside_executable() -> str:

@@ -131,7 +131,7 @@ def cleanup(
         # A monitor names a container that has removed itself, or that is running again.
         if not (remove or every or latest):
             restart = bool(life) and RESTART_VARIABLE in os.environ
-            engine.containers.clean_up(name, life=life, restart=restart)
+            engine.clean_up(name, life=life, restart=restart)
             return None
         container = engine.containers.find(name)
         if container.running and (stopped_only or every):

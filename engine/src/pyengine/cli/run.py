@@ -43,9 +43,12 @@ def run(
     from pyengine.monitor.attach import Detached
 
     try:
-        return engine.containers.attend(started)
+        status = engine.containers.attend(started)
     except Detached:
         return 0
+    if options.remove_image:
+        engine.remove_image_of(started.container)
+    return status
 
 
 @command(*run_options.SHARED, interspersed=False)
@@ -71,8 +74,10 @@ def make_options(**given: Any) -> ContainerOptions:
     env = [*env_files(given.pop("env_file")), *passed_on(given.pop("env"))]
     if given.pop("env_host"):
         env = [*(f"{name}={value}" for name, value in os.environ.items()), *env]
+    _choose_platform(given)
+    given["auth_file"] = given.pop("authfile")
     proxies = _proxies() if given.pop("http_proxy") else ()
-    lists = ("cap_add", "cap_drop", "chrootdirs", "group_add", "requires")
+    lists = ("attach", "cap_add", "cap_drop", "chrootdirs", "group_add", "requires")
     for name in lists:  # podman takes comma-separated lists too
         given[name] = tuple(word for text in given[name] for word in text.split(",") if word)
     return ContainerOptions(
@@ -83,6 +88,18 @@ def make_options(**given: Any) -> ContainerOptions:
         create_command=("pyengine", *sys.argv[1:]),
         **given,
     )
+
+
+def _choose_platform(given: dict[str, Any]) -> None:
+    """``--platform`` of its parts, where these are given."""
+    system, arch, variant = (given.pop(name) for name in ("system", "arch", "variant"))
+    if not (system or arch or variant):
+        return
+    if given["platform"] and (system or arch):
+        raise UsageError("--platform option can not be specified with --arch or --os")
+    from pyengine.images import manifests
+
+    given["platform"] = manifests.platform_of(system, arch, variant)
 
 
 def _proxies() -> tuple[str, ...]:

@@ -228,14 +228,25 @@ LOGGING = (
 )  # fmt: skip
 
 LIFE = (
-    option("--conmon", default="", metavar="PATH", help="Path of the container monitor."),
+    option("--arch", metavar="ARCH", help="Architecture of the image instead of this machine's."),
     option(
-        "--pull", type=Choice(["missing", "always", "never"]), default="missing",
+        "-a", "--attach", multiple=True, metavar="STREAM",
+        help="Attach only stdin, stdout or stderr.",
+    ),
+    option("--authfile", metavar="FILE", help="Credentials instead of the usual auth.json."),
+    option("--conmon", default="", metavar="PATH", help="Path of the container monitor."),
+    option("--os", "system", metavar="OS", help="Operating system of the image."),
+    option("--platform", metavar="OS/ARCH[/VARIANT]", help="Platform of the image."),
+    option(
+        "--pull", type=Choice(["missing", "always", "never", "newer"]), default="missing",
         show_default=True, help="When to pull the image.",
     ),
+    option("-q", "--quiet", is_flag=True, help="Do not show the progress of a pull."),
     option("--requires", multiple=True, metavar="CONTAINER", help="Start another one before it."),
     option("--rm", "auto_remove", is_flag=True, help="Remove the container when it ends."),
     option("--runtime", default="", metavar="NAME", help="Path or name of the OCI runtime."),
+    option("--tls-verify/--no-tls-verify", default=None, help="Check a registry's certificate."),
+    option("--variant", metavar="VARIANT", help="Variant of the architecture, such as v7."),
 )  # fmt: skip
 
 # Only run has these.
@@ -246,6 +257,7 @@ ATTENDANCE = (
         help="Pass on descriptors 3 to N+2.",
     ),
     DETACH_KEYS,
+    option("--rmi", "remove_image", is_flag=True, help="As --rm, and remove the unused image."),
     option("--sig-proxy/--no-sig-proxy", default=True, help="Pass signals on."),
 )  # fmt: skip
 

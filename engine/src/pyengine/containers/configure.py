@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyengine.containers.options import ContainerOptions
     from pyengine.specgen.types import ContainerConfig
 
+STREAMS = ("stdin", "stdout", "stderr")
 MAX_HOSTNAME = 64
 SIGTERM = 15
 
@@ -97,7 +98,9 @@ def configure(
         "log": {},
         # life
         "dependencies": [],
-        "auto_remove": wanted.auto_remove,
+        "attach": _streams(wanted),
+        "auto_remove": wanted.auto_remove or wanted.remove_image,
+        "remove_image": wanted.remove_image,
         "runtime": wanted.runtime,
         "conmon": wanted.conmon,
         "create_command": list(wanted.create_command),
@@ -135,6 +138,18 @@ def configure(
 
         process_options.configure(config, wanted, image)
     return config
+
+
+def _streams(wanted: ContainerOptions) -> list[str]:
+    names = [name.lower() for name in wanted.attach]
+    for name in names:
+        if name not in STREAMS:
+            raise ConfigError(
+                f'invalid stream "{name}" for --attach - must be one of stdin, stdout, or stderr'
+            )
+    if names and wanted.detach:
+        raise ConfigError("--attach and --detach cannot be set together")
+    return names
 
 
 def _is_hostname(text: str) -> bool:

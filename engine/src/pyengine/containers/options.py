@@ -173,13 +173,19 @@ class LoggingOptions:
 class LifeOptions:
     """How the container is made and ends."""
 
+    attach: tuple[str, ...] = ()
+    auth_file: str | None = None
     auto_remove: bool = False
     conmon: str = ""
     create_command: tuple[str, ...] = ()
     detach: bool = False
+    platform: str | None = None
     pull: str = "missing"
+    quiet: bool = False
+    remove_image: bool = False
     requires: tuple[str, ...] = ()
     runtime: str = ""
+    tls_verify: bool | None = None
 
 
 class ContainerOptions(

@@ -286,8 +286,10 @@ class _Start:
         from pyengine.monitor.attach import Attachment
 
         config = self.container.config
+        streams = config["attach"]
         self.attachment = Attachment(
-            self.bundle, stdin=stdin and config["stdin"], terminal=config["terminal"],
+            self.bundle, stdin=stdin and config["stdin"] and "stdin" in (streams or ["stdin"]),
+            terminal=config["terminal"], streams=streams,
             detach_keys=self.detach_keys,
             passed_through=config["log"].get("driver") == "passthrough",
         )  # fmt: skip

@@ -19,7 +19,7 @@ from pyengine.monitor.keys import Matcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from pyengine.monitor.exits import Exit, Watch
 
@@ -49,8 +49,9 @@ class Attachment:
         terminal: bool,
         detach_keys: bytes,
         passed_through: bool = False,
+        streams: Collection[str] = (),
     ) -> None:
-        """Connect to the monitor that serves ``bundle``.
+        """Connect to the monitor that serves ``bundle``, and copy ``streams``, or all.
 
         One that passed our own streams on to the container serves nobody; then all that is left to
         do is to pass signals on and to wait.
@@ -60,6 +61,8 @@ class Attachment:
         """
         self._bundle, self._terminal = bundle, terminal
         self._stdin_open = stdin
+        numbers = {"stdout": STDOUT, "stderr": STDERR}
+        self._wanted = [number for name, number in numbers.items() if name in (streams or numbers)]
         self._saved: list[object] | None = None
         self._wakeup_read, self._wakeup_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._old_handlers: dict[int, object] = {}
@@ -153,7 +156,8 @@ class Attachment:
             return True
         if not packet:
             return False
-        _write_all(2 if packet[0] == STDERR else 1, packet[1:])
+        if packet[0] in self._wanted:
+            _write_all(2 if packet[0] == STDERR else 1, packet[1:])
         return True
 
     def _copy_input(self) -> None:

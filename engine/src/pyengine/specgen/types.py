@@ -219,7 +219,9 @@ class ContainerConfig(TypedDict):
     log: Logging
     # life
     dependencies: list[str]  # the containers that it needs
+    attach: list[str]  # stdin, stdout, stderr; empty: all
     auto_remove: bool
+    remove_image: bool
     runtime: str  # as given: a name or a path; empty is the default
     conmon: str
     create_command: list[str]
