@@ -76,12 +76,20 @@ class Parameter:
 
     __slots__ = ("declarations", "dest", "is_option", "off_names", "on_names", "settings")
 
+    on_names: tuple[str, ...]
+    off_names: tuple[str, ...]
+
     def __init__(self, is_option: bool, declarations: tuple[str, ...], settings: Any) -> None:
         self.is_option, self.declarations, self.settings = is_option, declarations, settings
+        first = declarations[0]
+        if len(declarations) == 1 and is_option and "/" not in first:  # nearly all; quicker
+            self.on_names, self.off_names = declarations, ()
+            self.dest = first.lstrip("-").replace("-", "_").lower()
+            return
         named = [text for text in declarations if not text.startswith("-")]
         pairs = [text.partition("/") for text in declarations if text.startswith("-")]
-        self.on_names = [on for on, _, _ in pairs]
-        self.off_names = [off for _, _, off in pairs if off]
+        self.on_names = tuple([on for on, _, _ in pairs])
+        self.off_names = tuple([off for _, _, off in pairs if off])
         long_first = sorted(self.on_names, key=lambda name: not name.startswith("--"))
         self.dest = (named or long_first)[0].lstrip("-").replace("-", "_").lower()
 
