@@ -32,6 +32,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--emulated", action="store_true", help="also run what needs an emulated guest: minutes"
     )
     parser.addoption(
+        "--fault-points", type=int, default=30, metavar="N", help="kills at random points"
+    )
+    parser.addoption(
+        "--crowd", type=int, default=32, metavar="N", help="containers that are stopped at once"
+    )
+    parser.addoption(
         "--check-leaks", action="store_true", help="fail when the run leaves something behind"
     )
 

@@ -49,8 +49,7 @@ class ContainerRoot(EngineRoot):
 
     def left(self) -> list[str]:
         """Everything of any container, besides images: empty when all were removed."""
-        found = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-        left = [f"mount {path}" for path in found if path.startswith(str(self.root))]
+        left = [f"mount {path}" for path in self.mounts()]
         for directory in (self.root / "containers", self.runroot / "containers",
                           self.runroot / "exits", self.root / "staging"):  # fmt: skip
             if directory.exists():
@@ -61,6 +60,11 @@ class ContainerRoot(EngineRoot):
         left += [f"intent {row}" for row in self.rows("SELECT kind, object FROM intents")]
         left += [f"process {line}" for line in self.processes()]
         return left
+
+    def mounts(self) -> list[str]:
+        """What is mounted below this root."""
+        found = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        return [path for path in found if path.startswith(str(self.root))]
 
     def settled(self) -> list[str]:
         """As ``left``, once exit commands that are just ending have ended."""

@@ -154,7 +154,7 @@ def remove_locked(host: Host, container: record.Container, *, volumes: bool = Fa
     with host.database.write(frees_space=True) as connection:
         _check_dependents(connection, container.id)
         connection.execute(
-            "UPDATE containers SET status = 'removing' WHERE id = ?", (container.id,)
+            "UPDATE containers SET status = 'removing', pid = NULL WHERE id = ?", (container.id,)
         )
         if container.config["volumes"] and (volumes or container.config["auto_remove"]):
             from pyengine.volumes import model

@@ -75,7 +75,7 @@ def inspect(host: Host, container: Container, times: tuple[str, str, str]) -> di
 
 
 def _state(host: Host, container: Container, times: tuple[str, str, str]) -> dict[str, Any]:
-    running = container.running
+    live = container.live
     return {
         "OciVersion": generate.OCI_VERSION,
         "Status": container.status,
@@ -85,13 +85,13 @@ def _state(host: Host, container: Container, times: tuple[str, str, str]) -> dic
         "OOMKilled": bool(container.oom_killed),
         "Dead": False,
         "Pid": container.pid or 0,
-        "ConmonPid": (container.monitor_pid or 0) if running else 0,
+        "ConmonPid": (container.monitor_pid or 0) if live else 0,
         "ExitCode": container.exit_code or 0,
         "Error": container.error,
         "StartedAt": times[1],
         "FinishedAt": times[2],
         "Health": supervising.health(host, container) or NO_HEALTH,
-        "CgroupPath": _cgroup(host, container) if running else "",
+        "CgroupPath": _cgroup(host, container) if live else "",
     }
 
 

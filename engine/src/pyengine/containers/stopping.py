@@ -5,10 +5,13 @@ In two steps, so that several containers can be asked before the first one is wa
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # signal imports enum (docs/adr/0008)
+import os
 import time
 
 from pyengine import log
 from pyengine.containers import ends, record
+from pyengine.containers.host import start_time
 from pyengine.errors import RuntimeCallError
 from pyengine.monitor import exits
 
@@ -108,10 +111,30 @@ def signal(
                 return False
             return signal(host, container, number, *events, command=command, locked=True)
     ends.note_request(host, container.id, number, command)
-    if not host.runtime(container.config["runtime"]).kill(container.id, number):
+    known = host.runtime(container.config["runtime"]).kill(container.id, number)
+    if not known and not _signal_process(container, number):
         return False
     if events:
         host.tell(container, *events)
+    return True
+
+
+def _signal_process(container: Container, number: int) -> bool:
+    """Signal a container that its runtime has forgotten; false where it has ended."""
+    if not container.pid:
+        return False
+    try:
+        pidfd = os.pidfd_open(container.pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if start_time(container.pid) != container.pid_start:  # the pid is another's by now
+            return False
+        _signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(pidfd)
     return True
 
 
