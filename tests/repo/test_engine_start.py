@@ -66,5 +66,6 @@ def test_a_command_of_every_day_lives_without_click(arguments: list[str], tmp_pa
 def test_help_imports_no_commands_module() -> None:
     loaded = {name for name in modules_after(["--help"]) if name.startswith("pyengine.cli.")}
     assert loaded == {
-        f"pyengine.cli.{name}" for name in ("app", "declare", "outcome", "quick", "root", "table")
+        f"pyengine.cli.{name}"
+        for name in ("app", "declare", "examples", "helping", "outcome", "quick", "root", "table")
     }

@@ -52,7 +52,7 @@ class Options:
 
     __slots__ = (
         "cgroup_manager", "conmon", "events_backend", "root", "runroot", "runtime", "runtime_flag",
-        "storage_driver",
+        "storage_driver", "tmpdir",
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +65,7 @@ class Options:
         cgroup_manager: str | None = None,
         storage_driver: str | None = None,
         events_backend: str | None = None,
+        tmpdir: str | None = None,
     ) -> None:
         self.root = root
         self.runroot = runroot
@@ -74,6 +75,7 @@ class Options:
         self.cgroup_manager = cgroup_manager
         self.storage_driver = storage_driver
         self.events_backend = events_backend
+        self.tmpdir = tmpdir
 
 
 class Engine:
@@ -131,7 +133,9 @@ class Engine:
             from pyengine.config import events
 
             self._events = events.make(
-                self.options.events_backend, self.config.get("engine", {}), self.root
+                self.options.events_backend,
+                self.config.get("engine", {}),
+                self.options.tmpdir or self.root,
             )
         return self._events
 
@@ -237,6 +241,8 @@ class Engine:
             command += ["--storage-driver", self.options.storage_driver]
         if self.options.events_backend:
             command += ["--events-backend", self.options.events_backend]
+        if self.options.tmpdir:
+            command += ["--tmpdir", os.path.abspath(self.options.tmpdir)]
         return command
 
     @property

@@ -38,13 +38,18 @@ class LazyGroup(click.Group):
         if isinstance(command, declare.Command):
             command = command.to_click()
         assert isinstance(command, click.Command)
+        shown = command
+        command.get_help = lambda ctx: _help(ctx, shown)  # type: ignore[method-assign]  # of this one
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands from the table alone."""
-        rows = [(name, self.commands_table[name][1]) for name in self.list_commands(ctx)]
-        with formatter.section("Available Commands"):
-            formatter.write_dl(rows)
+    @property
+    def help_lines(self) -> dict[str, str]:
+        """The commands' lines of help, from the table alone."""
+        return {name: row[1] for name, row in self.commands_table.items()}
+
+    def get_help(self, ctx: click.Context) -> str:
+        """As podman's groups."""
+        return _help(ctx, self)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -56,6 +61,12 @@ class LazyGroup(click.Group):
                 f"unrecognized command `{path} {args[0]}`\nTry '{path} --help' for more information"
             )
         return super().resolve_command(ctx, args)
+
+
+def _help(ctx: click.Context, command: click.Command) -> str:
+    from pyengine.cli import helping
+
+    return helping.text(ctx, command)
 
 
 def _start(ctx: click.Context, /, log_level: str, **options: object) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 from pyengine import log
 from pyengine.cli.declare import Choice, option
 from pyengine.engine import Engine, Options
+from pyengine.errors import ConfigError
 
 PARAMETERS = (
     option("--root", metavar="DIR", help="Directory of images, containers and the database."),
@@ -18,11 +22,50 @@ PARAMETERS = (
         "--log-level", type=Choice(log.LEVELS, case_sensitive=False), default="warn",
         help="Print messages of this level and above.",
     ),
+    option("--noout", is_flag=True, help="Print nothing on standard output."),
+    option("--out", metavar="FILE", help="Write standard output to FILE."),
+    option("--storage-opt", multiple=True, metavar="OPTION", help="Option of the storage driver."),
+    option("--tmpdir", metavar="DIR", help="Directory of the file of events."),
+    option("-c", "--connection", metavar="NAME", help="Name of a remote service."),
+    option("--url", metavar="URL", help="Address of a remote service."),
+    option("-r", "--remote", is_flag=True, help="Use a remote service."),
+    option("--identity", metavar="FILE", help="Key for a remote service."),
+    option("--ssh", metavar="MODE", help="How a remote service is reached."),
     option("--storage-driver", type=Choice(["overlay", "vfs"]), help="How layers are stacked."),
 )  # fmt: skip
 
 
+# What would need a service, which this version does not have.
+REMOTE = ("connection", "identity", "remote", "ssh", "url")
+
+
 def make_engine(log_level: str, **options: object) -> Engine:
-    """The engine that the options' values ask for."""
+    """The engine that the options' values ask for.
+
+    Raises:
+        ConfigError: they ask for what there is not.
+    """
     log.set_level(log_level)
+    for name in REMOTE:
+        if options.pop(name):
+            raise ConfigError(
+                f"--{name}: there is no remote service: pyengine works on this host's storage alone"
+            )
+    unknown = options.pop("storage_opt")
+    if unknown:
+        raise ConfigError(f"--storage-opt {unknown[0]}: the storage driver has no such option")  # type: ignore[index]  # a tuple
+    path = options.pop("out")
+    if options.pop("noout") or path:
+        _redirect(str(path or os.devnull))
     return Engine(Options(**options))  # type: ignore[arg-type]  # the declarations made the types
+
+
+def _redirect(path: str) -> None:
+    """Let standard output end in a file; a container's output too."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise ConfigError(f"--out {path}: {error.strerror}") from error
+    sys.stdout.flush()
+    os.dup2(fd, 1)
+    os.close(fd)

@@ -19,7 +19,8 @@ def make(backend: str | None, engine_table: dict[str, Any], root: str) -> Events
         backend: the ``--events-backend`` option.
         engine_table: the ``[engine]`` table of containers.conf. Its ``journald`` means the file,
             which needs no journal.
-        root: the storage root, where the file is unless ``events_logfile_path`` says otherwise.
+        root: the storage root or --tmpdir, where the file is unless ``events_logfile_path`` says
+            otherwise.
     """
     if (backend or engine_table.get("events_logger")) == "none":
         return Events("")

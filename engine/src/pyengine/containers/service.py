@@ -5,6 +5,8 @@ What one of them needs is imported when it is called: most commands need little 
 
 from __future__ import annotations
 
+import os
+
 from pyengine import log
 from pyengine.containers import record, stopping
 from pyengine.errors import ConfigError, ConflictError, NotFoundError
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from pyengine.containers.start import Started
     from pyengine.database.intents import Intent
     from pyengine.monitor import exits
+
+MONITOR_END_S = 10.0
 
 
 class Containers:
@@ -400,7 +404,9 @@ class Containers:
             ending.refuse_removal(self.host, container.id)
         if force or not container.running:
             self._call_off_restart(container)
-        stop = stopping.Stop(self.host, container, timeout_s) if force and container.live else None
+        stop = None
+        if container.status == "initialized" or (force and container.live):
+            stop = stopping.Stop(self.host, container, timeout_s)
 
         def complete() -> str:
             if stop is not None:
@@ -423,6 +429,20 @@ class Containers:
     ) -> str:
         """Remove a container, as ``begin_remove``."""
         return self.begin_remove(name_or_id, force=force, timeout_s=timeout_s, volumes=volumes)()
+
+    def remove_every(self) -> None:
+        """Remove all containers, and wait until nothing of them runs that could write a file."""
+        from pyengine.monitor import exits
+
+        containers = self.every()
+        monitors = [exits.open_pidfd(one.monitor_pid) for one in containers if one.monitor_pid]
+        for complete in [
+            self.begin_remove(one.id, force=True, timeout_s=0, volumes=True) for one in containers
+        ]:
+            complete()
+        for pidfd in filter(lambda fd: fd >= 0, monitors):
+            exits.wait_for_end(pidfd, MONITOR_END_S)
+            os.close(pidfd)
 
     def _remove_stopped(self, id_: str, *, force: bool, volumes: bool) -> bool:
         """One attempt; false where it runs again and is to be stopped again."""

@@ -38,6 +38,13 @@ def open_pidfd(pid: int) -> int:
         return -1
 
 
+def wait_for_end(pidfd: int, timeout_s: float) -> bool:
+    """Wait until a process has ended; false when time is up."""
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    return bool(poller.poll(timeout_s * 1000))
+
+
 class Watch:
     """The end of one container as descriptors for a poll loop.
 

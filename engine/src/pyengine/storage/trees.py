@@ -48,7 +48,10 @@ def _empty(directory_fd: int, top_fd: int, depth: int) -> bool:
         listed = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
     for name, is_directory in listed:
         if not is_directory:
-            os.unlink(name, dir_fd=directory_fd)
+            try:
+                os.unlink(name, dir_fd=directory_fd)
+            except FileNotFoundError:  # a program that is just ending has renamed its file
+                complete = False
         elif depth == _MAX_DEPTH:
             os.rename(name, f"moved-{os.urandom(8).hex()}", src_dir_fd=directory_fd,
                       dst_dir_fd=top_fd)  # fmt: skip
