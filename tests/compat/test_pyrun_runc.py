@@ -45,7 +45,7 @@ def same(both: Pair, what: Callable[[Runtime], object]) -> object:
         "id; pwd; umask; env | sort; hostname",
         "for d in /dev/*; do stat -c '%n %F %a %t,%T' $d; done",
         "cut -d' ' -f5-6 /proc/self/mountinfo | sed 's/,relatime//' | grep -Ev 'cgroup|timer_list'",
-        "grep -E 'Cap|NoNewPrivs|Seccomp:|Uid|Gid|Groups|Umask|Sig' /proc/self/status",
+        "grep -E 'Cap|NoNewPrivs|Seccomp:|Uid|Gid|Groups|Umask|Sig[BCIP]' /proc/self/status",
         "ls -l /proc/self/fd | wc -l; ulimit -a",
         "cat /proc/self/oom_score_adj /proc/sys/kernel/domainname;"
         # runc leaves cgroup2 out where it is beside the v1 hierarchies

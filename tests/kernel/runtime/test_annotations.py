@@ -134,12 +134,16 @@ def test_the_notify_descriptor_goes_to_the_receiver(
 def test_the_mount_becomes_the_hierarchy_of_an_older_systemd(
     pyrun_path: str, tmp_path: Path, bundle: Bundle
 ) -> None:
-    bundle.mount("/tmp", type="cgroup", source="cgroup", options=["ro"])
-    bundle.shell("grep ' /tmp ' /proc/mounts")
+    bundle.mount("/tmp", type="bind", source="/sys/fs/cgroup", options=["rbind", "ro"])
+    bundle.shell("grep ' /tmp' /proc/mounts; ls /tmp")
     annotate(bundle, systemd__force_cgroup_v1="/tmp")
     with InLayout(pyrun_path, tmp_path / "state", "v2") as pyrun:
-        line = pyrun.output(bundle).split()
-    assert (line[2], "name=systemd" in line[3]) == ("cgroup", True)
+        tmpfs, cgroup, listed = pyrun.output(bundle).splitlines()
+    assert tmpfs.split()[1:3] == ["/tmp", "tmpfs"]
+    assert tmpfs.split()[3].startswith("ro,")
+    assert cgroup.split()[1:3] == ["/tmp/systemd", "cgroup"]
+    assert "name=systemd" in cgroup
+    assert listed == "systemd"
 
 
 @pytest.mark.parametrize(

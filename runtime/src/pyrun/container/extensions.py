@@ -101,11 +101,16 @@ def _set_filter(config: JsonObject, data: str) -> None:
 
 
 def _mount_systemd_hierarchy(config: JsonObject, path: str) -> None:
-    """The mount on ``path`` becomes the v1 hierarchy of an older systemd."""
+    """The mount on ``path`` becomes a tmpfs with the hierarchy that an older systemd looks for."""
     for entry in config.get("mounts") or ():
         if entry["destination"] == path:
-            entry["type"] = entry["source"] = "cgroup"
-            entry["options"] = ["nosuid", "nodev", "noexec", "none", "name=systemd", "xattr"]
+            kept = [word for word in entry.get("options") or () if word not in ("bind", "rbind")]
+            entry["type"] = entry["source"] = "tmpfs"
+            entry["options"] = [*kept, "mode=755", "size=1024k"]
+            config["mounts"].append({
+                "destination": f"{path}/systemd", "type": "cgroup", "source": "cgroup",
+                "options": [*kept, "none", "name=systemd", "xattr"],
+            })  # fmt: skip
             return
     raise _error("run.oci.systemd.force_cgroup_v1", f"there is no mount on {path}")
 

@@ -215,7 +215,7 @@ def _attach(root_fd: int, destination: str, tree_fd: int) -> None:
         directory = _stat.S_ISDIR(posix.fstat(tree_fd).st_mode)
         target_fd = paths.make_inside(root_fd, destination, directory=directory)
         try:
-            if posix.fstat(target_fd).st_ino == posix.fstat(root_fd).st_ino:
+            if mounts.is_same(posix.fstat(target_fd), posix.fstat(root_fd)):
                 raise KernelError(step, "it is the root itself")
             if syscalls.fstatfs_type(target_fd) == syscalls.PROC_SUPER_MAGIC:
                 raise KernelError(step, "it is inside of a procfs")

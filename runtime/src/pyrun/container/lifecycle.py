@@ -98,8 +98,8 @@ def _manager(entry: Entry) -> Manager | None:
     return drivers.from_record(record) if record else None
 
 
-def start(entry: Entry) -> list[str]:
-    """Let init execute its program. Returns warnings.
+def start(entry: Entry) -> None:
+    """Let init execute its program.
 
     The entry is locked; hooks that run afterwards hold no lock.
 
@@ -135,7 +135,6 @@ def start(entry: Entry) -> list[str]:
         except ContainerError:
             end(entry)
             raise
-    return []
 
 
 def _read_verdict(fifo_fd: int, pid_fd: int) -> bytes:

@@ -150,7 +150,7 @@ def replace(path: str, data: bytes, step: str, mode: int = 0o600) -> None:
         ContainerError: with ``step``.
     """
     new = f"{path}.new"
-    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC
+    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_CLOEXEC
     try:
         fd = posix.open(new, flags, mode)
         try:

@@ -125,7 +125,7 @@ def _mount_node(source_fd: int, name: str, parent_fd: int) -> None:
         flags = posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_WRONLY
         posix.close(posix.open(name, flags, 0o666, dir_fd=parent_fd))
     except FileExistsError:
-        pass  # mounted over as well; a link is refused by O_NOFOLLOW below
+        pass  # mounted over as well, a link too: the mount is on the link itself
     target_fd = posix.open(
         name, posix.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=parent_fd
     )

@@ -369,7 +369,7 @@ class Mounter:
         not go to another mount.
         """
         fd = paths.open_inside(self.root_fd, destination, posix.O_PATH | options.last)
-        if info is not None and not _is_same(posix.fstat(fd), info):
+        if info is not None and not is_same(posix.fstat(fd), info):
             posix.close(fd)
             raise OSError(errno.ESTALE, "another file has taken its place meanwhile")
         return fd
@@ -473,7 +473,8 @@ def _is_procfs(path: str) -> bool:
         posix.close(fd)
 
 
-def _is_same(one: posix.stat_result, other: posix.stat_result) -> bool:
+def is_same(one: posix.stat_result, other: posix.stat_result) -> bool:
+    """Whether both are of one file."""
     return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 
 

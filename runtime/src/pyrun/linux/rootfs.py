@@ -120,11 +120,9 @@ class Places:
         """
         self._root_fd = root_fd
         self._tops: dict[str, int] = {}
-        for entry in entries:
-            top = names.normal(f"/{entry['destination']}")
-            if top not in _KERNELS or top in self._tops:
-                continue
-            fstype, magic = _KERNELS[top]
+        last = {names.normal(f"/{entry['destination']}"): entry for entry in entries}
+        for top, (fstype, magic) in _KERNELS.items():
+            entry = last.get(top) or {}
             if entry.get("type") != fstype and entry.get("source") != top:
                 continue
             try:
