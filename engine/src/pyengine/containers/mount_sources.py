@@ -51,7 +51,10 @@ def take(host: Host, container: Container, rootfs: str) -> dict[str, str]:
                 continue
             path = mount["source"]
             if mount["name"]:
-                path = _take_volume(host, container, mount, root_fd)
+                path, read_only = _take_volume(host, container, mount, root_fd)
+                if read_only:
+                    words = mount["options"]
+                    mount["options"] = ["ro" if word == "rw" else word for word in words]
             if kind == "image" or mount.keys() & {"overlay", "subpath"}:
                 path = _prepare(host, container.id, mount, place, path)
             if mount.get("chown"):
@@ -106,7 +109,7 @@ def take_private(host: Host, container: Container, rootfs: str) -> dict[str, str
                 continue
             path = mount["source"]
             if mount["name"]:
-                path = _take_volume(host, container, mount, root_fd, private=True)
+                path, _ = _take_volume(host, container, mount, root_fd, private=True)
             if os.path.exists(path):
                 sources[mount["destination"]] = path
     finally:
@@ -132,21 +135,24 @@ def _overlays(host: Host, id_: str) -> str:
 
 def _take_volume(
     host: Host, container: Container, mount: Mount, root_fd: int, *, private: bool = False
-) -> str:
-    """The volume's path, its content in place; ``private`` ones are not counted as mounted."""
+) -> tuple[str, bool]:
+    """The volume's path, its content in place, and whether its own options say read-only.
+
+    ``private`` ones are not counted as mounted.
+    """
     path = volume_path(host.root, mount["name"])
     volume = model.by_name(host.database, mount["name"])
     assert volume is not None  # container_volumes refers to it
     fresh = volume.needs_chown or volume.needs_copy_up
     if not fresh and not volume.is_mounted_for_use and os.path.isdir(path):
-        return path
+        return path, False
     with host.database.locks.hold(lock_name(volume.name)):
         volume = model.by_name(host.database, mount["name"])  # as it is now
         assert volume is not None
         if private and volume.is_mounted_for_use:
             if not os.path.ismount(path):
                 local.mount(volume, path)
-            return path
+            return path, local.is_read_only(volume)
         local.attach(host.database, host.root, volume, container.id, host.boot_id)
         if volume.needs_chown or volume.needs_copy_up:
             first = first_use.MountPoint(
@@ -154,7 +160,7 @@ def _take_volume(
                 copies=mount.get("copy", True),
             )  # fmt: skip
             first_use.prepare(host.database, host.root, volume, first)
-    return path
+    return path, local.is_read_only(volume)
 
 
 def _owner(container: Container, root_fd: int) -> tuple[int, int]:

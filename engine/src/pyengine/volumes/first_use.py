@@ -89,9 +89,7 @@ def _prepare(
         if source_fd is not None:
             status = os.fstat(source_fd)
             owner, mode = (status.st_uid, status.st_gid), stat.S_IMODE(status.st_mode)
-        os.chown(path, *owner)
-        if mode is not None:
-            os.chmod(path, mode)
+        _give(path, owner, mode)
     if copied or volume.needs_chown:
         with database.write() as connection:
             connection.execute(
@@ -99,6 +97,16 @@ def _prepare(
                 " WHERE name = ?",
                 (copied, volume.name),
             )
+
+
+def _give(path: str, owner: tuple[int, int], mode: int | None) -> None:
+    try:
+        os.chown(path, *owner)
+        if mode is not None:
+            os.chmod(path, mode)
+    except OSError as error:
+        if error.errno != errno.EROFS:  # mounted read-only: it has the owner that it has
+            raise
 
 
 def _fill(database: Database, root: str, volume: Volume, source_fd: int) -> None:

@@ -56,6 +56,11 @@ def owner(options: dict[str, str]) -> tuple[int | None, int | None]:
     return (int(uid) if uid else None, int(gid) if gid else None)
 
 
+def is_read_only(volume: Volume) -> bool:
+    """Whether nobody may write to it; a bind mount of a read-only one would be writable again."""
+    return "ro" in _words(volume.options)
+
+
 def copies_up(volume: Volume) -> bool:
     """Whether an image may fill the volume at all."""
     return "nocopy" not in volume.options and "nocopy" not in _words(volume.options)

@@ -113,7 +113,7 @@ def complete(
         for volume in _of_container(host, text):
             found[os.path.normpath(volume["destination"])] = volume
     for destination in sorted(image.get("Volumes") or {}):
-        path = os.path.normpath(f"/{destination}")
+        path = os.path.normpath(f"/{destination.lstrip('/')}")  # some images leave the slash out
         if path != "/" and path not in found:
             found.update(_of_image(path, wanted.image_volume))
     _put(config, {path: mount for path, mount in found.items() if path not in taken})
