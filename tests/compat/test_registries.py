@@ -206,6 +206,9 @@ def test_registry_to_registry_needs_no_store_and_moves_no_blob_twice(
     skopeo("copy", "-q", "--dest-tls-verify=false", f"oci-archive:{archive}",
            f"docker://{plain}/one:1")  # fmt: skip
     nowhere = ["--root", "/proc/none", "--runroot", "/proc/none"]
+    out = run(pyengine_path, *nowhere, "skopeo", "copy", "--dry-run", f"docker://{plain}/one:1",
+              f"docker://{plain}/two/x:2")  # fmt: skip
+    assert out == f"Would have copied image docker://{plain}/one:1 to docker://{plain}/two/x:2\n"
     out = run(pyengine_path, *nowhere, "skopeo", "copy", f"docker://{plain}/one:1",
               f"docker://{plain}/two/x:2")  # fmt: skip
     assert out.count("skipped: already exists") == 2  # mounted from the other repository
@@ -306,6 +309,16 @@ def test_sync_copies_what_skopeo_copies(
          f"{plain}/mirror")  # fmt: skip
     tags = json.loads(skopeo("list-tags", "--tls-verify=false", f"docker://{plain}/mirror/b"))
     assert sorted(tags["Tags"]) == ["1", "2"]
+    file.write_text(f"'{plain}':\n  tls-verify: false\n  images-by-semver: {{a/b: '>= 1.5'}}\n")
+    words = ["sync", "--src", "yaml", "--dest", "docker", "--dest-tls-verify=false",
+             "--append-suffix", "-copy", "--digestfile", str(tmp_path / "digests")]  # fmt: skip
+    ours(*words, str(file), f"{plain}/semver")
+    digest = images.digest(image.manifest)
+    assert (tmp_path / "digests").read_text() == f"{digest} docker://{plain}/semver/b:2-copy\n"
+    assert raw_digest(skopeo, f"docker://{plain}/semver/b:2-copy") == digest
+    file.write_text(f"'{plain}':\n  tls-verify: false\n  images-by-semver: {{a/b: 'new'}}\n")
+    problem = fails(1, *command_of(ours), *words, file, f"{plain}/semver")
+    assert "version constraint 'new': improper at" in problem
     problem = fails(1, *command_of(ours), "sync", "--src", "dir", "--dest", "dir", tmp_path / "reg",
                     tmp_path / "out")  # fmt: skip
     assert "no images to sync" in problem

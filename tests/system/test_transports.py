@@ -86,6 +86,39 @@ def test_layouts_share_blobs_and_give_up_what_only_one_image_needs(
     assert "no descriptor found for reference 'second'" in missing
 
 
+def test_layers_stay_as_they_are_packed_where_that_is_asked_for(
+    engine_root: EngineRoot, tmp_path: Path
+) -> None:
+    second = Layer().add("more").tar()
+    for how in ("none", "gzip"):
+        image = Image([images.busybox_layer(), second], how, Labels={"how": how})
+        archive = images.oci_archive(tmp_path / f"{how}.tar", {f"localhost/{how}:1": image})
+        engine_root.ok("load", "-i", archive)
+    manifest = tmp_path / "out/manifest.json"
+
+    def types(place: str, *words: str) -> set[str]:
+        engine_root.ok("push", "-q", *words, place, f"dir:{tmp_path}/out")
+        layers = json.loads(manifest.read_text())["layers"]
+        return {layer["mediaType"].rpartition(".")[2] for layer in layers}
+
+    zstd = ["--compression-format", "zstd"]
+    assert types("gzip:1", *zstd) == {"tar+zstd"}
+    assert types("gzip:1", *zstd, "--force-compression=false") == {"tar+gzip"}
+    assert types("none:1", *zstd, "--force-compression=false") == {"tar+zstd"}
+    for words, expected in (([], "tar+gzip"), (["--uncompressed"], "tar")):
+        target = tmp_path / f"layout{len(words)}"
+        engine_root.ok("save", "-q", "--format", "oci-dir", *words, "-o", target, "none:1")
+        shown = engine_root.ok("skopeo", "inspect", "--raw", f"oci:{target}")
+        (kind,) = {layer["mediaType"] for layer in json.loads(shown)["layers"]}
+        assert kind.rpartition(".")[2] == expected
+    engine_root.ok("tag", "none:1", "example.com/other:2")
+    lines = engine_root.ok("images", "--history", "none").splitlines()
+    assert lines[0].split()[-1] == "HISTORY"
+    assert lines[1].endswith("example.com/other:2, localhost/none:1")
+    engine_root.ok("rmi", "--no-prune", "none:1")
+    assert engine_root.ok("image", "prune", "-f", "--external") == ""
+
+
 SSH = """#!/bin/sh
 # stands for ssh: "runs" there with the store of the other machine
 printf '%s\\n' "$@" >> {directory}/said

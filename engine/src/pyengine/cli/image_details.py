@@ -110,6 +110,7 @@ def _row(step: Step, *, no_trunc: bool, human: bool) -> list[str]:
               type=click.Choice(["docker-archive", "docker-dir", "oci-archive", "oci-dir"]),
               help="Kind of archive or directory.")  # fmt: skip
 @click.option("--compress", is_flag=True, help="Compress the layers of a docker-dir.")
+@click.option("--uncompressed", is_flag=True, help="Leave uncompressed layers so in an oci-dir.")
 @click.option(
     "-m",
     "--multi-image-archive",
@@ -127,6 +128,7 @@ def save(
     path: str | None,
     form: str,
     compress: bool,
+    uncompressed: bool,
     several: bool,  # noqa: ARG001 - says what is so anyway: no name is taken for a mere tag
     quiet: bool,
 ) -> None:
@@ -136,7 +138,7 @@ def save(
     if compress and form != "docker-dir":
         raise click.UsageError("--compress can only be set when --format is 'docker-dir'")
     if form.endswith("-dir"):
-        _save_directory(engine, names, path, form, compress, quiet)
+        _save_directory(engine, names, path, form, compress, uncompressed, quiet)
         return
     if path is None and os.isatty(1):
         raise click.UsageError("refusing to save to terminal. Use -o flag or redirect")
@@ -163,6 +165,7 @@ def _save_directory(
     path: str | None,
     form: str,
     compress: bool,
+    uncompressed: bool,
     quiet: bool,
 ) -> None:
     from pyengine.images import pushing
@@ -176,4 +179,5 @@ def _save_directory(
         compression="gzip" if compress else None,
     )
     place = f"oci:{path}:{names[0]}" if form == "oci-dir" else f"dir:{path}"
+    options.keep_uncompressed = uncompressed
     pushing.push(engine.images, names[0], place, options, Access(), progress(quiet))

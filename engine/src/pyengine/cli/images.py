@@ -68,6 +68,8 @@ def _say_loaded(loaded: Iterator[tuple[list[str], str]]) -> None:
 @access.options
 @access.retry_options
 @click.option("-a", "--all-tags", is_flag=True, help="Every tag of the repository.")
+@click.option("--disable-content-trust", "_trust", is_flag=True,
+              help="Says what is so: Docker's content trust is not used.")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Print no progress.")
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Instead of this machine's.")
 @click.option("--arch", metavar="ARCH", help="Architecture instead of this machine's.")
@@ -84,6 +86,7 @@ def pull(
     /,
     names: tuple[str, ...],
     all_tags: bool,
+    _trust: bool,
     quiet: bool,
     platform: str | None,
     arch: str | None,
@@ -117,11 +120,15 @@ def pull(
 @click.command()
 @click.option("-a", "--all", "everything", is_flag=True,
               help="Also images with names, unless a container needs them.")  # fmt: skip
+@click.option("--external", "_external", is_flag=True,
+              help="Says what is so: containers of other programs keep no image.")  # fmt: skip
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 @click.option("--filter", "filters", multiple=True, metavar="KEY=VALUE",
               help="Only images that fit, such as until=24h or label=K=V.")  # fmt: skip
 @click.pass_obj
-def prune(engine: Engine, /, everything: bool, force: bool, filters: tuple[str, ...]) -> None:
+def prune(
+    engine: Engine, /, everything: bool, _external: bool, force: bool, filters: tuple[str, ...]
+) -> None:
     """Remove images without a name, and what interrupted pulls left."""
     if not force:
         what = "without at least one container" if everything else "without a name"
@@ -141,6 +148,7 @@ def prune(engine: Engine, /, everything: bool, force: bool, filters: tuple[str, 
 @click.option("--no-trunc", is_flag=True, help="Print whole ids.")
 @click.option("-n", "--noheading", is_flag=True, help="Print no column names.")
 @click.option("--digests", is_flag=True, help="Print manifest digests.")
+@click.option("--history", "show_names", is_flag=True, help="Print all names of each image.")
 @click.option(
     "-f",
     "--filter",
@@ -162,6 +170,7 @@ def images(
     no_trunc: bool,
     noheading: bool,
     digests: bool,
+    show_names: bool,
     filters: tuple[str, ...],
     sort: str,
     form: str | None,
@@ -186,7 +195,8 @@ def images(
             click.echo(text)
         return
     columns = [column for column in HEADING if digests or column != "Digest"]
-    header = None if noheading else [HEADING[column] for column in columns]
+    columns += ["History"] if show_names else []
+    header = None if noheading else [HEADING.get(column, column.upper()) for column in columns]
     cells = [[line[column] for column in columns] for line in lines]
     for text in table(header, cells):
         click.echo(text)
@@ -270,10 +280,18 @@ def _as_json(image: Image) -> dict[str, Any]:
 @click.option("-f", "--force", is_flag=True, help="Also containers, and an id with several names.")
 @click.option("-a", "--all", "everything", is_flag=True, help="Remove all images.")
 @click.option("-i", "--ignore", is_flag=True, help="An image that does not exist is no error.")
+@click.option("--no-prune", "_no_prune", is_flag=True,
+              help="Says what is so: images below it are not removed.")  # fmt: skip
 @click.argument("names", metavar="IMAGE...", nargs=-1)
 @click.pass_obj
 def rmi(
-    engine: Engine, /, names: tuple[str, ...], force: bool, everything: bool, ignore: bool
+    engine: Engine,
+    /,
+    names: tuple[str, ...],
+    force: bool,
+    everything: bool,
+    ignore: bool,
+    _no_prune: bool,
 ) -> None:
     """Remove names of images, and images with their last name."""
     if everything == bool(names):

@@ -183,6 +183,8 @@ def rm_list(engine: Engine, /, names: tuple[str, ...]) -> None:
 @click.option("--compression-format", type=click.Choice(["gzip", "zstd"]),
               help="Compress every layer so.")  # fmt: skip
 @click.option("--compression-level", type=int, metavar="N", help="Of the compression.")
+@click.option("--force-compression", "force", type=bool, default=True,
+              help="Pack layers anew that are packed in another way (default true).")  # fmt: skip
 @click.option("--digestfile", metavar="FILE", help="Write the list's digest to a file.")
 @click.option("-f", "--format", "form", type=click.Choice(["oci", "v2s2"]),
               help="Make the list and its manifests ones of this format.")  # fmt: skip
@@ -201,6 +203,7 @@ def push(
     everything: bool,
     compression_format: str | None,
     compression_level: int | None,
+    force: bool,
     digestfile: str | None,
     form: str | None,
     quiet: bool,
@@ -221,6 +224,7 @@ def push(
         form=form,
         compression=compression_format,
         level=compression_level,
+        force=force,
         remove_signatures=remove_signatures,
         sign=signer(target, signing.make(given)),
     )

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 @click.option("--compression-format", type=click.Choice(["gzip", "zstd"]),
               help="Compress every layer so.")  # fmt: skip
 @click.option("--compression-level", type=int, metavar="N", help="Of the compression.")
+@click.option("--force-compression", "force", type=bool, default=True,
+              help="Pack layers anew that are packed in another way (default true).")  # fmt: skip
 @click.option("--compress", is_flag=True, help="Compress layers for the dir transport.")
+@click.option("--disable-content-trust", "_trust", is_flag=True,
+              help="Says what is so: Docker's content trust is not used.")  # fmt: skip
 @click.option("--digestfile", metavar="FILE", help="Write the manifest's digest to a file.")
 @click.option("-f", "--format", "form", type=click.Choice(["oci", "v2s2"]),
               help="Make the manifest one of this format.")  # fmt: skip
@@ -43,7 +47,9 @@ def push(
     place: str | None,
     compression_format: str | None,
     compression_level: int | None,
+    force: bool,
     compress: bool,
+    _trust: bool,
     digestfile: str | None,
     form: str | None,
     everything: bool,
@@ -74,6 +80,7 @@ def push(
         form=form,
         compression=compression_format or ("gzip" if compress else None),
         level=compression_level,
+        force=force,
         remove_signatures=remove_signatures,
         policy=policy.load(policy_file),
         sign=signer(target or pushing.target(engine.images, image, place), signed),

@@ -122,9 +122,12 @@ def report_to_stdout(quiet: bool) -> Any:
 @click.option("--dest-compress-level", type=int, metavar="N", help="Of the compression.")
 @click.option("--dest-oci-accept-uncompressed-layers", "keep_uncompressed", is_flag=True,
               help="Leave uncompressed layers as they are in an oci: destination.")  # fmt: skip
+@click.option("--dest-force-compress-format", "force", type=bool, default=True,
+              help="Pack layers anew that are packed in another way (default true).")  # fmt: skip
 @click.option("--dest-precompute-digests", "precompute", is_flag=True,
               help="Compress layers into a file first: the registry may have them.")  # fmt: skip
 @click.option("--digestfile", metavar="FILE", help="Write the manifest's digest to a file.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be copied.")
 @click.option("-f", "--format", "form", type=click.Choice(["oci", "v2s2"]),
               help="Make the manifest one of this format.")  # fmt: skip
 @click.option("--image-parallel-copies", "parallel", type=click.IntRange(1), metavar="N",
@@ -151,6 +154,8 @@ def copy(
     dest_decompress: bool,
     dest_compress_format: str | None,
     dest_compress_level: int | None,
+    dry_run: bool,
+    force: bool,
     keep_uncompressed: bool,
     digestfile: str | None,
     form: str | None,
@@ -160,13 +165,12 @@ def copy(
     preserve_digests: bool,
     quiet: bool,
     remove_signatures: bool,
-    retry_times: int,
     **values: Any,
 ) -> None:
     """Copy an image from SOURCE to DESTINATION."""
     from pyengine.images import manifests
     from pyengine.images.copying import CopyOptions
-    from pyengine.images.pulling import PullOptions, retrying
+    from pyengine.images.pulling import retrying
     from pyengine.images.transports import base, names
     from pyengine.images.trust.signing import signer
 
@@ -181,6 +185,7 @@ def copy(
         form=form,
         compression=_compression(dest_compress, dest_decompress, dest_compress_format),
         level=dest_compress_level,
+        force=force,
         preserve_digests=preserve_digests,
         remove_signatures=remove_signatures,
         policy=context.globals.policy(),
@@ -206,7 +211,10 @@ def copy(
             )
         )
 
-    digest = retrying(PullOptions(retry=retry_times), once, report_to_stdout(quiet))
+    if dry_run:
+        click.echo(f"Would have copied image {here} to {there}")
+        return
+    digest = retrying(skopeo_options.retries(values), once, report_to_stdout(quiet))
     if digestfile:
         write_digest(digestfile, digest)
 
@@ -235,17 +243,16 @@ def inspect(
     form: str,
     no_tags: bool,
     raw: bool,
-    retry_times: int,
     **values: Any,
 ) -> None:
     """Print what is known of IMAGE without fetching its layers."""
     from pyengine.cli import fields
     from pyengine.images import choosing
-    from pyengine.images.pulling import PullOptions, retrying
+    from pyengine.images.pulling import retrying
     from pyengine.images.transports import names, opening, schema1
 
     place = names.parse(image)
-    settings = context.settings(values)
+    settings, retries = context.settings(values), skopeo_options.retries(values)
 
     def once() -> str:
         from pyengine.images import remote_inspect
@@ -268,7 +275,7 @@ def inspect(
         finally:
             source.close()
 
-    text = retrying(PullOptions(retry=retry_times), once, lambda line: click.echo(line, err=True))
+    text = retrying(retries, once, lambda line: click.echo(line, err=True))
     sys.stdout.write(text if raw else f"{text}\n")
 
 
@@ -286,15 +293,15 @@ def fields_json(value: Any) -> str:
 @skopeo_options.retry_option
 @click.argument("image")
 @click.pass_obj
-def delete(context: Context, /, image: str, retry_times: int, **values: Any) -> None:
+def delete(context: Context, /, image: str, **values: Any) -> None:
     """Remove IMAGE from its registry, store or OCI layout."""
     from pyengine.images import syncing
-    from pyengine.images.pulling import PullOptions, retrying
+    from pyengine.images.pulling import retrying
     from pyengine.images.transports import names
 
     place, settings = names.parse(image), context.settings(values)
-    options = PullOptions(retry=retry_times)
-    retrying(options, lambda: syncing.delete(place, settings), lambda line: click.echo(line))
+    retries = skopeo_options.retries(values)
+    retrying(retries, lambda: syncing.delete(place, settings), lambda line: click.echo(line))
 
 
 @skopeo.command("list-tags", cls=GoFlagsCommand)
@@ -302,22 +309,21 @@ def delete(context: Context, /, image: str, retry_times: int, **values: Any) -> 
 @skopeo_options.retry_option
 @click.argument("repository")
 @click.pass_obj
-def list_tags(context: Context, /, repository: str, retry_times: int, **values: Any) -> None:
+def list_tags(context: Context, /, repository: str, **values: Any) -> None:
     """List the tags of REPOSITORY, or the names in a docker-archive."""
     from pyengine.images import syncing
-    from pyengine.images.pulling import PullOptions, retrying
+    from pyengine.images.pulling import retrying
     from pyengine.images.transports import names
 
     place, access = names.parse(repository), skopeo_options.access(values, context.globals)
+    retries = skopeo_options.retries(values)
 
     def once() -> str:
         name, tags = syncing.list_tags(place, access)
         fields = {"Repository": name} if name else {}
         return json.dumps({**fields, "Tags": tags}, indent=4)
 
-    click.echo(
-        retrying(PullOptions(retry=retry_times), once, lambda line: click.echo(line, err=True))
-    )
+    click.echo(retrying(retries, once, lambda line: click.echo(line, err=True)))
 
 
 @skopeo.command(cls=GoFlagsCommand)
@@ -325,9 +331,11 @@ def list_tags(context: Context, /, repository: str, retry_times: int, **values: 
 @skopeo_options.access_options("dest")
 @skopeo_options.retry_option
 @click.option("-a", "--all", "everything", is_flag=True, help="All images of a list.")
+@click.option("--append-suffix", default="", metavar="TEXT", help="Append this to each tag.")
 @click.option("--authfile", metavar="FILE", help="auth.json for both sides.")
 @click.option("-d", "--dest", "dest_kind", required=True, type=click.Choice(["docker", "dir"]),
               help="Transport of DESTINATION.")  # fmt: skip
+@click.option("--digestfile", metavar="FILE", help="Write each digest and place to a file.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be copied.")
 @click.option("-f", "--format", "form", type=click.Choice(["oci", "v2s2"]),
               help="Make manifests ones of this format.")  # fmt: skip
@@ -348,6 +356,8 @@ def sync(
     destination: str,
     src_kind: str,
     dest_kind: str,
+    append_suffix: str,
+    digestfile: str | None,
     everything: bool,
     dry_run: bool,
     form: str | None,
@@ -355,7 +365,6 @@ def sync(
     preserve_digests: bool,
     remove_signatures: bool,
     scoped: bool,
-    retry_times: int,
     **values: Any,
 ) -> None:
     """Copy every image of SOURCE to DESTINATION."""
@@ -380,10 +389,13 @@ def sync(
         scoped=scoped,
         dry_run=dry_run,
         keep_going=keep_going,
-        retry=retry_times,
+        retries=skopeo_options.retries(values),
         signing=signing.make(values),
+        suffix=append_suffix,
     )
-    work.run(syncing.sources(src_kind, source, reading))
+    copied = work.run(syncing.sources(src_kind, source, reading))
+    if digestfile:
+        write_digest(digestfile, "".join(f"{line}\n" for line in copied))
 
 
 for command, name in ((login.login, "login"), (login.logout, "logout")):

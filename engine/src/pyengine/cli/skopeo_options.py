@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from pyengine.images.pulling import PullOptions
     from pyengine.images.trust.policy import Policy
 
     Function = Callable[..., Any]
@@ -95,11 +96,23 @@ def access(values: Values, given: Globals, side: str = "") -> Access:
 
 
 def retry_option(function: Function) -> Function:
-    """``--retry-times``."""
+    """``--retry-times`` and ``--retry-delay``."""
+    function = click.option(
+        "--retry-delay", metavar="DURATION", help="Between tries; otherwise 1s, then doubled."
+    )(function)
     return click.option(
         "--retry-times", type=click.IntRange(0), default=0, metavar="N",
         help="How often what may succeed later is tried again.",
     )(function)  # fmt: skip
+
+
+def retries(values: Values) -> PullOptions:
+    """Take those two out of ``values``."""
+    from pyengine.cli.access import seconds
+    from pyengine.images.pulling import PullOptions
+
+    delay_s = seconds(values.pop("retry_delay"))
+    return PullOptions(retry=values.pop("retry_times"), retry_delay_s=delay_s or None)
 
 
 class Globals:

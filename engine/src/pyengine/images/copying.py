@@ -33,6 +33,8 @@ class CopyOptions:
         form: ``oci`` or ``v2s2`` makes the manifest one; None keeps it where it is possible.
         compression: gzip, zstd or none for every layer; None for what the destination wants.
         level: of the compression; None for the usual one.
+        force: pack layers anew that are packed in another way than ``compression``.
+        keep_uncompressed: leave uncompressed layers so where the destination would pack them.
         preserve_digests: fail rather than change a manifest.
         remove_signatures: do not copy them.
         policy: which images may be copied; None for the one of the machine.
@@ -40,8 +42,8 @@ class CopyOptions:
     """
 
     __slots__ = (
-        "compression", "form", "level", "multi", "platform", "policy", "preserve_digests",
-        "remove_signatures", "sign",
+        "compression", "force", "form", "keep_uncompressed", "level", "multi", "platform",
+        "policy", "preserve_digests", "remove_signatures", "sign",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +54,7 @@ class CopyOptions:
         form: str | None = None,
         compression: str | None = None,
         level: int | None = None,
+        force: bool = True,
         preserve_digests: bool = False,
         remove_signatures: bool = False,
         policy: Policy | None = None,
@@ -62,6 +65,8 @@ class CopyOptions:
         self.form = form
         self.compression = compression
         self.level = level
+        self.force = force
+        self.keep_uncompressed = False
         self.preserve_digests = preserve_digests
         self.remove_signatures = remove_signatures
         self.policy = policy
@@ -202,9 +207,13 @@ class _Copy:
         wanted = now
         if self._destination.layers == UNCOMPRESSED:
             wanted = "none"
-        elif self._options.compression is not None:
+        elif self._options.compression is not None and (self._options.force or now == "none"):
             wanted = self._options.compression
-        elif self._destination.layers == COMPRESSED and now == "none":
+        elif (
+            self._destination.layers == COMPRESSED
+            and now == "none"
+            and not self._options.keep_uncompressed
+        ):
             wanted = "gzip"
         if self._options.preserve_digests and self._destination.layers != UNCOMPRESSED:
             wanted = now

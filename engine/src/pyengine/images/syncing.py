@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 
 from pyengine import log
 from pyengine.errors import ArchiveError, ConfigError, PyengineError
-from pyengine.images import choosing, copying, manifests, references
+from pyengine.images import choosing, copying, manifests, references, versions
 from pyengine.images.adding import NewImage, add_image
 from pyengine.images.pulling import PullOptions, retrying
 from pyengine.images.transports import names, opening, schema1
@@ -219,7 +220,8 @@ def _file_items(path: str, access: Access) -> Iterator[Item]:
     for host, table in _mapping(registries, path).items():
         fields = _mapping(table or {}, f"{path}: {host}")
         unknown = set(fields) - {
-            "images", "images-by-tag-regex", "credentials", "tls-verify", "cert-dir",
+            "images", "images-by-semver", "images-by-tag-regex", "credentials", "tls-verify",
+            "cert-dir",
         }  # fmt: skip
         if unknown:
             raise ConfigError(f"sync: {path}: {host}: {', '.join(sorted(unknown))}: unknown")
@@ -230,20 +232,25 @@ def _file_items(path: str, access: Access) -> Iterator[Item]:
             )
         regexes = _mapping(fields.get("images-by-tag-regex") or {}, f"{path}: {host}")
         for name, regex in regexes.items():
-            yield from _matching_items(f"{host}/{name}", str(regex), own, path)
+            pattern = _compiled(str(regex), f"{path}: {host}/{name}")
+            tags = _tags(f"{host}/{name}", own)
+            wanted = [tag for tag in tags if pattern.search(tag)]
+            yield from _repository_items(f"{host}/{name}", wanted, own)
+        constraints = _mapping(fields.get("images-by-semver") or {}, f"{path}: {host}")
+        for name, constraint in constraints.items():
+            wanted = versions.matching(_tags(f"{host}/{name}", own), str(constraint))
+            yield from _repository_items(f"{host}/{name}", wanted, own)
 
 
-def _matching_items(repository: str, regex: str, access: Access, path: str) -> Iterator[Item]:
-    import re
+def _tags(repository: str, access: Access) -> list[str]:
+    return list_tags(Place("docker", repository), access)[1]
 
+
+def _compiled(regex: str, where: str) -> re.Pattern[str]:
     try:
-        pattern = re.compile(regex)
+        return re.compile(regex)
     except re.error as error:
-        raise ConfigError(f"sync: {path}: {repository}: {regex}: {error}") from error
-    tags = list_tags(Place("docker", repository), access)[1]
-    wanted = [tag for tag in tags if pattern.search(tag)]
-    if wanted:
-        yield from _repository_items(repository, wanted, access)
+        raise ConfigError(f"sync: {where}: {regex}: {error}") from error
 
 
 def _file_access(fields: dict[str, Any], access: Access) -> Access:
@@ -285,21 +292,25 @@ class Sync:
         scoped: bool,
         dry_run: bool,
         keep_going: bool,
-        retry: int,
+        retries: PullOptions,
         signing: Signing,
+        suffix: str = "",
     ) -> None:
+        """``suffix`` is appended to each tag."""
         self._kind, self._destination, self._access = kind, destination.rstrip("/"), access
         self._options, self._report = options, report
         self._scoped, self._dry_run = scoped, dry_run
-        self._keep_going, self._retry, self._signing = keep_going, retry, signing
+        self._keep_going, self._retries, self._signing = keep_going, retries, signing
+        self._suffix = suffix
 
-    def run(self, items: Iterator[Item]) -> None:
-        """Copy each.
+    def run(self, items: Iterator[Item]) -> list[str]:
+        """Copy each; a line for each that was copied, with its digest and where it is now.
 
         Raises:
             PyengineError: an image failed; with ``keep_going`` after all others were tried.
         """
         failures: list[str] = []
+        done: list[str] = []
         for item in items:
             there = self._place(item)
             if self._dry_run:
@@ -307,7 +318,7 @@ class Sync:
                 continue
             self._report(f"Copying image {item.place} to {there}")
             try:
-                self._copy(item, there)
+                done.append(f"{self._copy(item, there)} {there}")
             except PyengineError as error:
                 if not self._keep_going:
                     raise
@@ -315,9 +326,10 @@ class Sync:
                 failures.append(str(item.place))
         if failures:
             raise ConfigError(f"sync: {len(failures)} images failed: {', '.join(failures)}")
+        return done
 
     def _place(self, item: Item) -> Place:
-        name = item.scoped_name if self._scoped else item.name
+        name = f"{item.scoped_name if self._scoped else item.name}{self._suffix}"
         path = f"{self._destination}/{name}"
         if self._kind == "docker":
             # A registry's port is no tag of the path that it becomes.
@@ -328,13 +340,14 @@ class Sync:
             return names.parse(f"docker://{head}{slash}{last}")
         return Place("dir", path)
 
-    def _copy(self, item: Item, there: Place) -> None:
+    def _copy(self, item: Item, there: Place) -> str:
         reading = opening.Settings(access=item.access)
         writing = opening.Settings(access=self._access)
         self._options.sign = signer(there, self._signing)
 
         def once() -> str:
-            copy_place(item.place, there, reading, writing, self._options, self._report)
-            return ""
+            return manifests.digest_of(
+                copy_place(item.place, there, reading, writing, self._options, self._report)
+            )
 
-        retrying(PullOptions(retry=self._retry), once, self._report)
+        return retrying(self._retries, once, self._report)

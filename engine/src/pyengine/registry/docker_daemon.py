@@ -47,14 +47,19 @@ class Daemon:
         """Understand the address.
 
         Args:
-            host: ``unix:///path``, ``tcp://host:port``, ``http://`` or ``https://``; None for
-                ``DOCKER_HOST`` or the usual socket.
-            cert_dir: with ca.pem, cert.pem and key.pem; for https, and for tcp when given.
+            host: ``unix:///path``, ``http://host:port``, or ``https://`` and ``tcp://``, which is
+                the same; None for ``DOCKER_HOST``, where tcp is plain unless
+                ``DOCKER_TLS_VERIFY`` is set, or for the usual socket.
+            cert_dir: with ca.pem, cert.pem and key.pem, for https.
 
         Raises:
             ConfigError: it is no address.
         """
-        self.host = host or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+        plain = "" if os.environ.get("DOCKER_TLS_VERIFY") else "tcp://"
+        told = os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+        if plain and told.startswith(plain):
+            told = f"http://{told.removeprefix(plain)}"
+        self.host = host or told
         self._cert_dir = cert_dir
         self._url = urllib.parse.urlsplit(self.host)
         if self._url.scheme not in ("unix", "tcp", "http", "https"):
@@ -112,7 +117,7 @@ class Daemon:
         if self._url.scheme == "unix":
             return _UnixConnection(self._url.path)
         address = self._url.netloc
-        if self._url.scheme == "https" or (self._url.scheme == "tcp" and self._cert_dir):
+        if self._url.scheme in ("https", "tcp"):
             return http.client.HTTPSConnection(
                 address, timeout=_TIMEOUT_S, context=_context(self._cert_dir)
             )
