@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.monitors import container, wait_for
+from support.monitors import container, sleeps, wait_for
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -52,7 +52,7 @@ def test_an_idle_monitor_never_wakes_up(tmp_path: Path, pyconmon_path: str) -> N
         made.create()
         made.start()
         pid = made.monitor_pid
-        wait_for(lambda: "epoll" in Path(f"/proc/{pid}/wchan").read_text(), "the monitor's rest")
+        made.settle()
         before = switches(pid)
         time.sleep(1)
         assert switches(pid) == before
@@ -82,7 +82,17 @@ def test_an_idle_monitor_holds_little_more_than_a_bare_interpreter(
             bare.stdout.readline()
             made.create()
             made.start()
-            assert anonymous_kib(made.monitor_pid) - anonymous_kib(bare.pid) < 720
+            wait_for(lambda: sleeps(made.monitor_pid), "the monitor's rest")
+            assert anonymous_kib(made.monitor_pid) - anonymous_kib(bare.pid) < 740
+            made.settle()
+            assert anonymous_kib(made.monitor_pid) - anonymous_kib(bare.pid) < 320
+            (made.bundle / "ctl").write_text("2 0 0\n")
+            log = made.log.stat().st_ino
+            wait_for(lambda: made.log.stat().st_ino != log, "the new log")
+            wait_for(
+                lambda: anonymous_kib(made.monitor_pid) - anonymous_kib(bare.pid) < 320,
+                "the resident program, once the request is done",
+            )
         finally:
             bare.kill()
 

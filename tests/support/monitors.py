@@ -61,6 +61,12 @@ def is_running(pid: int | str) -> bool:
     return text is not None and text.rpartition(")")[2].split()[0] != "Z"
 
 
+def sleeps(pid: int) -> bool:
+    """Whether a process waits for descriptors."""
+    wait_channel = Path(f"/proc/{pid}/wchan").read_text()
+    return "epoll" in wait_channel or "poll" in wait_channel
+
+
 class Container:
     """One container under a monitor; every path is below ``directory``."""
 
@@ -146,6 +152,17 @@ class Container:
     @property
     def monitor_pid(self) -> int:
         return int(wait_for(lambda: read_if_there(self.monitor_pid_file), "the monitor's pid file"))
+
+    @property
+    def is_resident(self) -> bool:
+        """Whether pyconmon waits in its small program (docs/adr/0022)."""
+        return b"\0pyconmon=" in Path(f"/proc/{self.monitor_pid}/cmdline").read_bytes()
+
+    def settle(self) -> None:
+        """Wait until a monitor does nothing more by itself."""
+        wait_for(lambda: not self.has_record or self.is_resident, "the monitor's resident program")
+        pid = self.monitor_pid
+        wait_for(lambda: sleeps(pid), "the monitor's rest")
 
     def wait(self) -> str:
         """Wait for the exit file; its content."""

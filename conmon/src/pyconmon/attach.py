@@ -70,6 +70,10 @@ class Input:
         for client in blocked:
             client.flush()
 
+    def fileno(self) -> int:
+        """Where to write to, or -1."""
+        return self._fd
+
     def close(self) -> None:
         """End the container's input; what clients still send is thrown away."""
         if self._fd >= 0:
@@ -95,7 +99,9 @@ class AttachServer:
         hold_output: Callable[[bool], None],
         *,
         close_input_with_client: bool,
+        listening_fd: int = -1,
     ) -> None:
+        """Listen, on a socket of its own unless ``listening_fd`` is one already."""
         self.loop = the_loop
         self.input = container_input
         self.clients: list[Client] = []
@@ -103,17 +109,24 @@ class AttachServer:
         self.finishing = False
         self._close_input_with_client = close_input_with_client
         self._link = link
-        if link:
-            _replace_link(bundle, link)
         self._hold_output = hold_output
         self._held_up: dict[Client, int] = {}  # whom the output waits for, and what they had taken
         self.directory = bundle
         self._path = f"{bundle}/attach"
         kind = _socket.SOCK_SEQPACKET | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
-        self._socket = _socket.socket(_socket.AF_UNIX, kind)
-        bind_in_directory(self._socket, bundle, "attach", 0o700)
-        self._socket.listen(10)
+        if listening_fd >= 0:
+            self._socket = _socket.socket(_socket.AF_UNIX, kind, 0, listening_fd)
+        else:
+            if link:
+                _replace_link(bundle, link)
+            self._socket = _socket.socket(_socket.AF_UNIX, kind)
+            bind_in_directory(self._socket, bundle, "attach", 0o700)
+            self._socket.listen(10)
         self._listen()
+
+    def fileno(self) -> int:
+        """Where clients connect."""
+        return self._socket.fileno()
 
     def _listen(self) -> None:
         self.loop.watch(self._socket.fileno(), loop.READ, self._accept)

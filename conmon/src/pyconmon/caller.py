@@ -63,6 +63,10 @@ class ResultPipe:
         """The descriptor, or -1 when there is none (any more)."""
         return self._fd
 
+    def state(self) -> tuple[int, str]:
+        """What another program of this process makes it of again."""
+        return self._fd, self._key
+
     def send(self, number: int, message: str = "") -> None:
         """Write one line. A caller that has gone needs no answer and is no failure."""
         if self._fd < 0:

@@ -29,19 +29,14 @@ class Fifo:
     __slots__ = ("_buffer", "_fd", "_loop", "_on_line", "_path")
 
     def __init__(
-        self, the_loop: loop.Loop, path: str, on_line: Callable[[list[int]], None]
+        self, the_loop: loop.Loop, path: str, fd: int, on_line: Callable[[list[int]], None]
     ) -> None:
+        """Read ``fd``, or a fifo that is made at ``path`` if that is negative."""
         self._loop = the_loop
         self._path = path
         self._on_line = on_line
         self._buffer = b""
-        try:
-            files.remove(path)
-            posix.mkfifo(path, 0o660)
-            # Open for writing as well: without a writer the kernel would report a hang-up for ever.
-            self._fd = posix.open(path, posix.O_RDWR | posix.O_NONBLOCK | posix.O_CLOEXEC)
-        except OSError as error:
-            raise MonitorError(f"Failed to mkfifo at {path}", error) from error
+        self._fd = fd if fd >= 0 else _make(path)
         the_loop.watch(self._fd, loop.READ, self._ready)
 
     def _ready(self, _events: int) -> None:
@@ -61,10 +56,29 @@ class Fifo:
             else:
                 self._on_line(numbers)
 
+    @property
+    def begun(self) -> bool:
+        """Whether a line is not complete."""
+        return bool(self._buffer)
+
+    def fileno(self) -> int:
+        """What is read."""
+        return self._fd
+
     def close(self) -> None:
         """Stop reading; the file stays for the caller to remove with its bundle."""
         self._loop.forget(self._fd)
         posix.close(self._fd)
+
+
+def _make(path: str) -> int:
+    try:
+        files.remove(path)
+        posix.mkfifo(path, 0o660)
+        # Open for writing as well: without a writer the kernel would report a hang-up for ever.
+        return posix.open(path, posix.O_RDWR | posix.O_NONBLOCK | posix.O_CLOEXEC)
+    except OSError as error:
+        raise MonitorError(f"Failed to mkfifo at {path}", error) from error
 
 
 class Control:
@@ -79,14 +93,21 @@ class Control:
         on_resize: Callable[[int, int], None],
         on_reopen: Callable[[], None],
         on_check: Callable[[], None],
+        fds: tuple[int, int] = (-1, -1),
     ) -> None:
+        """Make the fifos, unless ``fds`` are open already."""
         self._on_resize = on_resize
         self._on_reopen = on_reopen
         self._on_check = on_check
         self._fifos = (
-            Fifo(the_loop, f"{bundle}/ctl", self._request),
-            Fifo(the_loop, f"{bundle}/winsz", self._resize),
+            Fifo(the_loop, f"{bundle}/ctl", fds[0], self._request),
+            Fifo(the_loop, f"{bundle}/winsz", fds[1], self._resize),
         )
+
+    def fds(self) -> tuple[int, int] | None:
+        """Their descriptors; None where a line has begun to come."""
+        ctl, winsz = self._fifos
+        return None if ctl.begun or winsz.begun else (ctl.fileno(), winsz.fileno())
 
     def _request(self, numbers: list[int]) -> None:
         if len(numbers) != 3 or numbers[0] not in (_RESIZE, _REOPEN_LOGS, _CHECK_HEALTH):

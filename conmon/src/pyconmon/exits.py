@@ -6,7 +6,7 @@ import errno
 import posix
 import time
 
-from pyconmon import children, diagnostics, files, oom, syscalls
+from pyconmon import children, diagnostics, files, oom
 from pyconmon.errors import MonitorError
 
 TYPE_CHECKING = False
@@ -84,7 +84,7 @@ def start_command(
     The monitor gives up being a subreaper first: what the command leaves in the background
     belongs to init.
     """
-    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 0)
+    _leave_orphans_to_init()
     command = options.exit_command or ""
     environment.pop(_RESTART_VARIABLE, None)  # of a monitor that started this one
     if restart:
@@ -98,6 +98,15 @@ def start_command(
         posix.execve(command, [command, *options.exit_command_args], environment)
 
     return children.start(f"exit command {command}", become)
+
+
+def _leave_orphans_to_init() -> None:
+    try:
+        from pyconmon import syscalls
+    except ImportError as error:  # this Python was uninstalled since the monitor was started
+        diagnostics.debug(f"the monitor keeps the exit command's orphans: {error}")
+        return
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 0)
 
 
 def wait_for_command(pid: int) -> int:

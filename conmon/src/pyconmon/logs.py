@@ -43,6 +43,12 @@ class Logs:
         self._drivers = drivers
         self.passthrough = passthrough
 
+    def states(self) -> list[dict[str, object]] | None:
+        """What a resident monitor needs of each, or None where a driver is not for it."""
+        if self.passthrough or not all(isinstance(one, KubernetesFile) for one in self._drivers):
+            return None
+        return [one.state() for one in self._drivers]  # type: ignore[union-attr]  # all are such
+
     def write(self, stream: int, data: bytes) -> None:
         """Keep output; ``stream`` is ``STDOUT`` or ``STDERR``, ``data`` not empty."""
         for driver in self._drivers:
@@ -238,6 +244,18 @@ class KubernetesFile(LogFile):
     """The CRI's log format: time, stream, F(ull) or P(artial), line."""
 
     __slots__ = ("_second", "_second_text")
+
+    def state(self) -> dict[str, object]:
+        """What ``restored`` needs to go on with it; its descriptor is among that."""
+        return {name: getattr(self, name) for name in (*LogFile.__slots__, *self.__slots__)}
+
+    @classmethod
+    def restored(cls, state: dict[str, object]) -> KubernetesFile:
+        """A log that another program of this process has begun."""
+        log = cls.__new__(cls)
+        for name, value in state.items():
+            setattr(log, name, value)
+        return log
 
     def __init__(self, path: str, options: Options) -> None:
         super().__init__(path, options)

@@ -77,6 +77,11 @@ class Loop:
         """Handle ``number`` as if it had come: for what happened before it was caught."""
         self._pending.add(number)
 
+    @property
+    def has_signals(self) -> bool:
+        """Whether a signal came that was not handled yet."""
+        return bool(self._pending)
+
     def stop(self) -> None:
         """Let ``run`` return after the handlers of this round."""
         self._stopped = True

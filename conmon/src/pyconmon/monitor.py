@@ -19,12 +19,14 @@ from pyconmon import (
     oom,
     record,
     stdio,
-    syscalls,
 )
 from pyconmon.errors import MonitorError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from pyconmon.console import ConsoleSocket
     from pyconmon.health import Health
     from pyconmon.options import Options
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 _UMASK = 0o022
 _TIMED_OUT = "command timed out"
+# A container that lives for so long is likely to go on.
+_SETTLED_S = 1
 # A client that takes nothing for this long after the container's end is given up.
 _LAST_CLIENT_S = 10
 
@@ -55,6 +59,25 @@ def main(options: Options) -> int:
     except OSError as error:  # a fork
         diagnostics.error(f"Failed to start the monitor: {error.strerror}")
     return 1
+
+
+def resume(
+    options: Options,
+    the_logs: logs.Logs,
+    state: dict[str, Any],
+    the_loop: loop.Loop,
+    outputs: list[stdio.Output],
+    tail: stdio.Tail,
+) -> int:
+    """Go on where ``hand_over`` left a monitor; the resident program calls this.
+
+    Returns:
+        the exit status of the process.
+    """
+    oom.remember_score(state["oom_score"])
+    return Monitor(options, the_logs, set(state["inherited"])).resume(
+        state, the_loop, outputs, tail
+    )
 
 
 class Monitor:
@@ -118,10 +141,31 @@ class Monitor:
             _disconnect_standard_streams()
         _leave_session()
         self._pid = posix.getpid()
+        from pyconmon import syscalls  # which needs a library that a resident monitor may outlive
+
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         self._loop = loop.Loop()
+        return self._live(lambda: self._start(attach_pipe))
+
+    def resume(
+        self,
+        state: dict[str, Any],
+        the_loop: loop.Loop,
+        outputs: list[stdio.Output],
+        tail: stdio.Tail,
+    ) -> int:
+        """As ``run``, from ``state`` on, in which nothing but output has happened."""
+        self._loop = the_loop
+        self._pid = posix.getpid()
+        self._sync = caller.ResultPipe(*state["sync"])
+        self._started = True
+        self._stdout, self._stderr = outputs
+        self._life.tail = tail
+        return self._live(lambda: self._restore(state))
+
+    def _live(self, begin: Callable[[], None]) -> int:
         try:
-            self._start(attach_pipe)
+            begin()
             self._loop.run()
             status = self._finish()
         except Exception as error:  # noqa: BLE001 - nobody would see it; the clean-up must follow
@@ -182,11 +226,7 @@ class Monitor:
 
     def _start(self, attach_pipe: caller.ResultPipe | None) -> None:
         options = self._options
-        self._loop.on_signal(_signal.SIGCHLD, self._reap)
-        for number in children.FORWARDED_SIGNALS:
-            self._loop.on_signal(number, self._forward)
-        for number in (_signal.SIGHUP, _signal.SIGUSR1):
-            self._loop.on_signal(number, self._reap)  # nothing that should end a monitor
+        self._listen_to_signals()
         if options.sdnotify_socket:
             from pyconmon.notify import NotifyRelay
 
@@ -214,6 +254,85 @@ class Monitor:
             _disconnect_standard_streams()
         if self._start_fd >= 0:
             posix.close(self._start_fd)
+
+    def _listen_to_signals(self) -> None:
+        self._loop.on_signal(_signal.SIGCHLD, self._reap)
+        for number in children.FORWARDED_SIGNALS:
+            self._loop.on_signal(number, self._forward)
+        for number in (_signal.SIGHUP, _signal.SIGUSR1):
+            self._loop.on_signal(number, self._reap)  # nothing that should end a monitor
+
+    # Waiting in less memory (docs/adr/0022)
+
+    def _hand_over(self) -> None:
+        """Let the resident program wait, if nothing is under way that it knows nothing of."""
+        state = self._state()
+        if state is not None and not self._loop.has_signals:
+            from pyconmon import handover
+
+            handover.execute(state, self._environment)
+
+    def _state(self) -> dict[str, Any] | None:
+        options, life = self._options, self._life
+        drivers = self._logs.states()
+        fifos = self._control.fds() if self._control else None
+        special = self._health or self._seccomp or self._console or options.sdnotify_socket
+        if special or options.timeout_s > 0 or drivers is None or fifos is None:
+            return None
+        if self._attach is None or self._attach.clients or self._input.awaited:
+            return None
+        return {
+            "options": {name: getattr(options, name) for name in _fields(options)},
+            "diagnostics": (options.log_level, options.cid, options.log_tag, options.syslog),
+            "logs": drivers,
+            "inherited": sorted(self._inherited),
+            "pid": self._container_pid,
+            "created_ns": life.created_ns,
+            "oom_killed": life.oom_killed,
+            "forwarded_signal": life.forwarded_signal,
+            "tail": life.tail.data,
+            "stdin": self._input.fileno(),
+            "outputs": (self._stdout.fileno(), self._stderr.fileno()),
+            "terminal": self._terminal_fd,
+            "window": self._window,
+            "attach": self._attach.fileno(),
+            "fifos": fifos,
+            "oom": self._oom and self._oom.state(),
+            "oom_events": self._oom.EVENTS if self._oom else 0,
+            "oom_score": oom.score(),
+            "sync": self._sync.state(),
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        options, life, bundle = self._options, self._life, self._options.bundle or ""
+        self._listen_to_signals()
+        life.created_ns, life.oom_killed = state["created_ns"], state["oom_killed"]
+        life.forwarded_signal = state["forwarded_signal"]
+        self._terminal_fd, self._window = state["terminal"], state["window"]
+        self._input = attach.Input(self._loop, awaited=False)
+        if state["stdin"] >= 0:
+            self._input.open(state["stdin"])
+        self._attach = attach.AttachServer(
+            self._loop, self._input, bundle, self._attach_link(), self._hold_output,
+            close_input_with_client=options.stdin and not options.leave_stdin_open,
+            listening_fd=state["attach"],
+        )  # fmt: skip
+        self._control = control.Control(
+            self._loop, bundle, self._on_resize, self._logs.reopen, self._on_check, state["fifos"]
+        )
+        for output in (self._stdout, self._stderr):
+            output.sink = self._on_output
+        if state["oom"]:
+            self._oom = oom.restored_watch(self._loop, state["oom"], self._on_oom)
+        self._container_pid = state["pid"]
+        self._loop.raise_signal(_signal.SIGCHLD)
+        self._loop.after(_SETTLED_S, self._hand_over)
+
+    def _attach_link(self) -> str | None:
+        options = self._options
+        if options.full_attach:
+            return None
+        return attach.link_path(options.socket_dir_path, options.cuuid or "")
 
     def _become_runtime(self, stdio_fds: tuple[int, int, int]) -> None:
         """In the child, whose memory is its own: what calls a runtime is loaded here only."""
@@ -250,14 +369,11 @@ class Monitor:
 
     def _open_bundle(self, bundle: str) -> None:
         options = self._options
-        link = None
-        if not options.full_attach:
-            link = attach.link_path(options.socket_dir_path, options.cuuid or "")
         self._attach = attach.AttachServer(
             self._loop,
             self._input,
             bundle,
-            link,
+            self._attach_link(),
             self._hold_output,
             close_input_with_client=options.stdin and not options.leave_stdin_open,
         )
@@ -266,7 +382,7 @@ class Monitor:
         )
 
     def _on_output(self, stream: int, data: bytes) -> None:
-        self._life.add_output(data)
+        self._life.tail.add(data)
         self._logs.write(stream, data)
         if self._attach:
             self._attach.broadcast(stream, data)
@@ -281,6 +397,7 @@ class Monitor:
     def _on_terminal(self, fd: int) -> None:
         from pyconmon import console  # loaded with the socket that the terminal came from
 
+        self._console = None  # it has done its work
         console.prepare_terminal(fd)
         self._terminal_fd = fd
         self._stdout.open(fd, terminal=True)
@@ -291,8 +408,11 @@ class Monitor:
     def _on_resize(self, height: int, width: int) -> None:
         self._window = (height, width)
         if self._terminal_fd >= 0 and self._stdout.is_open:
-            from pyconmon import console
-
+            try:
+                from pyconmon import console
+            except ImportError as error:  # this Python was uninstalled since then
+                diagnostics.warn(f"Failed to load what resizes a terminal: {error}")
+                return
             console.resize(self._terminal_fd, height, width)
 
     def _on_check(self) -> None:
@@ -396,6 +516,8 @@ class Monitor:
             return
         if ended:
             self._after_container(status)
+        elif not self._options.exec:
+            self._loop.after(_SETTLED_S, self._hand_over)
 
     def _await_stranger(self, pid: int) -> None:
         """Wait for a container that is nobody's child of ours: its exit code stays unknown."""
@@ -491,6 +613,7 @@ class Monitor:
         if self._runtime_pid > 0:
             posix.kill(self._runtime_pid, _signal.SIGKILL)
             posix.waitpid(self._runtime_pid, 0)
+        self._loop.cancel(self._hand_over)
         self._sync.close()
         if self._console:
             self._console.close()
@@ -529,6 +652,11 @@ class Monitor:
                 diagnostics.warn(f"an attached client left {left} bytes unread")
                 break
         server.close()
+
+
+def _fields(options: Options) -> list[str]:
+    """The names; a resumed monitor has them without the class."""
+    return list(getattr(options, "__slots__", None) or vars(options))
 
 
 def _leave_session() -> None:

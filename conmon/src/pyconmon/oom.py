@@ -77,18 +77,54 @@ def create_watch(
         return None
 
 
+def restored_watch(
+    the_loop: loop.Loop, state: tuple[int, str, int], on_kill: Callable[[], None]
+) -> WatchV1 | WatchV2:
+    """A watch that another program of this process has begun."""
+    fd, path, seen = state
+    if seen < 0:
+        return WatchV1(the_loop, path, on_kill, fd)
+    return WatchV2(the_loop, path, on_kill, fd, seen)
+
+
+def score() -> bytes:
+    """The score that the monitor was started with."""
+    return _old_score
+
+
+def remember_score(old_score: bytes) -> None:
+    """What ``score`` answered before this process executed another program."""
+    global _old_score
+    _old_score = old_score
+
+
 class WatchV2:
     """``memory.events``: the kernel wakes pollers of the file when a counter changes."""
 
-    __slots__ = ("_fd", "_loop", "_on_kill", "_seen", "peak_file")
+    EVENTS = loop.PRIORITY | loop.EDGE
 
-    def __init__(self, the_loop: loop.Loop, path: str, on_kill: Callable[[], None]) -> None:
-        self._fd = posix.open(path + "/memory.events", posix.O_RDONLY | posix.O_CLOEXEC)
+    __slots__ = ("_fd", "_loop", "_on_kill", "_path", "_seen", "peak_file")
+
+    def __init__(
+        self,
+        the_loop: loop.Loop,
+        path: str,
+        on_kill: Callable[[], None],
+        fd: int = -1,
+        seen: int = 0,
+    ) -> None:
+        flags = posix.O_RDONLY | posix.O_CLOEXEC
+        self._fd = fd if fd >= 0 else posix.open(path + "/memory.events", flags)
+        self._path = path
         self.peak_file = path + "/memory.peak"
         self._loop = the_loop
         self._on_kill = on_kill
-        self._seen = 0
-        the_loop.watch(self._fd, loop.PRIORITY | loop.EDGE, lambda _events: self.check())
+        self._seen = seen
+        the_loop.watch(self._fd, self.EVENTS, lambda _events: self.check())
+
+    def state(self) -> tuple[int, str, int]:
+        """What ``restored_watch`` needs."""
+        return self._fd, self._path, self._seen
 
     def check(self) -> None:
         """Look at the counters; also to be called after the container has ended."""
@@ -111,24 +147,37 @@ class WatchV2:
 class WatchV1:
     """An eventfd registered with ``memory.oom_control``."""
 
-    __slots__ = ("_control_file", "_fd", "_on_kill", "peak_file")
+    EVENTS = loop.READ
 
-    def __init__(self, the_loop: loop.Loop, path: str, on_kill: Callable[[], None]) -> None:
+    __slots__ = ("_control_file", "_fd", "_on_kill", "_path", "peak_file")
+
+    def __init__(
+        self, the_loop: loop.Loop, path: str, on_kill: Callable[[], None], fd: int = -1
+    ) -> None:
+        self._path = path
         self._control_file = path + "/cgroup.event_control"
         self.peak_file = path + "/memory.max_usage_in_bytes"
         self._on_kill = on_kill
+        self._fd = fd if fd >= 0 else self._register()
+        the_loop.watch(self._fd, self.EVENTS, lambda _events: self.check())
+
+    def state(self) -> tuple[int, str, int]:
+        """What ``restored_watch`` needs."""
+        return self._fd, self._path, -1
+
+    def _register(self) -> int:
         flags = posix.O_CLOEXEC
-        control_fd = posix.open(path + "/memory.oom_control", posix.O_RDONLY | flags)
-        self._fd = posix.eventfd(0, posix.EFD_CLOEXEC | posix.EFD_NONBLOCK)
+        control_fd = posix.open(self._path + "/memory.oom_control", posix.O_RDONLY | flags)
+        event_fd = posix.eventfd(0, posix.EFD_CLOEXEC | posix.EFD_NONBLOCK)
         try:
             register_fd = posix.open(self._control_file, posix.O_WRONLY | flags)
             try:
-                posix.write(register_fd, b"%d %d" % (self._fd, control_fd))
+                posix.write(register_fd, b"%d %d" % (event_fd, control_fd))
             finally:
                 posix.close(register_fd)
         finally:
             posix.close(control_fd)  # the kernel keeps what it needs
-        the_loop.watch(self._fd, loop.READ, lambda _events: self.check())
+        return event_fd
 
     def check(self) -> None:
         """Look at the event counter; also to be called after the container has ended."""

@@ -9,13 +9,12 @@ from __future__ import annotations
 import posix
 import time
 
-from pyconmon import caller, diagnostics, files
+from pyconmon import caller, diagnostics, files, stdio
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyconmon.restart import Restart
 
-TAIL_BYTES = 4096
 _TAIL_LINES = 10
 
 
@@ -33,13 +32,7 @@ class Life:
         self.health_action = ""  # what was done because the container became unhealthy
         self.forwarded_signal = 0  # the last one that came to the monitor
         self.peak_memory_bytes: int | None = None
-        self.tail = b""
-
-    def add_output(self, data: bytes) -> None:
-        """Remember the end of the output."""
-        if len(data) < TAIL_BYTES:
-            data = (self.tail + data)[-TAIL_BYTES:]
-        self.tail = data[-TAIL_BYTES:]
+        self.tail = stdio.Tail(b"")
 
     def cause(self) -> str:
         """What ended it: timeout, health, oom, signal, forwarded-signal, exit or unknown."""
@@ -71,7 +64,7 @@ def write(directory: str, life: Life, code: int, restart: Restart | None) -> Non
         ("finished", _string(timestamp(time.time_ns()))),
         ("peakMemoryBytes", _number(life.peak_memory_bytes)),
         ("restart", _restart(restart)),
-        ("lastOutput", "[" + ", ".join(map(_string, _last_lines(life.tail))) + "]"),
+        ("lastOutput", "[" + ", ".join(map(_string, _last_lines(life.tail.data))) + "]"),
     )
     text = "{" + ", ".join(f'"{name}": {value}' for name, value in fields) + "}\n"
     path = f"{directory}/exit.json"
@@ -107,6 +100,6 @@ def _string(text: str) -> str:
 
 def _last_lines(tail: bytes) -> list[str]:
     lines = tail.decode("utf-8", "replace").split("\n")
-    if len(tail) == TAIL_BYTES and len(lines) > 1:
+    if len(tail) == stdio.TAIL_BYTES and len(lines) > 1:
         del lines[0]  # its beginning is lost
     return [line.rstrip("\r") for line in lines if line][-_TAIL_LINES:]

@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+TAIL_BYTES = 4096
 _READ_BYTES = 32768
 # As much of what the runtime prints is held back, in case it is the reason of a failure.
 _HELD_BYTES = 8191
@@ -25,6 +26,21 @@ def set_nonblocking(fd: int) -> None:
     fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | posix.O_NONBLOCK)
 
 
+class Tail:
+    """The end of the output."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def add(self, data: bytes) -> None:
+        """Remember what came last."""
+        if len(data) < TAIL_BYTES:
+            data = (self.data + data)[-TAIL_BYTES:]
+        self.data = data[-TAIL_BYTES:]
+
+
 class Output:
     """One stream from the container to ``sink``.
 
@@ -32,14 +48,14 @@ class Output:
     the container's standard error, and are the reason of a failure or else output like any other.
     """
 
-    __slots__ = ("_edge", "_fd", "_first", "_held", "_loop", "_sink", "_stream")
+    __slots__ = ("_edge", "_fd", "_first", "_held", "_loop", "_stream", "sink")
 
     def __init__(
         self, the_loop: loop.Loop, stream: int, sink: Callable[[int, bytes], None]
     ) -> None:
         self._loop = the_loop
         self._stream = stream
-        self._sink = sink
+        self.sink = sink
         self._held: bytes | None = b""
         self._first = b""
         self._fd = -1
@@ -49,6 +65,10 @@ class Output:
     def is_open(self) -> bool:
         """Whether something may still come."""
         return self._fd >= 0
+
+    def fileno(self) -> int:
+        """Where it comes from, or -1 when nothing will."""
+        return self._fd
 
     def open(self, fd: int, *, terminal: bool = False) -> None:
         """Read from ``fd``, which this object will close."""
@@ -96,7 +116,7 @@ class Output:
                 self.release()
                 self._first = first
         else:
-            self._sink(self._stream, data)
+            self.sink(self._stream, data)
         return True
 
     def drain(self, reads: int = _READS_AT_END) -> bool:
@@ -111,7 +131,7 @@ class Output:
         """Pass on what was held back, and everything from now on."""
         held, self._held, self._first = self._held, None, b""
         if held:
-            self._sink(self._stream, held)
+            self.sink(self._stream, held)
 
     def close(self) -> None:
         """Read no more."""

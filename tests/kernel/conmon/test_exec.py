@@ -102,6 +102,7 @@ def test_a_time_out_kills_and_says_so(running: Container) -> None:
 
 
 def test_many_execs_leave_no_process_and_no_descriptor(running: Container) -> None:
+    running.settle()
     before = os.listdir(f"/proc/{running.monitor_pid}/fd")
     for number in range(20):
         session = ExecSession(running, ["sh", "-c", f"exit {number}"])

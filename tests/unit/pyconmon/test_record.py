@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyconmon import record
+from pyconmon import record, stdio
 
 
 @pytest.mark.parametrize(
@@ -30,11 +30,11 @@ def test_the_cause_of_an_end(
 def test_only_the_end_of_the_output_is_kept() -> None:
     life = record.Life()
     for number in range(3000):
-        life.add_output(b"%d\n" % number)
-    assert len(life.tail) == record.TAIL_BYTES
-    assert life.tail.endswith(b"\n2999\n")
-    life.add_output(bytes(100000))
-    assert life.tail == bytes(record.TAIL_BYTES)
+        life.tail.add(b"%d\n" % number)
+    assert len(life.tail.data) == stdio.TAIL_BYTES
+    assert life.tail.data.endswith(b"\n2999\n")
+    life.tail.add(bytes(100000))
+    assert life.tail.data == bytes(stdio.TAIL_BYTES)
 
 
 def test_a_time_is_written_in_utc() -> None:

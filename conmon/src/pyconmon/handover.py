@@ -1,0 +1,93 @@
+"""Lets a small resident program go on with a container that has settled (docs/adr/0022).
+
+The process stays the same: its id, its children, its descriptors. What the resident program loads
+later is opened here, so that it is there whatever becomes of the installed files. Until execve
+succeeds nothing has changed, and when anything is unusual nothing does.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # typeshed has only signal
+import marshal
+import posix
+import sys
+
+from pyconmon import diagnostics
+from pyconmon.resident import NEEDED_AT_ONCE, SIGNALS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_TOP = str(__spec__.origin).rpartition("/")[0]
+# All that a container's end, a client or a request may need.
+_MODULES = (
+    "attach", "backlog", "caller", "children", "client", "console", "control", "diagnostics",
+    "errors", "exits", "files", "handover", "loader", "logs", "loop", "monitor", "oom", "passing",
+    "record", "resident", "restart", "stdio", "syscalls",
+)  # fmt: skip
+
+
+def execute(state: dict[str, Any], environment: dict[bytes, bytes]) -> None:
+    """Become the resident program; returns when that cannot be done."""
+    held: dict[str, int] = {}
+    opened: list[int] = []
+    old_mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, SIGNALS)
+    try:
+        if not _is_same_file(sys.executable, "/proc/self/exe"):
+            raise OSError("another Python is installed meanwhile")
+        for name in _MODULES:
+            held[name] = _open_module(name, state["created_ns"])
+            opened.append(held[name])
+        state_fd = posix.memfd_create("pyconmon", posix.MFD_CLOEXEC)
+        opened.append(state_fd)
+        kept = [*opened, *_descriptors(state)]
+        state.update(held=held, top=_TOP, cloexec=[*held.values(), *_descriptors(state)])
+        now = {name: state[name] for name in NEEDED_AT_ONCE}
+        posix.write(state_fd, marshal.dumps((now, marshal.dumps(state))))
+        for fd in kept:
+            posix.set_inheritable(fd, True)
+        argv = [
+            sys.executable, "-I", "-S", "-X", f"pyconmon={state_fd}",
+            f"/proc/self/fd/{held['resident']}", *sys.argv[1:],
+        ]  # fmt: skip
+        posix.execve(sys.executable, argv, environment)
+    except Exception as error:  # noqa: BLE001 - less memory is not worth a container's exit code
+        diagnostics.debug(f"the monitor stays as it is: {error}")
+    for fd in _descriptors(state):
+        posix.set_inheritable(fd, False)
+    for fd in opened:
+        posix.close(fd)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, old_mask)
+
+
+def _open_module(name: str, since_ns: int) -> int:
+    """The compiled module, if it is the one that this process would have loaded.
+
+    Raises:
+        OSError: it is not there, or younger than the container: another version, perhaps.
+    """
+    path = f"{_TOP}/__pycache__/{name}.{sys.implementation.cache_tag}.pyc"
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    source = posix.stat(f"{_TOP}/{name}.py")
+    changed_ns = max(posix.fstat(fd).st_ctime_ns, source.st_ctime_ns)
+    words = (0, int(source.st_mtime), source.st_size)
+    header = b"".join((n & 0xFFFFFFFF).to_bytes(4, "little") for n in words)
+    if changed_ns > since_ns or posix.pread(fd, 12, 4) != header:
+        posix.close(fd)
+        raise OSError(f"{path} has changed")
+    return fd
+
+
+def _descriptors(state: dict[str, Any]) -> list[int]:
+    """What the monitor's open files are."""
+    fds = {
+        state["stdin"], *state["outputs"], state["terminal"], state["attach"], *state["fifos"],
+        state["sync"][0], *(log["_fd"] for log in state["logs"]), *(state["oom"] or (-1,))[:1],
+    }  # fmt: skip
+    return [fd for fd in fds if fd >= 0]
+
+
+def _is_same_file(one: str, other: str) -> bool:
+    first, second = posix.stat(one), posix.stat(other)
+    return (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino)
