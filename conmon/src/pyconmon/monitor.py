@@ -320,8 +320,10 @@ class Monitor:
         self._control = control.Control(
             self._loop, bundle, self._on_resize, self._logs.reopen, self._on_check, state["fifos"]
         )
+        self._attach.accept_waiting()
         for output in (self._stdout, self._stderr):
             output.sink = self._on_output
+            output.resume()
         if state["oom"]:
             self._oom = oom.restored_watch(self._loop, state["oom"], self._on_oom)
         self._container_pid = state["pid"]

@@ -16,6 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyconmon.loop import Loop
+    from pyconmon.stdio import Output
+
 # All that a monitor listens to; they wait while the programs change.
 SIGNALS = (
     _signal.SIGCHLD, _signal.SIGTERM, _signal.SIGQUIT, _signal.SIGINT, _signal.SIGHUP,
@@ -56,7 +59,7 @@ def main() -> int:
         if fd >= 0:
             output.open(fd, terminal=fd == state["terminal"])
         outputs.append(output)
-    _wait(the_loop, state)
+    _wait(the_loop, outputs, state)
     from pyconmon import monitor
 
     state = marshal.loads(whole)
@@ -90,19 +93,24 @@ def _install_loader(state: dict[str, Any]) -> None:
     loader.install()
 
 
-def _wait(the_loop: Any, state: dict[str, Any]) -> None:
-    """Until anything but output comes."""
+def _wait(the_loop: Loop, outputs: list[Output], state: dict[str, Any]) -> None:
+    """Until anything but output comes; then output waits for the monitor, and so for a client."""
     caught: list[int] = []
+
+    def wake() -> None:
+        for output in outputs:
+            output.pause()
+        the_loop.stop()
 
     def on_signal(number: int) -> None:
         caught.append(number)
-        the_loop.stop()
+        wake()
 
     watched = {state["attach"]: 1, state["fifos"][0]: 1, state["fifos"][1]: 1}  # 1: EPOLLIN
     if state["oom"]:
         watched[state["oom"][0]] = state["oom_events"]
     for fd, events in watched.items():
-        the_loop.watch(fd, events, lambda _events: the_loop.stop())
+        the_loop.watch(fd, events, lambda _events: wake())
     for number in SIGNALS:
         the_loop.on_signal(number, on_signal)
     _signal.pthread_sigmask(_signal.SIG_UNBLOCK, SIGNALS)

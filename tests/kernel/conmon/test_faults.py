@@ -153,6 +153,7 @@ def test_execs_at_the_same_time_leave_nothing(make: Make) -> None:
     made = make(["sleep", "1000"])
     made.create()
     made.start()
+    made.settle()
     before = os.listdir(f"/proc/{made.monitor_pid}/fd")
     sessions = [ExecSession(made, ["sh", "-c", f"exit {number}"]) for number in range(24)]
     launched = [made.launch(session.command()) for session in sessions]
