@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import os
 import random
 import shutil
@@ -11,19 +13,19 @@ import sqlite3
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from support import images
+from support import damage, images
 from support.engine import EngineRoot
 from support.images import Image, Layer
 from support.registry import SmallRegistry
 
 pytestmark = pytest.mark.needs("root", "busybox")
 
-KILLS = 20
+SMALL_DISK_BYTES = 6 << 20
 
 
 def some_layers() -> Image:
@@ -31,95 +33,187 @@ def some_layers() -> Image:
     return Image([base, *(Layer().add(f"f{n}", os.urandom(300_000)).tar() for n in range(4))])
 
 
-def duration_s(command: list[str]) -> float:
-    started = time.monotonic()
-    subprocess.run(command, check=True, capture_output=True)
-    return time.monotonic() - started
+class Scenario:
+    """A command that is killed again and again, and what must hold whenever that happens."""
+
+    def __init__(
+        self,
+        root: EngineRoot,
+        command: list[str],
+        prepare: Callable[[], object],
+        complete: Callable[[], bool],
+    ) -> None:
+        """``complete`` tells whether what is there is all of what the command makes, or nothing."""
+        self.root, self.command = root, command
+        self.prepare, self.complete = prepare, complete
+
+    def duration_s(self) -> float:
+        self.prepare()
+        started = time.monotonic()
+        subprocess.run(self.command, check=True, capture_output=True)
+        return time.monotonic() - started
+
+    def kill_after(self, delay_s: float) -> None:
+        """The command ends by itself where the delay is too long."""
+        self.prepare()
+        process = subprocess.Popen(
+            self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            process.wait(delay_s)  # the moment is random on purpose
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    def check(self) -> None:
+        """The next command works, nothing is orphaned, and the healthy image is there."""
+        assert self.root.ok("image", "exists", "kept") == ""
+        assert self.root.orphans() == set()
+        assert self.complete()
 
 
-def run_and_kill(command: list[str], after_s: float) -> None:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        process.wait(after_s)  # the moment of the kill is random on purpose
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-    process.wait()
+def load_scenario(root: EngineRoot, directory: Path, _: SmallRegistry) -> Scenario:
+    image = some_layers()
+    path = images.docker_archive(directory / "a.tar", {"x": image})
+    return Scenario(
+        root,
+        root.argv("load", "-q", "-i", path),
+        lambda: root.ok("rmi", "--ignore", "x"),
+        lambda: len(root.files()) - KEPT_FILES in (0, 5 + 7),  # layers and blobs, or nothing
+    )
 
 
-def moments(longest_s: float, kills: int = KILLS) -> Iterator[float]:
+def pull_scenario(root: EngineRoot, _: Path, registry: SmallRegistry) -> Scenario:
+    image = some_layers()
+    registry.add("1", image)
+    rounds = itertools.count()
+
+    def prepare() -> None:
+        """Every other time it goes on with what the one before left."""
+        root.ok("rmi", "--ignore", f"{registry.host}/x:1")
+        if next(rounds) % 2:
+            root.ok("image", "prune", "-f")
+
+    return Scenario(
+        root,
+        root.argv("pull", "-q", f"{registry.host}/x:1"),
+        prepare,
+        lambda: all(path in root.files() for path in paths_of(root)),
+    )
+
+
+def rmi_scenario(root: EngineRoot, directory: Path, _: SmallRegistry) -> Scenario:
+    path = images.docker_archive(directory / "a.tar", {"x": some_layers()})
+    return Scenario(
+        root,
+        root.argv("rmi", "x"),
+        lambda: root.ok("load", "-q", "-i", path),
+        lambda: len(root.files()) - KEPT_FILES in (0, 5 + 7),
+    )
+
+
+def prune_scenario(root: EngineRoot, directory: Path, _: SmallRegistry) -> Scenario:
+    path = images.docker_archive(directory / "a.tar", {"": some_layers()})
+    return Scenario(
+        root,
+        root.argv("image", "prune", "-f"),
+        lambda: root.ok("load", "-q", "-i", path),
+        lambda: len(root.files()) - KEPT_FILES in (0, 5 + 7),
+    )
+
+
+def import_scenario(root: EngineRoot, directory: Path, _: SmallRegistry) -> Scenario:
+    path = directory / "tree.tar"
+    path.write_bytes(Layer().add("f", os.urandom(3_000_000)).tar())
+    return Scenario(
+        root,
+        root.argv("import", "-q", path, "x"),
+        lambda: root.ok("rmi", "--ignore", "x"),
+        lambda: len(root.files()) - KEPT_FILES in (0, 1 + 3),
+    )
+
+
+SCENARIOS = {"load": load_scenario, "pull": pull_scenario, "rmi": rmi_scenario,
+             "prune": prune_scenario, "import": import_scenario}  # fmt: skip
+KEPT_FILES = 1 + 3
+
+
+def paths_of(root: EngineRoot) -> list[str]:
+    """The files that the images' rows name."""
+    blobs = root.rows("SELECT digest FROM image_blobs")
+    layers = root.rows("SELECT diff_id FROM image_layers")
+    return [*(f"blobs/sha256/{one[7:]}" for (one,) in blobs),
+            *(f"layers/{one[7:]}" for (one,) in layers)]  # fmt: skip
+
+
+def keep_one(root: EngineRoot, directory: Path) -> None:
+    """A healthy image that must outlive everything; it shares no layer with the others."""
+    kept = Image([Layer().add("etc/kept", b"kept" * 1000).tar()])
+    root.ok("load", "-q", "-i", images.docker_archive(directory / "kept.tar", {"kept": kept}))
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_kill_at_any_moment_leaves_nothing_half_done(
+    engine_root: EngineRoot,
+    registry: SmallRegistry,
+    tmp_path: Path,
+    pytestconfig: pytest.Config,
+    name: str,
+) -> None:
+    keep_one(engine_root, tmp_path)
+    scenario = SCENARIOS[name](engine_root, tmp_path, registry)
+    longest_s = scenario.duration_s()
     chosen = random.Random(5)
-    for _ in range(kills):
-        yield chosen.uniform(0.02, longest_s)
-
-
-def check(engine_root: EngineRoot) -> None:
-    engine_root.ok("images")
-    assert engine_root.orphans() == set()
-
-
-@pytest.mark.timeout(300)
-def test_a_killed_load_is_rolled_back(engine_root: EngineRoot, tmp_path: Path) -> None:
-    path = images.docker_archive(tmp_path / "a.tar", {"x": some_layers()})
-    command = engine_root.argv("load", "-q", "-i", path)
-    longest_s = duration_s(command)
-    for after_s in moments(longest_s):
-        engine_root.ok("rmi", "--ignore", "x")
-        assert engine_root.is_empty()
-        run_and_kill(command, after_s)
-        check(engine_root)
-        assert len(engine_root.files()) in (0, 11 + 1)  # five layers, seven blobs, or nothing
-    engine_root.ok("load", "-i", path)
-    engine_root.ok("rmi", "x")
+    for _ in range(max(1, pytestconfig.getoption("--kills") // len(SCENARIOS))):
+        scenario.kill_after(chosen.uniform(0.02, longest_s))
+        scenario.check()
+    assert damage.check(engine_root) == ({}, [], [])
+    scenario.prepare()
+    subprocess.run(scenario.command, check=True, capture_output=True)
+    scenario.check()
+    engine_root.ok("image", "prune", "-a", "-f")
     assert engine_root.is_empty()
 
 
-@pytest.mark.timeout(300)
-def test_a_killed_pull_keeps_only_complete_layers(
-    engine_root: EngineRoot, registry: SmallRegistry
+@pytest.mark.timeout(1200)
+def test_a_disk_that_is_full_at_any_point_is_told_and_costs_nothing(
+    pyengine_path: str,
+    registry: SmallRegistry,
+    tmp_path: Path,
+    small_disk: Path,
+    pytestconfig: pytest.Config,
 ) -> None:
-    registry.add("1", some_layers())
-    command = engine_root.argv("pull", "-q", f"{registry.host}/x:1")
-    longest_s = duration_s(command)
-    for after_s in moments(longest_s):
-        engine_root.ok("image", "prune", "-a", "-f")
-        assert engine_root.is_empty()
-        run_and_kill(command, after_s)
-        check(engine_root)
-    engine_root.ok("pull", f"{registry.host}/x:1")
-
-
-@pytest.mark.timeout(300)
-def test_a_killed_rmi_is_finished(engine_root: EngineRoot, tmp_path: Path) -> None:
-    path = images.docker_archive(tmp_path / "a.tar", {"x": some_layers()})
-    engine_root.ok("load", "-i", path)
-    command = engine_root.argv("rmi", "x")
-    longest_s = duration_s(command)
-    for after_s in moments(longest_s):
-        engine_root.ok("load", "-q", "-i", path)
-        run_and_kill(command, after_s)
-        check(engine_root)
-        present = engine_root.call("image", "exists", "x").returncode == 0
-        assert engine_root.is_empty() or present
-
-
-@pytest.mark.timeout(300)
-def test_a_killed_prune_is_finished(engine_root: EngineRoot, tmp_path: Path) -> None:
-    path = images.docker_archive(tmp_path / "a.tar", {"x": some_layers()})
-    kept = images.docker_archive(tmp_path / "b.tar", {"kept": images.busybox_image()})
-    engine_root.ok("load", "-q", "-i", kept)
-    engine_root.ok("load", "-q", "-i", path)
-    engine_root.ok("untag", "x")
-    command = engine_root.argv("image", "prune", "-f")
-    longest_s = duration_s(command)
-    for after_s in moments(longest_s, 6):
-        engine_root.ok("load", "-q", "-i", path)
-        engine_root.ok("untag", "x")
-        run_and_kill(command, after_s)
-        check(engine_root)
-        assert len(engine_root.images()) in (1, 2)
-        assert engine_root.ok("image", "exists", "kept") == ""
-    engine_root.ok("image", "prune", "-f")
-    assert [one["Names"] for one in engine_root.images()] == [["localhost/kept:latest"]]
+    root = EngineRoot(pyengine_path, small_disk)
+    keep_one(root, tmp_path)
+    image = Image([Layer().add(f"f{n}", os.urandom(400_000)).tar() for n in range(3)])
+    registry.add("1", image)
+    path = images.docker_archive(tmp_path / "a.tar", {"x": image})
+    commands: list[list[str | Path]] = [
+        ["load", "-q", "-i", path], ["pull", "-q", f"{registry.host}/x:1"],
+        ["import", "-q", path, "x"],
+    ]  # fmt: skip
+    most = shutil.disk_usage(small_disk).free
+    points = min(20, pytestconfig.getoption("--kills") // 5)
+    failures = 0
+    for point in range(points):
+        filler = small_disk / "filler"
+        with filler.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, most - most * point // points)
+        done = root.call(*commands[point % len(commands)])
+        if done.returncode:
+            failures += 1
+            assert done.returncode == 125
+            assert done.stderr.count("Error: ") == 1
+            assert "No space left on device" in done.stderr or "is full" in done.stderr
+        root.ok("image", "exists", "kept")
+        root.ok("rmi", "--ignore", "x", f"{registry.host}/x:1")
+        filler.unlink()
+        root.ok("image", "prune", "-f")
+        assert root.orphans() == set()
+        assert len(root.files()) == KEPT_FILES
+    assert 0 < failures < points
+    assert damage.check(root) == ({}, [], [])
 
 
 @pytest.mark.timeout(300)
@@ -130,13 +224,21 @@ def test_a_killed_push_leaves_nothing_that_names_what_is_not_there(
     engine_root.ok("load", "-q", "-i", path)
     target = tmp_path / "layout"
     command = engine_root.argv("push", "-q", "x", f"oci:{target}:x")
-    longest_s = duration_s(command)
-    for after_s in moments(longest_s, 6):
-        shutil.rmtree(target, ignore_errors=True)
-        run_and_kill(command, after_s)
-        check(engine_root)
+    keep_one(engine_root, tmp_path)
+    prepare = functools.partial(shutil.rmtree, target, ignore_errors=True)
+    scenario = Scenario(engine_root, command, prepare, lambda: True)
+    longest_s = scenario.duration_s()
+    chosen = random.Random(5)
+    for _ in range(5):
+        scenario.kill_after(chosen.uniform(0.02, longest_s))
+        scenario.check()
         if (target / "index.json").exists():
             engine_root.ok("skopeo", "copy", "-q", f"oci:{target}:x", f"dir:{tmp_path}/whole")
+
+
+def check(engine_root: EngineRoot) -> None:
+    engine_root.ok("images")
+    assert engine_root.orphans() == set()
 
 
 def test_an_interrupted_pull_ends_at_once_and_keeps_complete_layers(
@@ -184,10 +286,10 @@ def test_two_loads_of_one_archive_at_once_both_succeed(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A tmpfs of 6 MiB."""
+    """A small tmpfs."""
     directory = tmp_path / "disk"
     directory.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(directory)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK_BYTES}", "tmpfs", str(directory)]
     subprocess.run(mount, check=True)
     try:
         yield directory
