@@ -38,6 +38,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--crowd", type=int, default=32, metavar="N", help="containers that are stopped at once"
     )
     parser.addoption(
+        "--members", type=int, default=3000, metavar="N",
+        help="how many members the largest layer has (default 3000; thorough: 1,000,000)",
+    )  # fmt: skip
+    parser.addoption(
         "--kills", type=int, default=40, metavar="N",
         help="at how many random moments image commands are killed (default 40; thorough: 200)",
     )  # fmt: skip
