@@ -156,7 +156,7 @@ def test_one_id_owns_everything_where_there_are_no_others(program: str, home: Pa
     saved = home / "out.tar"
     root.ok("save", "--format", "oci-archive", "-o", saved, "x:1")
     assert root.ok("system", "df").splitlines()[1].split()[1] == "1"
-    assert "run it as root" in root.fails("image", "mount", "x:1")
+    assert "must execute `pyengine unshare` first" in root.fails("image", "mount", "x:1")
     root.ok("rmi", "-a")
     root.ok("load", "-i", saved)
     assert json.loads(root.ok("images", "--format", "json"))[0]["Id"] == owned_image().id
@@ -171,3 +171,33 @@ def test_a_user_without_namespaces_is_told(program: str, home: Path) -> None:
     assert done.returncode == 125
     assert "make a user namespace for user 65534: Operation not permitted" in done.stderr
     assert not root.root.exists()
+
+
+@pytest.mark.needs("newuidmap")
+def test_unshare_shows_images_as_their_owner_sees_them(program: str, home: Path) -> None:
+    root = OrdinaryRoot(program, home, 65_536)
+    root.ok("load", "-i", write(home / "a.tar", owned_image()))
+    inside = f"{program} --root {root.root} --runroot {root.runroot}"
+    script = f"""
+        set -e
+        path=$({inside} image mount x:1)
+        stat -c '%u:%g %n' $path/d $path/far | sed "s#$path##"
+        cat $path/own
+        {inside} image mount | awk '{{print $1}}'
+        {inside} image unmount x:1 >/dev/null
+        test ! -e $path/own
+        echo " $CONTAINERS_GRAPHROOT"
+    """
+    assert root.ok("unshare", "sh", "-c", script).split() == [
+        "0:0", "/d", "65535:0", "/far", "newlocalhost/x:1", str(root.root)
+    ]  # fmt: skip
+    (mapped,) = root.ok("unshare", "sh", "-c", "cat /proc/self/uid_map | head -n 1").splitlines()
+    assert mapped.split() == ["0", str(pwd.getpwnam(USER).pw_uid), "1"]
+    assert root.call("unshare", "sh", "-c", "exit 7").returncode == 7
+    assert "/nosuch: No such file" in root.fails("unshare", "/nosuch", status=127)
+    assert "/etc/passwd: Permission denied" in root.fails("unshare", "/etc/passwd", status=126)
+    assert "--rootless-netns: " in root.fails("unshare", "--rootless-netns", "true")
+
+
+def test_root_needs_no_unshare(engine_root: EngineRoot) -> None:
+    assert engine_root.fails("unshare", "true") == "Error: please use unshare with rootless"

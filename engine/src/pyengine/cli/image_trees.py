@@ -108,10 +108,10 @@ def mount(engine: Engine, /, names: tuple[str, ...], everything: bool, form: str
         raise click.UsageError(f"unsupported --format {form!r}: json is known")
     if everything and names:
         raise click.UsageError("when using the --all switch, you may not pass any image names")
-    if user.is_rootless() and (everything or names):
+    if user.is_rootless() and user.is_in_own_namespace() and (everything or names):
         raise ConfigError(
-            "image mount: an ordinary user's mounts are seen in his user namespace only, which "
-            "ends with this command; run it as root"
+            "cannot run command `pyengine image mount` in rootless mode, must execute "
+            "`pyengine unshare` first: the mount would end with this command"
         )
     mounts = engine.storage.image_mounts
     wanted = engine.images.list_images() if everything else list(map(engine.images.resolve, names))

@@ -22,6 +22,7 @@ COMMANDS: Table = {
     "secret": ("", "Manage secrets"),
     "skopeo": ("pyengine.cli.skopeo:skopeo", "Copy and inspect images between registries"),
     "tag": ("pyengine.cli.images:tag", "Add an additional name to a local image"),
+    "unshare": ("pyengine.cli.unshare:unshare", "Run a command in a modified user namespace"),
     "untag": ("pyengine.cli.images:untag", "Remove a name from a local image"),
     "attach": ("pyengine.cli.exec:attach", "Attach to a running container"),
     "__complete": ("pyengine.cli.completing:complete", "Print what a word may become"),

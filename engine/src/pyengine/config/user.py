@@ -6,6 +6,8 @@ import os
 
 # Set by storage/user_namespace.py for the program that it starts again.
 MARK = "PYENGINE_ROOTLESS_UID"
+# The process that this was; what it starts (`unshare`) is in a namespace that outlives it.
+ENTERED = "PYENGINE_ROOTLESS_PID"
 
 
 def user_id() -> int:
@@ -17,3 +19,8 @@ def user_id() -> int:
 def is_rootless() -> bool:
     """Whether the caller is an ordinary user."""
     return user_id() != 0
+
+
+def is_in_own_namespace() -> bool:
+    """Whether this process made the namespace it is in, which then ends with it."""
+    return os.environ.get(ENTERED) == str(os.getpid()) or os.geteuid() != 0

@@ -57,7 +57,7 @@ def enter() -> None:
         log.debug(f"map subordinate ids of user {uid}: {problem}")
         _map_one(uid, gid)
     syscalls.mount("", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE, None)
-    os.environ[user.MARK] = str(uid)
+    os.environ[user.MARK], os.environ[user.ENTERED] = str(uid), str(os.getpid())
     sys.stdout.flush()
     os.execv(sys.executable, sys.orig_argv)
 
