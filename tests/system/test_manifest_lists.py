@@ -72,6 +72,30 @@ def test_a_list_is_made_changed_and_removed(
     assert "manifest list not known" in engine_root.fails("manifest", "add", "multi", "a:1")
 
 
+def test_a_list_says_something_of_itself(
+    engine_root: EngineRoot, loaded: dict[str, Image], tmp_path: Path
+) -> None:
+    engine_root.ok("manifest", "create", "--annotation", "a=1", "multi", "a:1")
+    index = ["manifest", "annotate", "--index", "--annotation", "b=2"]
+    engine_root.ok(*index, "--subject", "b:1", "multi")
+    found = index_of(engine_root, "multi")
+    assert found["annotations"] == {"a": "1", "b": "2"}
+    assert found["mediaType"] == "application/vnd.oci.image.index.v1+json"
+    assert found["subject"]["digest"] == images.digest(loaded["localhost/b:1"].manifest)
+    engine_root.ok("manifest", "push", "-q", "multi", f"oci:{tmp_path}/out:x")
+    pushed = json.loads(engine_root.ok("skopeo", "inspect", "--raw", f"oci:{tmp_path}/out:x"))
+    assert pushed == found
+    for words, problem in (
+        ([*index, "multi", "a:1"], "--index takes no image"),
+        ([*index, "--arch", "arm", "multi"], "--index takes no image"),
+        (["manifest", "annotate", "multi"], "give an image, or --index"),
+        ([*index, "--annotation", "x", "multi"], "not KEY=VALUE"),
+    ):
+        assert problem in engine_root.call(*words).stderr
+    assert index_of(engine_root, "multi") == found
+    assert engine_root.ok("manifest", "rm", "--ignore", "none") == ""
+
+
 def test_lists_are_seen_among_images_and_go_with_rmi(
     engine_root: EngineRoot, loaded: dict[str, Image]
 ) -> None:

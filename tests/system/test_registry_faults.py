@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email.utils
 import os
 import time
 from pathlib import Path
@@ -41,6 +42,20 @@ def test_a_busy_registry_is_asked_again_when_it_says(
     engine_root.ok("pull", f"{registry.host}/x:1")
     assert time.monotonic() - started > 1  # Retry-After: 1
     assert engine_root.orphans() == set()
+
+
+def test_a_busy_registry_may_name_a_time(engine_root: EngineRoot, registry: SmallRegistry) -> None:
+    image = two_layers()
+    registry.add("1", image)
+    registry.faults.busy["1"] = 1
+    registry.faults.busy_status = 503
+    registry.faults.retry_after = email.utils.formatdate(time.time() + 2, usegmt=True)
+    begin = time.monotonic()
+    assert engine_root.ok("pull", "-q", f"{registry.host}/x:1").strip() == image.id
+    assert time.monotonic() - begin > 1
+    registry.faults.busy["1"] = 1
+    registry.faults.retry_after = "whenever"
+    engine_root.ok("pull", "-q", f"{registry.host}/x:1")
 
 
 def test_a_registry_that_stays_busy_is_given_up(
@@ -194,19 +209,23 @@ def test_the_next_place_goes_on_where_a_mirror_breaks_off(
 def test_a_short_name_that_fits_several_registries_is_asked_for_on_a_terminal(
     engine_root: EngineRoot, registry: SmallRegistry, configure: Path
 ) -> None:
-    """The choice is remembered; a tmpfs keeps it from this machine."""
+    """What was pulled is remembered; a tmpfs keeps it from this machine."""
     registry.add("1", two_layers())
     configure.write_text(
         f'unqualified-search-registries = ["127.0.0.1:{free_port()}", "{registry.host}"]\n'
     )
-    mounted = "mount -t tmpfs tmpfs /var/cache; mkdir /var/cache/containers"
-    script = f'{mounted}; "$@"; echo "status $?"; cat /var/cache/containers/*; "$@" </dev/null'
+    script = (
+        'mount -t tmpfs tmpfs /var/cache; "$@"; echo "status $?"; ls -A /var/cache; "$@"; '
+        'cat /var/cache/containers/*; "$@" </dev/null'
+    )
     program = ["--mount", "sh", "-c", script, "sh", *engine_root.argv("pull", "team/x:1")]
     child = pexpect.spawn("unshare", program, timeout=30, encoding="utf-8")
     child.expect("Please select an image:")
     child.expect(f"2. {registry.host}/team/x:1")
+    child.sendline("1")
+    child.expect("Connection refused")
+    child.expect("status 125\r\n\\? Please select an image:")  # what failed is not remembered
     child.sendline("2")
-    child.expect("status 0")
     child.expect(f'"team/x" = "{registry.host}/team/x"')
     child.expect(f"Trying to pull {registry.host}/team/x:1")  # nobody is asked again
     child.expect(pexpect.EOF)

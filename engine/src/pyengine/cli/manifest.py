@@ -58,6 +58,8 @@ def _changes(values: dict[str, Any]) -> dict[str, Any]:
 @access.options
 @click.option("--all", "everything", is_flag=True, help="All images of lists that are added.")
 @click.option("-a", "--amend", is_flag=True, help="An existing list of this name is fine.")
+@click.option("--annotation", "annotations", multiple=True, metavar="KEY=VALUE",
+              help="Annotate the list itself.")  # fmt: skip
 @click.argument("name", metavar="LIST")
 @click.argument("images", metavar="[IMAGE...]", nargs=-1)
 @click.pass_obj
@@ -68,6 +70,7 @@ def create(
     images: tuple[str, ...],
     everything: bool,
     amend: bool,
+    annotations: tuple[str, ...],
     **given: Any,
 ) -> None:
     """Make the list LIST of IMAGEs."""
@@ -77,6 +80,8 @@ def create(
     try:
         for image in images:
             lists.add(full, image, reached, {}, everything=everything)
+        if annotations:
+            lists.annotate_list(full, annotations)
     except BaseException:
         if not amend:
             lists.remove(full)
@@ -105,14 +110,31 @@ def add(
 
 @click.command()
 @_platform_options
+@click.option("--index", "whole", is_flag=True, help="Annotate the list itself.")
+@click.option("--subject", metavar="IMAGE", help="What the list refers to, with --index.")
 @click.argument("name", metavar="LIST")
-@click.argument("image")
+@click.argument("image", required=False)
 @click.pass_obj
-def annotate(engine: Engine, /, name: str, image: str, **values: Any) -> None:
-    """Change what LIST says of IMAGE."""
+def annotate(
+    engine: Engine,
+    /,
+    name: str,
+    image: str | None,
+    whole: bool,
+    subject: str | None,
+    **values: Any,
+) -> None:
+    """Change what LIST says of IMAGE, or with --index of itself."""
     lists = _lists(engine)
-    full = lists.find(name)
-    lists.annotate(full, image, _changes(values))
+    full, changes = lists.find(name), _changes(values)
+    if whole:
+        if image or any(value for key, value in changes.items() if key != "annotations"):
+            raise click.UsageError("--index takes no image and only --annotation and --subject")
+        lists.annotate_list(full, changes["annotations"], subject)
+    elif image is None or subject:
+        raise click.UsageError("give an image, or --index, which --subject is for")
+    else:
+        lists.annotate(full, image, changes)
     click.echo(lists.id_of(full))
 
 
@@ -163,14 +185,17 @@ def remove(engine: Engine, /, name: str, image: str) -> None:
 
 
 @click.command("rm")
+@click.option("-i", "--ignore", is_flag=True, help="A list that does not exist is no error.")
 @click.argument("names", metavar="LIST...", nargs=-1, required=True)
 @click.pass_obj
-def rm_list(engine: Engine, /, names: tuple[str, ...]) -> None:
+def rm_list(engine: Engine, /, names: tuple[str, ...], ignore: bool) -> None:
     """Remove LISTs."""
     lists = _lists(engine)
 
-    def remove_one(name: str) -> str:
-        full = lists.find(name)
+    def remove_one(name: str) -> str | None:
+        full = lists.find_or_none(name) if ignore else lists.find(name)
+        if full is None:
+            return None
         return f"Untagged: {full}\nDeleted: {lists.remove(full)}"
 
     for_each(names, remove_one)

@@ -16,7 +16,7 @@ from pyengine.images.transports.names import Place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from pyengine.images.copying import CopyOptions
@@ -161,6 +161,37 @@ class Lists:
             self._write(connection, name, index, places)
         return str(entry["digest"])
 
+    def annotate_list(
+        self, name: str, annotations: Iterable[str], subject: str | None = None
+    ) -> None:
+        """Annotate the list itself, and say to which image it refers.
+
+        Raises:
+            ConfigError: an annotation is none.
+            NotFoundError: there is no such image; or another error of its transport.
+        """
+        entry = None
+        if subject is not None:
+            settings = opening.Settings(images=self._images)
+            source = opening.open_source(self._place(subject), settings)
+            try:
+                data, media_type = source.manifest()
+            finally:
+                source.close()
+            media_type = media_type or str(manifests.parse(data, subject).get("mediaType") or "")
+            entry = {
+                "mediaType": media_type or manifests.OCI_MANIFEST,
+                "digest": manifests.digest_of(data),
+                "size": len(data),
+            }
+        with self._database.write(durable=True) as connection:
+            index, places = self._parse(_row(connection, name), name)
+            _annotate(index, annotations)
+            if entry is not None:
+                index["subject"] = entry
+            index["mediaType"] = manifests.OCI_INDEX  # Docker's lists have neither
+            self._write(connection, name, index, places)
+
     def take_out(self, name: str, text: str) -> str:
         """Take an image from a list; its digest.
 
@@ -288,11 +319,15 @@ def _change(entry: dict[str, Any], changes: dict[str, Any]) -> None:
     for key in ("features", "os.features"):
         if changes.get(key):
             platform[key] = list(changes[key])
-    for text in changes.get("annotations") or ():
+    _annotate(entry, changes.get("annotations") or ())
+
+
+def _annotate(fields: dict[str, Any], annotations: Iterable[str]) -> None:
+    for text in annotations:
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise ConfigError(f"--annotation {text}: not KEY=VALUE")
-        entry.setdefault("annotations", {})[key] = value
+        fields.setdefault("annotations", {})[key] = value
 
 
 class _ListSource(Source):

@@ -135,8 +135,12 @@ def _pull_name(images: Images, text: str, options: PullOptions, report: Report) 
     for reference in remote.candidates(text, registries):
         try:
             if options.all_tags:
-                return "\n".join(_pull_tags(images, reference, options, report, registries))
-            return _pull_reference(images, reference, options, report, registries)
+                pulled = "\n".join(_pull_tags(images, reference, options, report, registries))
+            else:
+                pulled = _pull_reference(images, reference, options, report, registries)
+            if registries.chosen is not None:
+                registries_conf.record_alias(*registries.chosen)
+            return pulled
         except RegistryError as error:
             problems.append(error)
     raise RegistryError(

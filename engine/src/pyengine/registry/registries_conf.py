@@ -45,9 +45,10 @@ class Registries:
         aliases: full repositories by short name.
         helpers: credential helpers for every registry.
         source: the file that says where to search, for messages.
+        chosen: a short name and the repository that the user has just picked for it.
     """
 
-    __slots__ = ("aliases", "helpers", "mode", "registries", "search", "source")
+    __slots__ = ("aliases", "chosen", "helpers", "mode", "registries", "search", "source")
 
     def __init__(self) -> None:
         self.search: list[str] | None = None
@@ -56,6 +57,7 @@ class Registries:
         self.helpers: list[str] = []
         self.registries: dict[str, dict[str, Any]] = {}
         self.source = main_file()
+        self.chosen: tuple[str, str] | None = None
 
     def endpoints(self, repository: str, *, by_digest: bool) -> list[Endpoint]:
         """Where to pull from, in order: the mirrors and then the registry itself.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email.utils
 import ipaddress
 import re
 import threading
@@ -340,7 +341,11 @@ def _pause_s(response: urllib3.BaseHTTPResponse, attempt: int) -> float:
     wanted = response.headers.get("Retry-After", "")
     if wanted.isdigit():
         return min(float(wanted), _MAX_PAUSE_S)
-    return float(_FIRST_PAUSE_S * 2**attempt)
+    try:
+        at = email.utils.parsedate_to_datetime(wanted).timestamp()
+    except ValueError:
+        return float(_FIRST_PAUSE_S * 2**attempt)
+    return max(0.0, min(at - time.time(), _MAX_PAUSE_S))
 
 
 def _basic(login: Login) -> dict[str, str]:

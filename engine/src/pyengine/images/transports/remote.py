@@ -326,14 +326,16 @@ def candidates(text: str, registries: Registries) -> list[Reference]:
         )
     found = [reference.at(host) for host in search]
     if len(found) > 1 and registries.mode != "disabled":
-        return _chosen(text, reference.path, found, registries.mode)
+        return _chosen(text, reference.path, found, registries)
     return found
 
 
-def _chosen(text: str, path: str, found: list[Reference], mode: str) -> list[Reference]:
+def _chosen(
+    text: str, path: str, found: list[Reference], registries: Registries
+) -> list[Reference]:
     """One that the user picks on a terminal; without one the mode decides."""
     if not (os.isatty(0) and os.isatty(2)):
-        if mode == "enforcing":
+        if registries.mode == "enforcing":
             raise ConfigError(
                 f'short-name "{text}" fits {", ".join(map(str, found))} and short-name-mode is '
                 "enforcing without a terminal to ask on: use a full name"
@@ -346,5 +348,5 @@ def _chosen(text: str, path: str, found: list[Reference], mode: str) -> list[Ref
         click.echo(f"  {number}. {one}", err=True)
     number = click.prompt("Number", type=click.IntRange(1, len(found)), default=1, err=True)
     pick = found[number - 1]
-    registries_conf.record_alias(path, pick.repository)
+    registries.chosen = path, pick.repository
     return [pick]
