@@ -252,7 +252,9 @@ def test_a_bind_volume_and_one_that_cannot_be_mounted(root: ContainerRoot, tmp_p
     (tmp_path / "file").write_text("bound\n")
     bind = ("-o", "type=none", "-o", f"device={tmp_path}", "-o", "o=bind,ro")
     root.ok("volume", "create", *bind, "bound")
-    assert root.sh("cat /b/file; echo x >/b/file || true", "-v", "bound:/b") == "bound\n"
+    assert (
+        root.sh("cat /b/file; (echo x >/b/file) 2>/dev/null || true", "-v", "bound:/b") == "bound\n"
+    )
     assert (tmp_path / "file").read_text() == "bound\n"
     root.ok("volume", "create", "-o", "type=nosuchfs", "-o", "device=/dev/null", "broken")
     message = root.fails("run", "--rm", "-v", "broken:/b", IMAGE, "true")

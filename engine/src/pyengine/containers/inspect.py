@@ -6,7 +6,7 @@ import json
 import os
 from typing import Any
 
-from pyengine.containers import supervising
+from pyengine.containers import inspect_mounts, supervising
 from pyengine.specgen import capabilities, cgroups, generate, mounts
 from pyengine.specgen.process import UMASK
 
@@ -64,7 +64,7 @@ def inspect(host: Host, container: Container, times: tuple[str, str, str]) -> di
         "BoundingCaps": bounding,
         "ExecIDs": _exec_ids(bundle),
         "GraphDriver": {"Name": host.storage.driver, "Data": _graph_data(host, container)},
-        "Mounts": [_mount(host, volume) for volume in config["volumes"]],
+        "Mounts": inspect_mounts.mounts(host, config),
         "Dependencies": config["dependencies"],
         "NetworkSettings": {"Ports": {}, "Networks": {}},
         "Namespace": "",
@@ -132,24 +132,6 @@ def _graph_data(host: Host, container: Container) -> dict[str, str]:
     }
 
 
-def _mount(host: Host, volume: Any) -> dict[str, Any]:
-    name = volume["name"]
-    options = [word for word in volume["options"] if word not in ("ro", "rw")]
-    propagation = [word for word in options if word.removeprefix("r") in
-                   ("shared", "slave", "private")]  # fmt: skip
-    found = {
-        "Type": "volume" if name else "bind",
-        "Source": volume["source"] or host.volume_paths({"volumes": [volume]})[name],  # type: ignore[typeddict-item]  # only volumes are read
-        "Destination": volume["destination"],
-        "Driver": "local" if name else "",
-        "Mode": "",
-        "Options": [word for word in options if word not in propagation],
-        "RW": "ro" not in volume["options"],
-        "Propagation": propagation[0] if propagation else "",
-    }
-    return {"Name": name, **found} if name else found
-
-
 def _config(host: Host, container: Container) -> dict[str, Any]:
     config = container.config
     return {
@@ -172,6 +154,7 @@ def _config(host: Host, container: Container) -> dict[str, Any]:
         "Labels": config["labels"] or None,
         "Annotations": generate.own_annotations(config),
         "StopSignal": config["stop_signal"],
+        **inspect_mounts.secrets(config),
         "CreateCommand": config["create_command"],
         "Umask": f"{config['process'].get('umask', UMASK):04o}",
         "Timeout": config["process"].get("timeout_s", 0),
@@ -220,9 +203,10 @@ def _environment(host: Host, container: Container) -> list[str]:
     try:
         with open(f"{host.bundle(container.id)}/config.json", encoding="utf-8") as file:
             found: list[str] = json.load(file)["process"]["env"]
-            return found
     except (FileNotFoundError, ValueError):
         return container.config["env"]
+    secret = container.config["mounts"].get("secret_env", {})
+    return [entry for entry in found if entry.partition("=")[0] not in secret]
 
 
 def _log_config(host: Host, container: Container) -> dict[str, Any]:
@@ -243,7 +227,6 @@ def _host_config(host: Host, container: Container) -> dict[str, Any]:
     config = container.config
     limits = config["resources"]
     memory = limits.get("memory_limit_bytes", 0)
-    paths = host.volume_paths(config)
     security = [f"seccomp={config['seccomp']}"] if config["seccomp"] else []
     if config["no_new_privileges"]:
         security.append("no-new-privileges")
@@ -255,11 +238,7 @@ def _host_config(host: Host, container: Container) -> dict[str, Any]:
     if "proc_options" in own:
         security.append(f"proc-opts={','.join(own['proc_options'])}")
     return {
-        "Binds": [
-            f"{volume['source'] or paths[volume['name']]}:{volume['destination']}"
-            f":{','.join(volume['options'])}"
-            for volume in config["volumes"]
-        ],
+        "Binds": inspect_mounts.binds(config),
         "CgroupManager": "systemd" if host.systemd else "cgroupfs",
         "ContainerIDFile": config["cidfile"],
         "LogConfig": _log_config(host, container),
@@ -277,7 +256,7 @@ def _host_config(host: Host, container: Container) -> dict[str, Any]:
         "ReadonlyRootfs": config["read_only"],
         "SecurityOpt": security,
         "Tmpfs": {path: ",".join(options) for path, options in config["tmpfs"].items()},
-        "ShmSize": mounts.SHM_SIZE_BYTES,
+        "ShmSize": config["mounts"].get("shm_size_bytes", mounts.SHM_SIZE_BYTES),
         "Runtime": "oci",
         "Memory": memory,
         "MemoryReservation": limits.get("memory_reservation_bytes", 0),

@@ -71,8 +71,8 @@ def copied(host: Host, id_: str, config: ContainerConfig) -> Iterator[None]:
     intent = host.database.intents.begin(COPY_INTENT, id_, {})
     try:
         os.makedirs(directory(host, id_), mode=0o700)
-        for one in config["mounts"]["secrets"]:
-            _write(f"{directory(host, id_)}/{one['id']}", known.data(known.find(one["id"])))
+        for secret_id in {one["id"] for one in config["mounts"]["secrets"]}:
+            _write(f"{directory(host, id_)}/{secret_id}", known.data(known.find(secret_id)))
         yield
     except BaseException:
         remove(host, id_)
