@@ -87,12 +87,16 @@ def diff(engine: Engine, /, image: str, other: str | None, form: str | None) -> 
     from pyengine.images import comparing
 
     second = engine.images.resolve(other) if other else None
-    changes = comparing.compare(engine.storage, engine.images.resolve(image), second)
+    print_changes(comparing.compare(engine.storage, engine.images.resolve(image), second), form)
+
+
+def print_changes(changes: list[tuple[str, str]], form: str | None) -> None:
+    """A line for each, or lists of paths in JSON."""
     if form is None:
         for kind, path in sorted(changes):
             click.echo(f"{kind} {path}")
         return
-    words = {"changed": comparing.CHANGED, "added": comparing.ADDED, "deleted": comparing.DELETED}
+    words = {"changed": "C", "added": "A", "deleted": "D"}
     listed = {word: [path for one, path in changes if one == kind] for word, kind in words.items()}
     click.echo(json.dumps({word: paths for word, paths in listed.items() if paths}, indent=5))
 

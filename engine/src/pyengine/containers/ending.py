@@ -112,7 +112,10 @@ def release(
     """
     finish_delete = _begin_delete(host, container)
     try:
-        host.storage.unmount(container.id)
+        from pyengine.containers import file_trees
+
+        if then is not None or not file_trees.is_mounted(host, container.id):
+            host.storage.unmount(container.id)
         if then is not None:
             then(container.id)
     finally:

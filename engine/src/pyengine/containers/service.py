@@ -13,9 +13,10 @@ from pyengine.errors import ConfigError, ConflictError, NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from typing import Any
 
+    from pyengine.containers.committing import CommitOptions
     from pyengine.containers.create import Source
     from pyengine.containers.exec import ExecOptions, Session
     from pyengine.containers.host import Host
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pyengine.containers.options import ContainerOptions
     from pyengine.containers.start import Started
     from pyengine.database.intents import Intent
+    from pyengine.images.store import Images
     from pyengine.monitor import exits
 
 MONITOR_END_S = 10.0
@@ -476,6 +478,56 @@ class Containers:
         from pyengine.containers.exec import end_session
 
         end_session(self.host, self.find(id_), session)
+
+    def changes(self, name_or_id: str) -> list[tuple[str, str]]:
+        """What a container changed in its image: pairs of A, C or D and a path."""
+        from pyengine.containers import differences
+
+        return differences.changes(self.host, self.find(name_or_id))
+
+    def export(self, name_or_id: str) -> Iterator[bytes]:
+        """The tar of a container's root file system."""
+        from pyengine.containers import file_trees
+        from pyengine.storage.packing import pack_tree
+
+        container = self.find(name_or_id)
+        yield from pack_tree(file_trees.shown(self.host, container), f"export {container.name}")
+        self.host.tell(container, "export")
+
+    def commit(
+        self,
+        images: Images,
+        name_or_id: str,
+        name: str | None,
+        options: CommitOptions,
+        report: Callable[[str], None],
+    ) -> str:
+        """Make an image of a container; the answer is its id."""
+        from pyengine.containers.committing import commit
+
+        return commit(self.host, images, self.find(name_or_id), name, options, report)
+
+    def mount(self, name_or_id: str) -> str:
+        """Show a container's root file system on the host; the answer is its path."""
+        from pyengine.containers import file_trees
+
+        return file_trees.mount(self.host, self.find(name_or_id))
+
+    def unmount(self, name_or_id: str, *, force: bool) -> None:
+        """Take away what ``mount`` shows."""
+        from pyengine.containers import file_trees
+
+        file_trees.unmount(self.host, self.find(name_or_id), force=force)
+
+    def mounted(self, *, by_user: bool = False) -> list[tuple[record.Container, str]]:
+        """The containers whose root file system can be seen on the host, and where."""
+        from pyengine.containers import file_trees
+
+        found = [(one, file_trees.mounted_path(self.host, one)) for one in self.every()]
+        return [
+            (one, path) for one, path in found
+            if path and (not by_user or file_trees.is_mounted(self.host, one.id))
+        ]  # fmt: skip
 
     def ends(self, name_or_id: str) -> tuple[record.Container, list[dict[str, Any]]]:
         """A container and how its last lives ended, the last one first."""
