@@ -149,3 +149,29 @@ def test_replace_takes_the_name_of_another(box: ContainerRoot) -> None:
 def test_a_group_that_the_image_does_not_have_ends_the_start(box: ContainerRoot) -> None:
     error = box.fails("run", "--rm", "--group-add", "nosuch", IMAGE, "true", status=126)
     assert "unable to find group nosuch: no matching entries in group file" in error
+
+
+def test_containers_conf_gives_what_no_option_gives(
+    box: ContainerRoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, override = tmp_path / "base.conf", tmp_path / "override.conf"
+    base.write_text(
+        '[containers]\numask = "0077"\nenv = ["FROM=conf"]\ntz = "Europe/Berlin"\n'
+        'default_capabilities = ["CHOWN"]\ndefault_ulimits = ["nofile=111:222"]\nno_hosts = true\n'
+    )
+    override.write_text('[containers]\numask = "0027"\nenv = ["MORE=yes", {append = true}]\n')
+    monkeypatch.setenv("CONTAINERS_CONF", str(base))
+    monkeypatch.setenv("CONTAINERS_CONF_OVERRIDE", str(override))
+    script = (
+        "umask; echo $FROM $MORE; ulimit -n; busybox grep CapBnd /proc/self/status;"
+        " busybox grep -c /etc/localtime /proc/mounts;"
+        " ls /etc/hosts 2>&1 >/dev/null | busybox wc -l"
+    )
+    assert box.sh(script).split() == [
+        "0027", "conf", "yes", "111", "CapBnd:", "0000000000000001", "1", "1",
+    ]  # fmt: skip
+    assert box.sh("umask; ls /etc/hosts", "--umask", "0", "--no-hosts=false").split() == [
+        "0000", "/etc/hosts",
+    ]  # fmt: skip
+    override.write_text("[containers]\numask = 22\n")
+    assert "containers.umask: 22 is no value for it" in box.fails("create", IMAGE, "true")

@@ -139,6 +139,11 @@ class Engine:
             )
         return self._events
 
+    @property
+    def container_defaults(self) -> dict[str, Any]:
+        """``[containers]`` of containers.conf."""
+        return self.config.get("containers", {})
+
     def detach_keys(self, wanted: str | None) -> bytes:
         """What a terminal sends when a user leaves: --detach-keys, containers.conf, podman's.
 

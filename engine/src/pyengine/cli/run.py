@@ -27,7 +27,7 @@ def run(
 ) -> int:
     """Run a command in a new container."""
     keys = engine.detach_keys(detach_keys)
-    options = make_options(detach=detach, **given)
+    options = make_options(engine.container_defaults, detach=detach, **given)
     if options.terminal and not detach and not sys.stdin.isatty() and options.stdin:
         log.warning(
             "The input device is not a TTY. The --tty and --interactive flags might not work"
@@ -54,7 +54,7 @@ def run(
 @command(*run_options.SHARED, interspersed=False)
 def create(engine: Engine, /, **given: Any) -> None:
     """Create a container without starting it."""
-    options = make_options(**given)
+    options = make_options(engine.container_defaults, **given)
     container = engine.containers.create(options, engine.container_source(options, _progress))
     print(container.id)
 
@@ -66,17 +66,24 @@ def _progress() -> Callable[[str], None]:
     return progress(quiet=False)
 
 
-def make_options(**given: Any) -> ContainerOptions:
-    """The options in the form both faces use; only here are our environment and files read."""
+def make_options(defaults: dict[str, Any], **given: Any) -> ContainerOptions:
+    """The options in the form both faces use; only here are our environment and files read.
+
+    ``defaults`` is ``[containers]`` of containers.conf.
+    """
     words = given.pop("words")
     if not words:
         raise UsageError("requires at least 1 arg(s), only received 0")
     env = [*env_files(given.pop("env_file")), *passed_on(given.pop("env"))]
-    if given.pop("env_host"):
+    flags = {"env_host": False, "http_proxy": True}
+    for name, default in flags.items():
+        asked = given.pop(name)
+        flags[name] = bool(defaults.get(name, default) if asked is None else asked)
+    if flags["env_host"]:
         env = [*(f"{name}={value}" for name, value in os.environ.items()), *env]
     _choose_platform(given)
     given["auth_file"] = given.pop("authfile")
-    proxies = _proxies() if given.pop("http_proxy") else ()
+    proxies = _proxies() if flags["http_proxy"] else ()
     lists = ("attach", "cap_add", "cap_drop", "chrootdirs", "group_add", "requires")
     for name in lists:  # podman takes comma-separated lists too
         given[name] = tuple(word for text in given[name] for word in text.split(",") if word)

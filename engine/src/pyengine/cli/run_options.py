@@ -17,7 +17,7 @@ PROCESS = (
     option("--entrypoint", metavar="COMMAND", help="Instead of the image's entry point."),
     option("-e", "--env", multiple=True, metavar="NAME[=VALUE]", help="Set a variable."),
     option("--env-file", multiple=True, metavar="FILE", help="Variables from a file."),
-    option("--env-host", is_flag=True, help="Pass on all variables of the host."),
+    option("--env-host", is_flag=True, default=None, help="Pass on all variables of the host."),
     option(
         "--env-merge", multiple=True, metavar="NAME=VALUE",
         help="Set a variable; ${NAME} in it is the image's.",
@@ -25,8 +25,8 @@ PROCESS = (
     option("--group-add", multiple=True, metavar="GROUP", help="Additional group, or keep-groups."),
     option("--group-entry", default="", metavar="ENTRY", help="Line to add to /etc/group."),
     option("--hostuser", multiple=True, metavar="USER", help="User of the host to add to passwd."),
-    option("--http-proxy/--no-http-proxy", default=True, help="Pass on the proxy's variables."),
-    option("--init", is_flag=True, help="Run an init that forwards signals and reaps processes."),
+    option("--http-proxy/--no-http-proxy", default=None, help="Pass on the proxy's variables."),
+    option("--init", is_flag=True, default=None, help="Run an init that reaps processes."),
     option("--init-path", default="", metavar="PATH", help="Path of the init."),
     option("-i", "--interactive", "stdin", is_flag=True, help="Keep stdin open."),
     option("--passwd/--no-passwd", default=True, help="Add the user to /etc/passwd and group."),
@@ -72,7 +72,7 @@ NAMES = (
     option("--network", "--net", default="", metavar="MODE", help=NETWORK_HELP),
     option("--network-alias", multiple=True, metavar="NAME", help="Name in a bridged network."),
     option("--no-hostname", is_flag=True, help="Leave the image's /etc/hostname."),
-    option("--no-hosts", is_flag=True, help="Leave the image's /etc/hosts."),
+    option("--no-hosts", is_flag=True, default=None, help="Leave the image's /etc/hosts."),
     option("--pidfile", default="", metavar="FILE", help="Write the container's pid to FILE."),
     option("--replace", is_flag=True, help="Remove the container that has this name."),
 )  # fmt: skip
@@ -87,7 +87,7 @@ MOUNTS = (
         "--mount", "mounts", multiple=True, metavar="type=TYPE,KEY=VALUE,...",
         help="Mount: bind, devpts, glob, image, ramfs, tmpfs or volume.",
     ),
-    option("--read-only", is_flag=True, help="Mount the root file system read-only."),
+    option("--read-only", is_flag=True, default=None, help="Mount the root file system read-only."),
     option(
         "--read-only-tmpfs/--no-read-only-tmpfs", default=True,
         help="With --read-only, a tmpfs on /run, /tmp and /var/tmp.",
@@ -164,7 +164,7 @@ SECURITY = (
     option("--ipc", default="", metavar="MODE", help="IPC namespace."),
     option("--personality", default="", metavar="DOMAIN", help="LINUX or LINUX32."),
     option("--pid", default="", metavar="MODE", help="PID namespace."),
-    option("--privileged", is_flag=True, help="Give all capabilities and devices."),
+    option("--privileged", is_flag=True, default=None, help="Give all capabilities and devices."),
     option(
         "--security-opt", multiple=True, metavar="OPTION",
         help="seccomp=, apparmor=, label=, mask=, unmask=, proc-opts= or no-new-privileges.",

@@ -54,10 +54,25 @@ def load(cache: str | None = None) -> dict[str, dict[str, Any]]:
             if not isinstance(values, dict):
                 raise ConfigError(f"{path}: {table}: not a table")
             _check_engine(values if table == "engine" else {}, path)
-            merged.setdefault(table, {}).update(values)
+            _merge(merged.setdefault(table, {}), values)
     if cache is not None:
         _write_cache(cache, {"key": key, "tables": merged})
     return merged
+
+
+def _merge(table: dict[str, Any], values: dict[str, Any]) -> None:
+    """Override keys; tables are merged, and a list that ends in ``{append=true}`` is added."""
+    for key, value in values.items():
+        before = table.get(key)
+        if isinstance(value, list) and value and isinstance(value[-1], dict):
+            *items, how = value
+            if how.keys() == {"append"}:
+                table[key] = [*(before or [] if how["append"] else []), *items]
+                continue
+        if isinstance(value, dict) and isinstance(before, dict):
+            table[key] = {**before, **value}
+        else:
+            table[key] = value
 
 
 def _check_engine(table: dict[str, Any], path: str) -> None:

@@ -50,7 +50,10 @@ def configure(
         raise ConfigError(f"--hostname {wanted.hostname}: not a host name")
     entrypoint, command = process.arguments(image, wanted.entrypoint, list(wanted.command))
     # An unknown capability is this command's error, not the later start's.
-    capabilities.allowed(list(wanted.cap_add), list(wanted.cap_drop), privileged=wanted.privileged)
+    capabilities.allowed(
+        list(wanted.cap_add), list(wanted.cap_drop), list(wanted.default_capabilities),
+        privileged=wanted.privileged,
+    )  # fmt: skip
     config: ContainerConfig = {
         "image": image_name,
         "image_id": image_id,
@@ -64,6 +67,7 @@ def configure(
         "user": wanted.user or image.get("User") or "",
         "terminal": wanted.terminal,
         "stdin": wanted.stdin,
+        "no_keyring": not wanted.keyring,
         "stop_signal": _stop_signal(wanted.stop_signal or image.get("StopSignal") or ""),
         "stop_timeout_s": wanted.stop_timeout_s,
         # names
@@ -83,6 +87,8 @@ def configure(
         "resources": {},
         # security
         "security": {},
+        "sysctls": {},
+        "default_capabilities": list(wanted.default_capabilities),
         "namespaces": {},
         "privileged": wanted.privileged,
         "cap_add": list(wanted.cap_add),
@@ -126,6 +132,7 @@ def configure(
         from pyengine.containers.configuring import security
 
         security.configure(config, wanted)
+    _default_sysctls(config, wanted)
     # supervision
     if wanted.asks(SupervisionOptions) or image.get("Healthcheck"):
         from pyengine.containers.configuring import supervision
@@ -164,6 +171,18 @@ def _is_hostname(text: str) -> bool:
 
 def _labels(texts: tuple[str, ...]) -> dict[str, str]:
     return {name: value for name, _, value in (text.partition("=") for text in texts)}
+
+
+def _default_sysctls(config: ContainerConfig, wanted: ContainerOptions) -> None:
+    """Those of containers.conf that belong to a namespace of the container's own."""
+    for text in wanted.default_sysctls:
+        name, equals, value = text.partition("=")
+        name = name.strip().replace("/", ".")
+        if not (name and equals):
+            raise ConfigError(f"containers.conf: default_sysctls: {text}: must be NAME=VALUE")
+        mode = config["network"] if name.startswith("net.") else config["namespaces"].get("ipc", "")
+        if mode in ("", "none", "private", "shareable"):
+            config["sysctls"].setdefault(name, value.strip())
 
 
 def _network(mode: str) -> str:

@@ -51,8 +51,12 @@ def create(
         ConflictError: the name or the cidfile is taken.
     """
     id_ = os.urandom(32).hex()
-    config = configure(options, source.id, source.name, source.config)
     table = host.defaults
+    if table:
+        from pyengine.containers.configuring import defaults
+
+        defaults.apply(options, table)
+    config = configure(options, source.id, source.name, source.config)
     if options.asks(LoggingOptions) or any(table.get(key) for key in LOG_DEFAULTS):
         from pyengine.containers.configuring import logging
 

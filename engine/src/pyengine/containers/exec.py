@@ -175,7 +175,7 @@ class Session:
         if options.privileged:
             from pyengine.specgen import capabilities
 
-            every = capabilities.allowed([], [], privileged=True)
+            every = capabilities.allowed([], [], [], privileged=True)
             sets = ("bounding", "effective", "inheritable", "permitted")
             found["capabilities"] = dict.fromkeys(sets, every)
             found.pop("apparmorProfile", None)

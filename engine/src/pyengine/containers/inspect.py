@@ -32,7 +32,10 @@ def inspect(host: Host, container: Container, times: tuple[str, str, str]) -> di
     config = container.config
     bundle = host.bundle(container.id)
     bounding = capabilities.allowed(
-        config["cap_add"], config["cap_drop"], privileged=config["privileged"]
+        config["cap_add"],
+        config["cap_drop"],
+        config["default_capabilities"],
+        privileged=config["privileged"],
     )
     arguments = [*config["entrypoint"], *config["command"]]
     directory = host.storage.container_directory(container.id)

@@ -36,6 +36,7 @@ class CommandOptions:
 
     command: tuple[str, ...] = ()
     default_env: tuple[str, ...] = ()  # NAME=VALUE, weaker than the image's
+    keyring: bool = True
     entrypoint: str | None = None
     env: tuple[str, ...] = ()  # NAME=VALUE
     stdin: bool = False
@@ -124,6 +125,13 @@ class ResourceOptions:
     ulimit: tuple[str, ...] = ()
 
 
+class DefaultConfinement:
+    """What containers.conf says of the section ``security``, which no option says."""
+
+    default_capabilities: tuple[str, ...] = ()  # without CAP_; empty: podman's
+    default_sysctls: tuple[str, ...] = ()
+
+
 class SecurityOptions:
     """What the container may do, and what it shares with the host or with other containers."""
 
@@ -190,8 +198,7 @@ class LifeOptions:
 
 class ContainerOptions(
     CommandOptions, ProcessOptions, IdentityOptions, NameOptions, MountOptions, ResourceOptions,
-    SecurityOptions,
-    SupervisionOptions, LoggingOptions, LifeOptions,
+    DefaultConfinement, SecurityOptions, SupervisionOptions, LoggingOptions, LifeOptions,
 ):  # fmt: skip
     """Options of create and run as given, each under its long name.
 
@@ -203,10 +210,24 @@ class ContainerOptions(
     def __init__(self, image: str, **given: Any) -> None:
         """``given`` are the fields of the sections; the others have their defaults."""
         self.image = image
+        self.refused: set[str] = set()
         cls = type(self)
         for name, value in given.items():
+            if value is None:
+                continue
             if value != getattr(cls, name):  # AttributeError: no such option
                 self.__dict__[name] = value
+            elif value is False:
+                self.refused.add(name)
+
+    def says(self, name: str) -> bool:
+        """Whether the user said something about an option, were it no."""
+        return name in self.__dict__ or name in self.refused
+
+    def set(self, name: str, value: object) -> None:
+        """Give an option a value that the user has not given."""
+        if value != getattr(type(self), name):
+            self.__dict__[name] = value
 
     def asks(self, section: type) -> bool:
         """Whether any option of a section differs from its default."""

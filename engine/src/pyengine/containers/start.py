@@ -165,6 +165,8 @@ class _Start:
         settings = config["process"]
         if settings.get("timeout_s"):
             call.timeout(settings["timeout_s"])
+        if config["no_keyring"]:
+            call.keep_keyring()
         if settings.get("preserve_fds"):
             call.preserve_fds(settings["preserve_fds"])
         self.monitor = call.spawn()

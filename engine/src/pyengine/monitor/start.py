@@ -106,6 +106,10 @@ class Call:
         """Kill the container when it has run for so long."""
         self.arguments += ["--timeout", str(seconds)]
 
+    def keep_keyring(self) -> None:
+        """Let the container have our session keyring instead of a new one."""
+        self.arguments.append("--runtime-opt=--no-new-keyring")
+
     def preserve_fds(self, count: int) -> None:
         """Pass our descriptors from 3 on to the container; the monitor's own come after them."""
         self._first_fd += count

@@ -32,8 +32,12 @@ def bounding_set() -> list[str]:
     raise ConfigError("/proc/self/status has no CapBnd line: is /proc mounted?")
 
 
-def allowed(cap_add: list[str], cap_drop: list[str], *, privileged: bool) -> list[str]:
+def allowed(
+    cap_add: list[str], cap_drop: list[str], default: list[str], *, privileged: bool
+) -> list[str]:
     """The container's bounding set in config.json's spelling, sorted.
+
+    ``default`` are names without ``CAP_`` in place of podman's.
 
     Raises:
         ConfigError: a name is unknown, added and dropped, or not this process's to give.
@@ -50,7 +54,7 @@ def allowed(cap_add: list[str], cap_drop: list[str], *, privileged: bool) -> lis
     elif "ALL" in dropped:
         chosen = added
     else:
-        chosen = (set(DEFAULT) & ours) - dropped | added
+        chosen = (set(default or DEFAULT) & ours) - dropped | added
     refused = sorted(chosen - ours)
     if refused:
         raise ConfigError(

@@ -29,8 +29,6 @@ def change(spec: dict[str, Any], settings: SecuritySettings) -> None:
         for mount in spec["mounts"]:
             if mount["destination"] == "/proc" and mount["type"] == "proc":
                 mount["options"] = [*mount["options"], *settings["proc_options"]]
-    if "sysctls" in settings:
-        linux["sysctl"] = settings["sysctls"]
     if "personality" in settings:
         linux["personality"] = {"domain": settings["personality"]}
     nodes, rules = devices.wanted(settings)

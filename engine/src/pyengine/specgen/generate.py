@@ -171,6 +171,8 @@ def _linux(config: ContainerConfig, place: Place, bounding: list[str]) -> dict[s
     if limits.get("cgroups") != "disabled":
         linux["cgroupsPath"] = place.cgroup or cgroups_path(place.id, limits, systemd=place.systemd)
         linux["resources"] = _resources(limits, privileged=config["privileged"])
+    if config["sysctls"]:
+        linux["sysctl"] = config["sysctls"]
     if "rdt_class" in limits:
         linux["intelRdt"] = {"closID": limits["rdt_class"]}
     if config["privileged"]:

@@ -40,7 +40,10 @@ def build(
     if config["cwd_given"] and not _is_mounted(cwd, config):
         _check_cwd(root_fd, cwd)
     bounding = capabilities.allowed(
-        config["cap_add"], config["cap_drop"], privileged=config["privileged"]
+        config["cap_add"],
+        config["cap_drop"],
+        config["default_capabilities"],
+        privileged=config["privileged"],
     )
     process: dict[str, Any] = {
         "user": user_object(user, settings.get("umask", UMASK)),

@@ -156,14 +156,12 @@ class SecuritySettings(TypedDict, total=False):
     """How a container's confinement differs from an ordinary one's."""
 
     apparmor: str
-    capabilities: list[str]  # of containers.conf, in place of the default ones
     cdi_devices: list[str]
     device_rules: list[tuple[str, int, int, str]]  # type, major, minor (-1: all), access
     devices: list[DeviceWish]
     masked: list[str]
     personality: str
     proc_options: list[str]
-    sysctls: dict[str, str]
     unmasked: list[str]  # patterns, or ALL
 
 
@@ -185,6 +183,7 @@ class ContainerConfig(TypedDict):
     user: str
     terminal: bool
     stdin: bool
+    no_keyring: bool  # the container keeps the session keyring of its caller
     stop_signal: int
     stop_timeout_s: int
     # names
@@ -203,6 +202,8 @@ class ContainerConfig(TypedDict):
     resources: Resources
     # security
     security: SecuritySettings
+    sysctls: dict[str, str]
+    default_capabilities: list[str]  # of containers.conf, without CAP_; empty: podman's
     # By kind (pid, ipc, uts, cgroup): host, private, none, shareable, ns:PATH or container:ID.
     namespaces: dict[str, str]
     privileged: bool

@@ -132,14 +132,14 @@ def test_a_later_variable_replaces_an_earlier_one() -> None:
 
 
 def test_capabilities_added_and_dropped() -> None:
-    default = capabilities.allowed([], [], privileged=False)
+    default = capabilities.allowed([], [], [], privileged=False)
     assert default == sorted(f"CAP_{name}" for name in capabilities.DEFAULT)
-    assert capabilities.allowed(["net_bind_service"], ["all"], privileged=False) == [
+    assert capabilities.allowed(["net_bind_service"], ["all"], [], privileged=False) == [
         "CAP_NET_BIND_SERVICE"
     ]
-    assert "CAP_KILL" not in capabilities.allowed([], ["CAP_KILL"], privileged=False)
+    assert "CAP_KILL" not in capabilities.allowed([], ["CAP_KILL"], [], privileged=False)
     with pytest.raises(ConfigError, match="removing all caps"):
-        capabilities.allowed(["ALL"], ["ALL"], privileged=False)
+        capabilities.allowed(["ALL"], ["ALL"], [], privileged=False)
 
 
 def test_the_default_profile_depends_on_capabilities_alone() -> None:

@@ -33,8 +33,7 @@ def configure(config: ContainerConfig, wanted: ContainerOptions) -> None:
     _namespaces(config, wanted)
     for option in wanted.security_opt:
         _security_option(config, found, option)
-    if wanted.sysctl:
-        found["sysctls"] = dict(_sysctl(text, config) for text in wanted.sysctl)
+    config["sysctls"] = dict(_sysctl(text, config) for text in wanted.sysctl)
     if wanted.personality:
         if wanted.personality not in ("LINUX", "LINUX32"):
             raise ConfigError(f"--personality {wanted.personality}: must be LINUX or LINUX32")
