@@ -206,7 +206,7 @@ def _security(engine: Engine) -> dict[str, Any]:
     profile = engine.config.get("containers", {}).get("seccomp_profile", "")
     return {
         "apparmorEnabled": _starts_with("/sys/module/apparmor/parameters/enabled", "Y"),
-        "capabilities": ",".join(allowed([], [], privileged=False)),
+        "capabilities": ",".join(allowed([], [], [], privileged=False)),
         "rootless": user.is_rootless(),
         "seccompEnabled": os.path.exists("/proc/sys/kernel/seccomp/actions_avail"),
         "seccompProfilePath": str(profile),
