@@ -85,7 +85,7 @@ class MountOptions:
     mounts: tuple[str, ...] = ()
     read_only: bool = False
     read_only_tmpfs: bool = True
-    rootfs: bool = False  # then ``image`` is a directory, with :O or :idmap behind it
+    rootfs: bool = False  # then ``image`` is a directory, perhaps with :O behind it
     secrets: tuple[str, ...] = ()
     shm_size: str | None = None
     shm_size_systemd: str | None = None

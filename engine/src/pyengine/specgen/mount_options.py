@@ -39,6 +39,8 @@ TMPFS_FLAGS = {
     "noswap", "U", *PROPAGATION,
 }  # fmt: skip
 TMPFS_GROUPS = (*GROUPS, ({"tmpcopyup", "notmpcopyup"}, "'tmpcopyup' or 'notmpcopyup'"))
+# What a systemd in the container writes to.
+SYSTEMD_TMPFS = ("/run", "/run/lock", "/tmp", "/var/log/journal")
 TMPFS_VALUES = r"size=\d+[kmgKMG%]?|mode=[0-7]+|nr_inodes=\d+[kmgKMG]?|[ug]id=\d+"
 
 

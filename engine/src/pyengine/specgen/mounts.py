@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pyengine.specgen.mount_options import tmpfs_options
+from pyengine.specgen.mount_options import SYSTEMD_TMPFS, tmpfs_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +46,10 @@ def build(
         for path in READ_ONLY_TMPFS:
             entries[path] = _mount(path, "tmpfs", "tmpfs", tmpfs_options([]))
     for path, options in config["tmpfs"].items():
-        entries[_clean(path)] = _mount(path, "tmpfs", "tmpfs", _owned(options, owner))
+        options = _owned(options, owner)
+        if path in SYSTEMD_TMPFS and config["process"].get("systemd"):
+            options = _sized(options, settings.get("shm_size_systemd_bytes", 0))
+        entries[_clean(path)] = _mount(path, "tmpfs", "tmpfs", options)
     for volume in config["volumes"]:
         path = volume["destination"]
         kind = volume.get("kind", "bind")
@@ -69,6 +72,12 @@ def _owned(options: list[str], owner: tuple[int, int]) -> list[str]:
     if "U" not in options:
         return options
     return [*(word for word in options if word != "U"), f"uid={owner[0]}", f"gid={owner[1]}"]
+
+
+def _sized(options: list[str], size_bytes: int) -> list[str]:
+    if not size_bytes or any(word.startswith("size=") for word in options):
+        return options
+    return [*options, f"size={size_bytes}"]
 
 
 def _clean(path: str) -> str:

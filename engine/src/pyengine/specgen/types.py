@@ -40,7 +40,6 @@ class MountSettings(TypedDict, total=False):
     """What few containers ask for."""
 
     no_read_only_tmpfs: bool
-    rootfs_idmap: str  # the words of an idmapped mount
     rootfs_overlay: bool  # the directory of --rootfs stays as it is
     secrets: list[Secret]
     secret_env: dict[str, str]  # ids by variable

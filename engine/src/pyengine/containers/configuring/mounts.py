@@ -75,7 +75,7 @@ def _size(option: str, text: str) -> int:
 
 
 def _rootfs(config: ContainerConfig) -> None:
-    """``DIR``, ``DIR:O``, ``DIR:idmap`` or ``DIR:idmap=...``."""
+    """``DIR``, or ``DIR:O`` to keep changes apart."""
     given = config["rootfs"]
     path, colon, word = given.rpartition(":")
     if not colon or os.path.isdir(given):
@@ -83,7 +83,10 @@ def _rootfs(config: ContainerConfig) -> None:
     if word == "O":
         config["mounts"]["rootfs_overlay"] = True
     elif word.partition("=")[0] == "idmap":
-        config["mounts"]["rootfs_idmap"] = word
+        raise ConfigError(
+            f"--rootfs {given}: this version maps no ids of a whole root file system: give the"
+            " directory to the container's ids (chown), or mount it with idmap and :O"
+        )
     elif word:
         path = given
     config["rootfs"] = os.path.abspath(path)

@@ -7,7 +7,7 @@ import os
 from pyengine.config import programs
 from pyengine.errors import ConfigError
 from pyengine.specgen import process
-from pyengine.specgen.mount_options import tmpfs_options
+from pyengine.specgen.mount_options import SYSTEMD_TMPFS, tmpfs_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ MAX_UMASK = 0o7777
 SIGRTMIN_3 = 37  # asks systemd to halt
 ZONES = "/usr/share/zoneinfo"
 INIT_PATHS = ("/usr/libexec/podman/catatonit", "/usr/lib/podman/catatonit")
-SYSTEMD_TMPFS = ("/run", "/run/lock", "/tmp", "/var/log/journal")
 KEEP_GROUPS = "keep-groups"
 
 
