@@ -5,6 +5,11 @@ from __future__ import annotations
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "completion": ("completion bash", "completion zsh -f /usr/share/zsh/site-functions/_pyengine"),
     "container cleanup": ("container cleanup --latest", "container cleanup --all"),
+    "container clone": (
+        "container clone web web-copy",
+        "container clone --destroy --memory 512m web",
+        "container clone --run web web-new registry.example.com/web:2",
+    ),
     "container exists": ("container exists web",),
     "container prune": ("container prune", "container prune --force --filter until=24h"),
     "create": ("create alpine ls", "create --name web -v /srv/www:/www:ro httpd"),
@@ -20,6 +25,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "inspect": (
         "inspect web",
         "inspect --format '{{.State.Status}}' web",
+        "inspect --type image alpine",
     ),
     "kill": ("kill web", "kill --signal HUP web db", "kill --all"),
     "load": ("load -i alpine.tar", "load -q -i alpine.tar.gz"),
@@ -56,6 +62,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "tag": ("tag alpine localhost/mine:1",),
     "unpause": ("unpause web", "unpause --all"),
     "untag": ("untag localhost/mine:1",),
+    "update": ("update --memory 1g web", "update --cpus 2 --pids-limit 100 web"),
     "version": ("version", "version --format '{{.Client.Version}}'"),
     "wait": ("wait web", "wait --condition running --condition exited web db"),
 }

@@ -1,53 +1,127 @@
-"""inspect: everything about containers and images, as JSON."""
+"""inspect: everything about containers, images and volumes, as JSON."""
 
 from __future__ import annotations
 
 import click
 
 from pyengine.cli import fields
+from pyengine.cli.declare import UsageError
 from pyengine.cli.durations import rfc3339
 from pyengine.cli.many import LATEST, names_or_latest
 from pyengine.errors import NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from pyengine.engine import Engine
+
+    # One object by its name.
+    Look = Callable[[Engine, str, bool], dict[str, Any]]
+
+_SIZE = click.option("-s", "--size", is_flag=True, help="Also what a container occupies.")
 
 
 @click.command()
 @fields.option
 @LATEST.to_click()
-@click.argument("containers", nargs=-1, metavar="CONTAINER|IMAGE...")
+@_SIZE
+@click.option("-t", "--type", "kind", default="all", show_default=True, metavar="TYPE",
+              help="container, image, volume or all: the first that has such a name.")  # fmt: skip
+@click.argument("names", nargs=-1, metavar="CONTAINER|IMAGE|VOLUME...")
 @click.pass_obj
-def inspect(engine: Engine, /, containers: tuple[str, ...], form: str, latest: bool) -> None:
-    """Print the configuration and state of one or more containers or images."""
-    names = names_or_latest(engine, containers, latest=latest)
+def inspect(
+    engine: Engine, /, names: tuple[str, ...], form: str, latest: bool, size: bool, kind: str
+) -> None:
+    """Print the configuration and state of containers, images or volumes."""
+    if kind not in ("all", *KINDS):
+        known = ", ".join(("all", *KINDS))
+        raise click.UsageError(f'"{kind}" is not a valid type: invalid argument: use {known}')
+    if size and kind not in ("all", "container"):
+        raise click.UsageError(f"size is not supported for type {kind}")
+    if latest and kind not in ("all", "container"):
+        raise click.UsageError(f"latest is not supported for type {kind}")
+    _print(engine, names, form, KINDS if kind == "all" else (kind,), latest=latest, size=size)
+
+
+@click.command("inspect")
+@fields.option
+@LATEST.to_click()
+@_SIZE
+@click.argument("names", nargs=-1, metavar="CONTAINER...")
+@click.pass_obj
+def inspect_containers(
+    engine: Engine, /, names: tuple[str, ...], form: str, latest: bool, size: bool
+) -> None:
+    """Print the configuration and state of containers."""
+    _print(engine, names, form, ("container",), latest=latest, size=size)
+
+
+def _print(
+    engine: Engine, names: tuple[str, ...], form: str, kinds: tuple[str, ...], *, latest: bool,
+    size: bool,
+) -> None:  # fmt: skip
+    try:
+        wanted = names_or_latest(engine, names, latest=latest)
+    except UsageError as error:
+        raise click.UsageError(str(error)) from error
     found: list[dict[str, Any]] = []
     missing: list[str] = []
-    for name in names:
-        try:
-            container = engine.containers.find(name)
-        except NotFoundError:
-            image = _image(engine, name)
-            if image is None:
-                missing.append(name)
-            else:
-                found.append(image)
-            continue
-        stamps = (container.created_at, container.started_at, container.finished_at)
-        times = tuple(rfc3339(stamp) for stamp in stamps)
-        found.append(engine.containers.inspect(container, (times[0], times[1], times[2])))
+    for name in wanted:
+        one = _first(engine, name, kinds, size=size)
+        if one is None:
+            missing.append(name)
+        else:
+            found.append(one)
     fields.print_objects(form, found)
+    for name in missing[:-1]:
+        click.echo(f"Error: {_problem(name, kinds)}", err=True)
     if missing:
-        raise NotFoundError(f'inspecting object: no such object: "{missing[0]}"')
+        raise NotFoundError(_problem(missing[-1], kinds))
 
 
-def _image(engine: Engine, name: str) -> dict[str, Any] | None:
+def _problem(name: str, kinds: tuple[str, ...]) -> str:
+    kind = kinds[0] if len(kinds) == 1 else "object"
+    if kind == "container":
+        return f'inspecting object: no such container "{name}"'
+    return f'inspecting object: no such {kind}: "{name}"'
+
+
+def _first(
+    engine: Engine, name: str, kinds: tuple[str, ...], *, size: bool
+) -> dict[str, Any] | None:
+    for kind in kinds:
+        try:
+            return _LOOKS[kind](engine, name, size)
+        except NotFoundError:
+            continue
+    return None
+
+
+def _container(engine: Engine, name: str, size: bool) -> dict[str, Any]:
+    container = engine.containers.find(name)
+    stamps = (container.created_at, container.started_at, container.finished_at)
+    created, started, finished = (rfc3339(stamp) for stamp in stamps)
+    found = engine.containers.inspect(container, (created, started, finished))
+    if size:
+        from pyengine.cli import container_rows
+
+        sizes = container_rows.size(engine, container)
+        found |= {"SizeRw": sizes.written, "SizeRootFs": sizes.root_fs}
+    return found
+
+
+def _image(engine: Engine, name: str, _size: bool) -> dict[str, Any]:
     from pyengine.images import describing
 
-    try:
-        return describing.inspect(engine.images.resolve(name), engine.storage)
-    except NotFoundError:
-        return None
+    return describing.inspect(engine.images.resolve(name), engine.storage)
+
+
+def _volume(engine: Engine, name: str, _size: bool) -> dict[str, Any]:
+    volume = engine.volumes.find(name)
+    return engine.volumes.inspect(volume, rfc3339(volume.created_at))
+
+
+_LOOKS: dict[str, Look] = {"container": _container, "image": _image, "volume": _volume}
+KINDS = tuple(_LOOKS)

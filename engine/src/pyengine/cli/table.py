@@ -39,6 +39,7 @@ COMMANDS: Table = {
     "pause": ("pyengine.cli.containers:pause", "Pause all the processes in one or more containers"),
     "rename": ("pyengine.cli.naming:rename", "Rename an existing container"),
     "restart": ("pyengine.cli.containers:restart", "Restart one or more containers"),
+    "update": ("pyengine.cli.changing:update", "Update the limits of a container"),
     "unpause": (
         "pyengine.cli.containers:unpause",
         "Unpause the processes in one or more containers",
@@ -168,7 +169,10 @@ GROUPS: dict[str, Table] = {
         "cp": ("pyengine.cli.cp:cp", "Copy files or folders between a container and the host"),
         "create": ("pyengine.cli.run:create", "Create but do not start a container"),
         "exec": ("pyengine.cli.exec:exec_", "Run a process in a running container"),
-        "inspect": ("pyengine.cli.inspect:inspect", "Display the configuration of containers"),
+        "inspect": (
+            "pyengine.cli.inspect:inspect_containers",
+            "Display the configuration of containers",
+        ),
         "exists": ("pyengine.cli.naming:exists", "Check if a container exists in local storage"),
         "init": ("pyengine.cli.containers:init", "Initialize one or more containers"),
         "pause": (
@@ -178,6 +182,8 @@ GROUPS: dict[str, Table] = {
         "prune": ("pyengine.cli.removal:prune", "Remove all non running containers"),
         "rename": ("pyengine.cli.naming:rename", "Rename an existing container"),
         "restart": ("pyengine.cli.containers:restart", "Restart one or more containers"),
+        "clone": ("pyengine.cli.changing:clone", "Clone an existing container"),
+        "update": ("pyengine.cli.changing:update", "Update the limits of a container"),
         "unpause": (
             "pyengine.cli.containers:unpause",
             "Unpause the processes in one or more containers",
@@ -200,6 +206,7 @@ GROUPS: dict[str, Table] = {
 
 # Where commands are declared with ``declare`` rather than click, which the frequent ones are.
 DECLARED = {
+    "pyengine.cli.changing",
     "pyengine.cli.containers", "pyengine.cli.cp", "pyengine.cli.exec", "pyengine.cli.logs",
     "pyengine.cli.naming",
     "pyengine.cli.ps", "pyengine.cli.removal", "pyengine.cli.run", "pyengine.cli.supervision",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyengine.containers.host import Host
     from pyengine.containers.options import ContainerOptions
     from pyengine.database.intents import Intent
-    from pyengine.specgen.types import Volume
+    from pyengine.specgen.types import ContainerConfig, Volume
 
 RANDOM_NAME_TRIES = 20
 LOG_DEFAULTS = ("log_driver", "log_size_max", "log_tag")  # of containers.conf
@@ -79,16 +79,24 @@ def create(
         supervising.choose_monitor(config, options, monitor_path)
     runfiles.claim_cidfile(options.cidfile, id_)
     try:
-        if config["mounts"].get("secrets"):
-            from pyengine.containers import secret_use
-
-            with secret_use.copied(host, id_, config):
-                container, intent = _insert(host, options.name, id_, config, source, then)
-        else:
-            container, intent = _insert(host, options.name, id_, config, source, then)
+        container, intent = add(host, options.name, id_, config, source, then)
     except BaseException:
         runfiles.remove_cidfile(options.cidfile)
         raise
+    return container, intent
+
+
+def add(
+    host: Host, name: str, id_: str, config: ContainerConfig, source: Source, then: str = ""
+) -> tuple[record.Container, Intent | None]:
+    """Add a container whose configuration is made; the rest is as ``create``'s."""
+    if config["mounts"].get("secrets"):
+        from pyengine.containers import secret_use
+
+        with secret_use.copied(host, id_, config):
+            container, intent = _insert(host, name, id_, config, source, then)
+    else:
+        container, intent = _insert(host, name, id_, config, source, then)
     host.tell(container, "create")
     return container, intent
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pyengine.containers.record import Container
     from pyengine.specgen.types import ContainerConfig, HealthCheck, Resources
 
+NEVER = "0001-01-01T00:00:00Z"
 NO_HEALTH = {"Status": "", "FailingStreak": 0, "Log": None}
 
 
@@ -46,6 +47,7 @@ def inspect(host: Host, container: Container, times: tuple[str, str, str]) -> di
         "Args": arguments[1:],
         "State": _state(host, container, times),
         "Image": container.image_id or "",
+        "ImageDigest": _image_digest(host, container),
         "ImageName": container.image_name,
         "Rootfs": config["rootfs"],
         "Pod": "",
@@ -69,9 +71,11 @@ def inspect(host: Host, container: Container, times: tuple[str, str, str]) -> di
         "GraphDriver": {"Name": host.storage.driver, "Data": _graph_data(host, container)},
         "Mounts": inspect_mounts.mounts(host, config),
         "Dependencies": config["dependencies"],
-        "NetworkSettings": {"Ports": {}, "Networks": {}},
+        "NetworkSettings": _network(container),
         "Namespace": "",
         "IsInfra": False,
+        "IsService": False,
+        "KubeExitCodePropagation": "invalid",
         "Config": _config(host, container),
         "HostConfig": _host_config(host, container),
     }
@@ -95,6 +99,33 @@ def _state(host: Host, container: Container, times: tuple[str, str, str]) -> dic
         "FinishedAt": times[2],
         "Health": supervising.health(host, container) or NO_HEALTH,
         "CgroupPath": _cgroup(host, container) if live else "",
+        "CheckpointedAt": NEVER,
+        "RestoredAt": NEVER,
+    }
+
+
+def _image_digest(host: Host, container: Container) -> str:
+    with host.database.read() as connection:
+        row = connection.execute(
+            "SELECT manifest_digest FROM images WHERE id = ?", (container.image_id,)
+        ).fetchone()
+    return str(row[0]) if row else ""
+
+
+def _network(container: Container) -> dict[str, Any]:
+    """Of a container without an address: those with one come with networks."""
+    live = bool(container.pid) and container.config["network"] != "host"
+    place = f"/proc/{container.pid}/ns/net" if live else ""
+    texts = ("EndpointID", "Gateway", "IPAddress", "IPv6Gateway", "GlobalIPv6Address", "MacAddress",
+             "Bridge", "SandboxID", "LinkLocalIPv6Address")  # fmt: skip
+    numbers = ("IPPrefixLen", "GlobalIPv6PrefixLen", "LinkLocalIPv6PrefixLen")
+    return {
+        **dict.fromkeys(texts, ""),
+        **dict.fromkeys(numbers, 0),
+        "HairpinMode": False,
+        "Ports": {},
+        "SandboxKey": place,
+        "Networks": {},
     }
 
 
@@ -162,8 +193,27 @@ def _config(host: Host, container: Container) -> dict[str, Any]:
         "Umask": f"{config['process'].get('umask', UMASK):04o}",
         "Timeout": config["process"].get("timeout_s", 0),
         "StopTimeout": config["stop_timeout_s"],
+        "Passwd": not config["process"].get("no_passwd", False),
+        "ChrootDirs": config["process"].get("chroot_dirs", []),
+        "SystemdMode": config["process"].get("systemd", False),
+        "Timezone": _timezone(config),
+        "Secrets": _secrets(config),
+        "sdNotifyMode": "container",
         **_health_config(config),
     }
+
+
+def _timezone(config: ContainerConfig) -> str:
+    path = config["process"].get("timezone", "")
+    return path.partition("/zoneinfo/")[2] or path
+
+
+def _secrets(config: ContainerConfig) -> list[dict[str, Any]]:
+    return [
+        {"Name": one["name"], "ID": one["id"], "UID": one["uid"], "GID": one["gid"],
+         "Mode": one["mode"]}
+        for one in config["mounts"].get("secrets", [])
+    ]  # fmt: skip
 
 
 def _health_config(config: ContainerConfig) -> dict[str, Any]:
@@ -249,8 +299,33 @@ def _host_config(host: Host, container: Container) -> dict[str, Any]:
         "PortBindings": {},
         "RestartPolicy": _restart_policy(config["restart_policy"]),
         "AutoRemove": config["auto_remove"],
+        "AutoRemoveImage": config["remove_image"],
+        "VolumeDriver": "",
+        "VolumesFrom": None,
         "CapAdd": [f"CAP_{name.upper().removeprefix('CAP_')}" for name in config["cap_add"]],
         "CapDrop": [f"CAP_{name.upper().removeprefix('CAP_')}" for name in config["cap_drop"]],
+        **_names(config),
+        "Cgroup": "",
+        "CgroupMode": config["namespaces"].get("cgroup", _default_cgroup_mode()),
+        "ConsoleSize": [0, 0],
+        "CpuCount": 0,
+        "CpuPercent": 0,
+        "Devices": [
+            {
+                "PathOnHost": one["source"],
+                "PathInContainer": one["destination"],
+                "CgroupPermissions": one["access"],
+            }
+            for one in config["security"].get("devices", [])
+        ],
+        "DiskQuota": 0,
+        "IOMaximumBandwidth": 0,
+        "IOMaximumIOps": 0,
+        "Init": "init_path" in config["process"],
+        "Isolation": "",
+        "KernelMemory": 0,
+        "Links": None,
+        "PublishAllPorts": False,
         "IpcMode": config["namespaces"].get("ipc", "shareable"),
         "PidMode": config["namespaces"].get("pid", "private"),
         "UTSMode": config["namespaces"].get("uts", "private"),
@@ -264,7 +339,7 @@ def _host_config(host: Host, container: Container) -> dict[str, Any]:
         "Memory": memory,
         "MemoryReservation": limits.get("memory_reservation_bytes", 0),
         "MemorySwap": limits.get("memory_swap_bytes", 2 * memory),
-        "MemorySwappiness": limits.get("memory_swappiness", 0),
+        "MemorySwappiness": limits.get("memory_swappiness", -1),
         "NanoCpus": limits.get("cpu_quota_us", 0) * 10_000 if _is_cpus(limits) else 0,
         "CpuPeriod": limits.get("cpu_period_us", 0),
         "CpuQuota": limits.get("cpu_quota_us", 0),
@@ -286,6 +361,27 @@ def _host_config(host: Host, container: Container) -> dict[str, Any]:
         "CgroupConf": limits.get("cgroup_conf"),
         "PidsLimit": limits.get("pids_limit", generate.PIDS_LIMIT),
     }
+
+
+def _names(config: ContainerConfig) -> dict[str, Any]:
+    names = config["names"]
+    return {
+        "Dns": [] if names.get("dns") == ["none"] else names.get("dns", []),
+        "DnsOptions": names.get("dns_options", []),
+        "DnsSearch": names.get("dns_searches", []),
+        "ExtraHosts": [
+            f"{name}:{address}"
+            for address, *others in map(str.split, names.get("hosts", []))
+            for name in others
+        ],
+        "GroupAdd": config["process"].get("groups", []),
+    }
+
+
+def _default_cgroup_mode() -> str:
+    """podman's: private where there is only cgroup v2."""
+    v2 = os.path.exists(f"{cgroups.CGROUP_ROOT}/cgroup.controllers")
+    return "private" if v2 else "host"
 
 
 def _is_cpus(limits: Resources) -> bool:

@@ -144,6 +144,48 @@ class Containers:
 
         changes.pause(self.host, self.find(name_or_id).id, paused=paused)
 
+    def update(self, name_or_id: str, wanted: ContainerOptions) -> str:
+        """Give a container other limits, or another restart policy; the answer is its id."""
+        from pyengine.containers import updating
+
+        id_ = self.find(name_or_id).id
+        updating.update(self.host, id_, wanted)
+        return id_
+
+    def clone(
+        self,
+        name_or_id: str,
+        wanted: ContainerOptions,
+        source: Source | None,
+        *,
+        destroy: bool,
+        force: bool,
+    ) -> str:
+        """Make a container like another one; the answer is its id.
+
+        Args:
+            name_or_id: of the original.
+            wanted: a name, and limits that replace the original's.
+            source: another image; None for the original's.
+            destroy: remove the original.
+            force: even if it runs.
+
+        Raises:
+            ConflictError: the name is taken, or the original runs and is to be destroyed.
+        """
+        from pyengine.containers.cloning import clone
+
+        original = self.find(name_or_id)
+        if destroy and original.running and not force:
+            raise ConflictError(
+                f"cannot destroy container {original.id} as it is {original.status}: use --force:"
+                " container state improper"
+            )
+        copied = clone(self.host, original, wanted, source, replaces=destroy)
+        if destroy:
+            self.remove(original.id, force=force)
+        return copied.id
+
     def rename(self, name_or_id: str, name: str) -> None:
         """Give a container another name."""
         from pyengine.containers import changes

@@ -37,7 +37,7 @@ def configure(config: ContainerConfig, wanted: ContainerOptions, image: dict[str
     Raises:
         ConfigError: an option has no meaning, or contradicts another one.
     """
-    config["restart_policy"] = _policy(wanted.restart)
+    config["restart_policy"] = restart_policy(wanted.restart)
     config["may_restart"] = config["restart_policy"] != "no"
     if config["may_restart"] and wanted.auto_remove:
         raise ConfigError(
@@ -72,7 +72,7 @@ def configure(config: ContainerConfig, wanted: ContainerOptions, image: dict[str
     config["supervision"] = found
 
 
-def _policy(text: str) -> str:
+def restart_policy(text: str) -> str:
     """``no``, ``on-failure``, ``on-failure:3``, ``always`` or ``unless-stopped``."""
     name, colon, limit = (text or "no").partition(":")
     name = "no" if name == "never" else name

@@ -1,0 +1,103 @@
+"""Changes the limits and the restart policy of a container, also while it runs."""
+
+from __future__ import annotations
+
+import os
+
+from pyengine import jsontext, log
+from pyengine.containers import record
+from pyengine.containers.configuring import resources as wanted_resources
+from pyengine.containers.configuring.supervision import restart_policy
+from pyengine.errors import ConfigError
+from pyengine.monitor import supervision
+from pyengine.specgen import resources
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyengine.containers.host import Host
+    from pyengine.containers.options import ContainerOptions
+    from pyengine.specgen.types import ContainerConfig, Resources
+
+MEMORY = ("memory_limit_bytes", "memory_swap_bytes")
+
+
+def update(host: Host, id_: str, wanted: ContainerOptions) -> None:
+    """Let new limits hold at once, and from the next start on.
+
+    Raises:
+        ConfigError: a limit makes no sense, or the container has no cgroup.
+        RuntimeCallError: the kernel refuses one, such as less memory than is in use.
+        NotFoundError: it was removed meanwhile.
+    """
+    with host.locked(id_) as lock:
+        container = record.by_id(host, id_)
+        if container is None:
+            lock.gone = True
+            raise record.missing(id_)
+        record.observe(host, container)
+        config = container.config
+        merged, changed = merge(config["resources"], wanted)
+        if changed and config["resources"].get("cgroups") == "disabled":
+            raise ConfigError(f"update {container.name}: --cgroups=disabled: it has no cgroup")
+        if wanted.restart:
+            _set_policy(host, container, restart_policy(wanted.restart))
+        if changed and container.live:
+            _apply(host, container, merged, changed)
+        config["resources"] = merged
+        with host.database.write() as connection:
+            record.update(connection, container, options=jsontext.dumps(config))
+    host.tell(container, "update")
+
+
+def merge(old: Resources, wanted: ContainerOptions) -> tuple[Resources, set[str]]:
+    """The limits that hold from now on, and which of them are new.
+
+    Raises:
+        ConfigError: a limit makes no sense, alone or beside those that stay.
+    """
+    if wanted.memory is None and "memory_limit_bytes" in old and wanted.memory_swap:
+        wanted.memory = str(old["memory_limit_bytes"])  # the swap limit counts it
+    new = wanted_resources.configure(wanted)
+    merged: Resources = {**old, **new}
+    limit, swap = merged.get("memory_limit_bytes", 0), merged.get("memory_swap_bytes", -1)
+    if 0 <= swap < limit:
+        raise ConfigError(
+            "minimum memoryswap limit should be larger than memory limit: raise --memory-swap too"
+        )
+    return merged, set(new)
+
+
+def _apply(host: Host, container: record.Container, merged: Resources, changed: set[str]) -> None:
+    """Hand what has changed to the runtime."""
+    names = changed | (set(MEMORY) if changed & set(MEMORY) else set())
+    part: Any = {name: value for name, value in merged.items() if name in names}
+    found = resources.build(part)
+    if "pids_limit" in part:
+        found["pids"] = {"limit": part["pids_limit"] or -1}
+    path = f"{host.bundle(container.id)}/update.json"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(jsontext.dumps(found))
+    try:
+        runtime = host.runtime(container.config["runtime"])
+        runtime.call("update", "--resources", path, container.id)
+    finally:
+        os.unlink(path)
+
+
+def _set_policy(host: Host, container: record.Container, policy: str) -> None:
+    config: ContainerConfig = container.config
+    if config["auto_remove"] and policy not in ("no", ""):
+        raise ConfigError("the --rm option conflicts with --restart: it can be no alone")
+    if container.live and policy == "no":
+        from pyengine.containers import supervising
+
+        supervising.call_off(host, container)
+    elif container.live and policy != config["restart_policy"]:
+        log.warning(f"the restart policy {policy} holds from the next start of {container.name} on")
+    config["restart_policy"] = policy
+    config["may_restart"] = policy != "no" or config["supervision"].get("on_failure") == "restart"
+    if config["may_restart"]:
+        path = host.monitor_path(config["conmon"])
+        config["conmon"], config["restart_by_monitor"] = path, supervision.is_pyconmon(path)
