@@ -184,6 +184,7 @@ _PROBES: dict[str, Callable[[], str]] = {
             "docker",
             "docker-registry",
             "dockerd",
+            "fuse-overlayfs",
             "gpg",
             "newuidmap",
             "openssl",

@@ -83,8 +83,17 @@ class Engine:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.root = os.path.abspath(options.root or roots.default_root())
-        self.runroot = os.path.abspath(options.runroot or roots.default_runroot())
+        root, runroot, self._mount_program = options.root, options.runroot, ""
+        # As for podman, whoever names a root means nothing of what storage.conf says.
+        if not root and (where := roots.storage_conf()):
+            from pyengine.config import storage_conf
+
+            said = storage_conf.load(where, f"{roots.default_runroot()}/storage.conf.json")
+            root, runroot = said.root, runroot or said.runroot
+            options.storage_driver = options.storage_driver or said.driver or None
+            self._mount_program = said.mount_program
+        self.root = os.path.abspath(root or roots.default_root())
+        self.runroot = os.path.abspath(runroot or roots.default_runroot())
         self._config: dict[str, dict[str, Any]] | None = None
         self._containers: Containers | None = None
         self._database: Database | None = None
@@ -272,7 +281,9 @@ class Engine:
         if self._storage is None:
             from pyengine.storage.store import Storage
 
-            self._storage = Storage(self.root, self.database, self.options.storage_driver)
+            self._storage = Storage(
+                self.root, self.database, self.options.storage_driver, self._mount_program
+            )
         return self._storage
 
     @property

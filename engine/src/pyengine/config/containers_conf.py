@@ -42,21 +42,21 @@ def load(cache: str | None = None) -> dict[str, dict[str, Any]]:
     paths = files()
     if not paths:
         return {}
-    key = [_stamp(path) for path in paths]
+    key = [stamp(path) for path in paths]
     if cache is not None:
-        kept = _read_cache(cache)
+        kept = read_cache(cache)
         if kept is not None and kept.get("key") == key:
             tables: dict[str, dict[str, Any]] = kept["tables"]
             return tables
     merged: dict[str, dict[str, Any]] = {}
     for path in paths:
-        for table, values in _read(path).items():
+        for table, values in read(path).items():
             if not isinstance(values, dict):
                 raise ConfigError(f"{path}: {table}: not a table")
             _check_engine(values if table == "engine" else {}, path)
             _merge(merged.setdefault(table, {}), values)
     if cache is not None:
-        _write_cache(cache, {"key": key, "tables": merged})
+        write_cache(cache, {"key": key, "tables": merged})
     return merged
 
 
@@ -106,7 +106,8 @@ def _is_size(value: object) -> bool:
         return False
 
 
-def _stamp(path: str) -> list[Any]:
+def stamp(path: str) -> list[Any]:
+    """What tells whether a file is the one that was read before."""
     try:
         status = os.stat(path)
     except OSError as error:
@@ -114,7 +115,8 @@ def _stamp(path: str) -> list[Any]:
     return [path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns]
 
 
-def _read_cache(path: str) -> dict[str, Any] | None:
+def read_cache(path: str) -> dict[str, Any] | None:
+    """What ``write_cache`` kept, if anything."""
     try:
         with open(path, "rb") as file:
             kept = jsontext.loads(file.read())
@@ -123,7 +125,8 @@ def _read_cache(path: str) -> dict[str, Any] | None:
     return kept if isinstance(kept, dict) else None
 
 
-def _write_cache(path: str, content: dict[str, Any]) -> None:
+def write_cache(path: str, content: dict[str, Any]) -> None:
+    """Keep the content of configuration files, where that is possible."""
     staged = f"{path}.{os.getpid()}"
     try:
         with open(staged, "x", encoding="utf-8") as file:
@@ -145,7 +148,12 @@ def _drop_ins(directory: str) -> list[str]:
     return [f"{directory}/{name}" for name in names if name.endswith(".conf")]
 
 
-def _read(path: str) -> dict[str, Any]:
+def read(path: str) -> dict[str, Any]:
+    """One file's tables.
+
+    Raises:
+        ConfigError: it cannot be read or is not TOML.
+    """
     try:
         with open(path, "rb") as file:
             text = file.read()

@@ -21,3 +21,15 @@ def default_runroot() -> str:
         return "/run/pyengine"
     base = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/pyengine-run-{user.user_id()}"
     return f"{base}/pyengine"
+
+
+def storage_conf() -> str:
+    """The storage.conf that applies; empty where there is none."""
+    only = os.environ.get("CONTAINERS_STORAGE_CONF")
+    if only:
+        return only
+    found = ["/etc/containers/storage.conf", "/usr/share/containers/storage.conf"]
+    if user.is_rootless():
+        base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+        found.insert(0, f"{base}/containers/storage.conf")
+    return next((one for one in found if os.path.exists(one)), "")

@@ -210,7 +210,8 @@ def _overlay(
             empty = f"{own}/empty"
             os.makedirs(empty, exist_ok=True)
             # Without an upper directory the kernel wants two lower ones.
-            overlay.mount([empty, *layers], None, None, target, volatile=False)
+            program = host.storage.mount_program
+            overlay.mount([empty, *layers], None, None, target, volatile=False, program=program)
             return target
         if not given:
             trees.remove_tree(own)
@@ -219,7 +220,8 @@ def _overlay(
             status = os.stat(layers[-1])
             os.chown(upper, status.st_uid, status.st_gid)
             os.chmod(upper, stat.S_IMODE(status.st_mode))
-        overlay.mount(layers, upper, work, target, volatile=False)
+        program = host.storage.mount_program
+        overlay.mount(layers, upper, work, target, volatile=False, program=program)
     except OSError as error:
         raise StorageError(
             f"overlay mount of {layers[-1]}: {error.filename or target}: {error.strerror}"

@@ -40,7 +40,10 @@ class ImageMounts:
                 os.makedirs(empty, exist_ok=True)
                 os.makedirs(path, exist_ok=True)
                 # Without an upper directory the kernel wants two lower ones.
-                overlay.mount([empty, *layers], None, None, path, volatile=False)
+                overlay.mount(
+                    [empty, *layers], None, None, path, volatile=False,
+                    program=self._storage.mount_program,
+                )  # fmt: skip
             else:
                 self._copy(layers, path, image_id)
         except OSError as error:

@@ -23,7 +23,13 @@ def in_user_namespace() -> bool:
 
 
 def mount(
-    layers: Sequence[str], upper: str | None, work: str | None, target: str, *, volatile: bool
+    layers: Sequence[str],
+    upper: str | None,
+    work: str | None,
+    target: str,
+    *,
+    volatile: bool,
+    program: str = "",
 ) -> None:
     """Show ``layers`` (directories, bottom first) with ``upper`` on them at ``target``.
 
@@ -36,10 +42,14 @@ def mount(
         work: overlay's own directory, empty, beside ``upper``.
         target: an empty directory.
         volatile: skip the sync at unmount; ``upper`` is lost then and must not be mounted again.
+        program: mounts it instead of the kernel, as fuse-overlayfs does.
 
     Raises:
         StorageError: too many layers, or the kernel refuses.
     """
+    if program:
+        _mount_by(program, layers, upper, work, target)
+        return
     fds: list[int] = []
 
     def named(path: str) -> str:
@@ -69,6 +79,34 @@ def mount(
             os.close(fd)
 
 
+def _mount_by(
+    program: str, layers: Sequence[str], upper: str | None, work: str | None, target: str
+) -> None:
+    """Start fuse-overlayfs, which stays until its mount goes."""
+    import subprocess
+
+    paths = [*layers, *filter(None, (upper, work))]
+    if any(mark in path for path in paths for mark in ",:\\"):
+        raise StorageError(f"mount overlay on {target}: {program} takes no path with , : or \\")
+    options = f"lowerdir={':'.join(reversed(layers))}"
+    if upper is not None and work is not None:
+        options += f",upperdir={upper},workdir={work}"
+    try:
+        # Not pipes: the program that stays would hold them open.
+        with open(os.devnull, "rb") as nothing:
+            done = subprocess.run(
+                [program, "-o", options, target], stdin=nothing, stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL, start_new_session=True, check=False,
+            )  # fmt: skip
+    except OSError as error:
+        raise StorageError(f"mount overlay on {target}: {program}: {error.strerror}") from error
+    if done.returncode != 0 or not os.path.ismount(target):
+        raise StorageError(
+            f"mount overlay on {target}: {program} failed with status {done.returncode}: "
+            "is /dev/fuse there and may this user open it?"
+        )
+
+
 def unmount(target: str) -> None:
     """Detach what is mounted at ``target``, busy or not; nothing mounted is fine.
 
@@ -84,14 +122,14 @@ def unmount(target: str) -> None:
             raise StorageError(f"unmount {target}: {error.strerror}") from error
 
 
-def works(directory: str) -> bool:
+def works(directory: str, program: str = "") -> bool:
     """Try a mount in ``directory``, which must be empty and is left empty."""
     paths = [f"{directory}/{name}" for name in ("lower", "upper", "work", "merged")]
     for path in paths:
         os.mkdir(path)
     lower, upper, work, merged = paths
     try:
-        mount([lower], upper, work, merged, volatile=False)
+        mount([lower], upper, work, merged, volatile=False, program=program)
     except StorageError:
         return False
     else:

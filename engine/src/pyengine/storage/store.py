@@ -35,11 +35,21 @@ PARTIAL_KEPT_S = 7 * 86_400.0
 class Storage:
     """One storage root. A method that takes a container id creates no database row of it."""
 
-    def __init__(self, root: str, database: Database, driver: str | None) -> None:
-        """Use ``root``; ``driver`` is ``overlay``, ``vfs`` or None for the best that works."""
+    def __init__(
+        self, root: str, database: Database, driver: str | None, mount_program: str = ""
+    ) -> None:
+        """Use a storage root.
+
+        Args:
+            root: its directory.
+            database: its database.
+            driver: ``overlay``, ``vfs`` or None for the best that works.
+            mount_program: mounts overlays instead of the kernel; empty for what was used before.
+        """
         self.root = root
         self.database = database
         self._driver = driver
+        self._mount_program = mount_program
         for name in ("blobs/sha256", "layers", "containers", "staging"):
             os.makedirs(f"{root}/{name}", mode=0o711, exist_ok=True)
 
@@ -130,6 +140,7 @@ class Storage:
             f"{directory}/work",
             merged,
             volatile=volatile,
+            program=self.mount_program,
         )
         return merged
 
@@ -184,21 +195,48 @@ class Storage:
     def driver(self) -> str:
         """``overlay`` or ``vfs``; tried once per storage root and then remembered."""
         if self._driver is None:
-            with self.database.read() as connection:
-                row = connection.execute("SELECT value FROM facts WHERE key = 'driver'").fetchone()
-            self._driver = row[0] if row else self._probe_driver()
+            self._driver = self._fact("driver") or self._probe_driver()
         return self._driver
 
+    @property
+    def mount_program(self) -> str:
+        """What mounts overlays where the kernel does not, such as fuse-overlayfs; or empty.
+
+        It is remembered, because a monitor that starts a container again reads no storage.conf.
+        """
+        known = self._fact("mount_program")
+        if self._mount_program and self._mount_program != known:
+            self._remember(mount_program=self._mount_program)
+        return self._mount_program or known
+
     def _probe_driver(self) -> str:
+        """Overlay of the kernel, then of fuse-overlayfs, then copies."""
+        import shutil
+
         directory = f"{self.root}/staging/probe-{os.getpid()}"
-        os.makedirs(directory)
-        try:
-            driver = "overlay" if overlay.works(directory) else "vfs"
-        finally:
-            os.rmdir(directory)
-        with self.database.write() as connection:
-            connection.execute("INSERT OR REPLACE INTO facts VALUES ('driver', ?)", (driver,))
+        driver = "vfs"
+        for program in (self._mount_program, shutil.which("fuse-overlayfs")):
+            if program is None:
+                continue
+            os.makedirs(directory)
+            try:
+                works = overlay.works(directory, program)
+            finally:
+                os.rmdir(directory)
+            if works:
+                driver, self._mount_program = "overlay", program
+                break
+        self._remember(driver=driver, mount_program=self._mount_program)
         return driver
+
+    def _fact(self, key: str) -> str:
+        with self.database.read() as connection:
+            row = connection.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
+        return str(row[0]) if row else ""
+
+    def _remember(self, **facts: str) -> None:
+        with self.database.write() as connection:
+            connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts.items())
 
     def _container_layers(self, container_id: str) -> list[str]:
         with self.database.read() as connection:
