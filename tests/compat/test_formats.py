@@ -74,8 +74,10 @@ def test_schema_1_becomes_the_image_that_skopeo_makes_of_it(
     command = ["run", "--rm", "--network", "none", f"{debian}/old:1", "cat", "/etc/second"]
     assert engine_root.ok(*command) == "second"
     # by digest too, which is that of what is signed
-    digest = json.loads(engine_root.ok("skopeo", "inspect", place))["Digest"]
-    assert digest == json.loads(run("skopeo", "inspect", "--tls-verify=false", place))["Digest"]
+    shown = json.loads(engine_root.ok("skopeo", "inspect", place))
+    del shown["LayersData"]
+    assert shown == json.loads(run("skopeo", "inspect", "--tls-verify=false", place))
+    digest = shown["Digest"]
     engine_root.ok("rmi", "-a", "-f")
     assert engine_root.ok("pull", "-q", f"{debian}/old@{digest}").strip() == config[7:]
     assert engine_root.orphans() == set()

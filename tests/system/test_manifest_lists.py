@@ -72,6 +72,18 @@ def test_a_list_is_made_changed_and_removed(
     assert "manifest list not known" in engine_root.fails("manifest", "add", "multi", "a:1")
 
 
+def test_a_list_runs_as_its_image_for_this_machine(engine_root: EngineRoot, tmp_path: Path) -> None:
+    image = images.busybox_image()
+    engine_root.ok("load", "-i", write(tmp_path / "x.tar", {"localhost/x:1": image}))
+    engine_root.ok("manifest", "create", "multi", "x:1")
+    command = ["run", "--rm", "--network", "none"]
+    assert engine_root.ok(*command, "multi", "echo", "in") == "in\n"
+    said = engine_root.fails(*command, "--platform", "linux/pdp11", "multi", "true")
+    assert f"no image for linux/pdp11; it has linux/{images.ARCHITECTURE}" in said
+    engine_root.ok("rmi", "x:1")
+    assert "is not in this store; pull containers-storage:" in engine_root.fails(*command, "multi")
+
+
 def test_a_list_says_something_of_itself(
     engine_root: EngineRoot, loaded: dict[str, Image], tmp_path: Path
 ) -> None:

@@ -205,6 +205,12 @@ class Engine:
         named = [name for name in image.names if name in wanted] or image.names or [image.id]
         return Source(image.id, named[0], image.diff_ids, image.config.get("config") or {})
 
+    def _image_of_list(self, options: ContainerOptions) -> Image | None:
+        """What a manifest list of this name has for the platform, if it is in the store."""
+        from pyengine.images.lists import Lists
+
+        return Lists(self.images).image_for(options.image, options.platform)
+
     def _obtain_image(self, options: ContainerOptions, report: MakeReport) -> Image:
         name, pull = options.image, options.pull
         if pull in ("missing", "never"):
@@ -215,6 +221,9 @@ class Engine:
                 if pull == "never":
                     raise NotFoundError(f"{name}: image not known for {options.platform}")
             except NotFoundError:
+                listed = self._image_of_list(options)
+                if listed is not None:
+                    return listed
                 if pull == "never":
                     raise
         from pyengine.images import pulling

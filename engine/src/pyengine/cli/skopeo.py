@@ -261,7 +261,7 @@ def inspect(
         try:
             if raw and not show_config:
                 return source.manifest()[0].decode()
-            source = schema1.opened(source, settings.scratch_directory)
+            source = schema1.opened(source, settings.scratch_directory, layers=False)
             manifest, digests = choosing.choose(source, context.globals.platform)
             config = source.small_blob(manifest.config)
             if raw:

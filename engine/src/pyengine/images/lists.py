@@ -102,6 +102,28 @@ class Lists:
             listed.append(one)
         return listed
 
+    def image_for(self, text: str, platform: str | None) -> Image | None:
+        """The image that a list has for a platform; None where there is no such list.
+
+        Raises:
+            NotFoundError: the image is not in this store.
+            ArchiveError: the list has none for this platform.
+        """
+        name = self.find_or_none(text)
+        if name is None:
+            return None
+        data = manifests.encode_in_order(self.index(name))
+        entries = manifests.index_entries(data, name)
+        wanted = platform or manifests.host_platform()
+        digest = manifests.choose_platform(entries, wanted, name).digest
+        for image in self._images.list_images():
+            if image.manifest_digest == digest:
+                return image
+        place = self._read(name)[1].get(digest, "")
+        raise NotFoundError(
+            f"{text}: the list's image for {wanted}, {digest}, is not in this store; pull {place}"
+        )
+
     def find_or_none(self, text: str) -> str | None:
         """The full name of a list, if there is one."""
         try:

@@ -38,9 +38,11 @@ def describe(
         found["Name"] = source.reference.repository
         if source.reference.tag and not tags:
             found["Tag"] = source.reference.tag
+    if source.tag_within:
+        found["Tag"] = source.tag_within
     found |= {
         "Digest": digests[0],
-        "RepoTags": _tags(source) if tags else [],
+        "RepoTags": source.tags() if tags else [],
         "Created": checked.get("created"),
         "DockerVersion": checked.get("docker_version", ""),
         "Labels": inner.get("Labels"),
@@ -59,9 +61,3 @@ def describe(
         "Env": inner.get("Env"),
     }
     return found
-
-
-def _tags(source: Source) -> list[str]:
-    from pyengine.images.transports.remote import RemoteSource
-
-    return source.registry.tags(source.path) if isinstance(source, RemoteSource) else []

@@ -28,9 +28,10 @@ class Source(ABC):
         label: names it in messages.
         scope: its transport and name for the signature policy.
         reference: its full name, where it has one.
+        tag_within: the tag that the manifest itself names, as those of schema 1 do.
     """
 
-    label = ""
+    label, tag_within = "", ""
     scope: tuple[str, str] = ("", "")
     reference: Reference | None = None
 
@@ -85,6 +86,10 @@ class Source(ABC):
                 f"{self.label}: config: its digest is {found}, its manifest says {blob.digest}"
             )
         return bytes(data)
+
+    def tags(self) -> list[str]:
+        """Every tag of the image's repository; only registries have any."""
+        return []
 
     def signatures(self, digest: str) -> list[bytes]:
         """Simple signatures of the manifest with this digest; most places have none."""

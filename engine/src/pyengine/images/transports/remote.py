@@ -166,6 +166,10 @@ class RemoteSource(Source):
             return
         raise _all_failed("", problems)
 
+    def tags(self) -> list[str]:
+        """As in the base class."""
+        return self.registry.tags(self.path)
+
     def signatures(self, digest: str) -> list[bytes]:
         """From the lookaside storage that registries.d names, and from the registry itself."""
         from pyengine.registry import lookaside

@@ -28,12 +28,13 @@ _CHUNK_BYTES = 1 << 20
 _OF_A_STEP = ("id", "parent", "parent_id", "layer_id", "throwaway", "Size")
 
 
-def opened(source: Source, directory: str) -> Source:
+def opened(source: Source, directory: str, *, layers: bool = True) -> Source:
     """The source itself, or one of schema 2 that stands for it; close the answer only.
 
     Args:
         source: anything.
         directory: where the layers go meanwhile.
+        layers: fetch them; without them the config knows no diff_ids, which does for inspection.
 
     Raises:
         ArchiveError: its manifest is of schema 1 and broken; or another error of the transport.
@@ -42,23 +43,29 @@ def opened(source: Source, directory: str) -> Source:
     fields = manifests.parse(data, source.label)
     if not isinstance(fields, dict) or fields.get("schemaVersion") != 1:
         return source
-    return Schema1Source(source, data, fields, directory)
+    return Schema1Source(source, data, fields, directory if layers else None)
 
 
 class Schema1Source(Source):
     """What stands for an image of schema 1."""
 
-    def __init__(self, source: Source, data: bytes, fields: dict[str, Any], directory: str) -> None:
+    def __init__(
+        self, source: Source, data: bytes, fields: dict[str, Any], directory: str | None
+    ) -> None:
         self._source = source
         self.label, self.scope, self.reference = source.label, source.scope, source.reference
+        self.tag_within = str(fields.get("tag") or "")
         self._digest = manifests.digest_of(schema1.payload(data, source.label))
         self._files: dict[str, int] = {}
+        self._sizes: dict[str, int] = {}
         steps = _steps(fields, source.label)
         try:
             layers: list[dict[str, Any]] = []
             diff_ids = []
             for digest, step in steps:
-                if not step.get("throwaway"):
+                if directory is None:
+                    layers.append(self._described(digest, manifests.DOCKER_LAYER_GZIP))
+                elif not step.get("throwaway"):
                     layer, diff_id = self._fetch(digest, directory)
                     layers.append(layer)
                     diff_ids.append(diff_id)
@@ -95,6 +102,10 @@ class Schema1Source(Source):
         else:
             yield from self._layer(blob.digest)
 
+    def tags(self) -> list[str]:
+        """As in the base class."""
+        return self._source.tags()
+
     def signatures(self, digest: str) -> list[bytes]:
         """As in the base class."""
         return self._source.signatures(digest) if digest == self._digest else []
@@ -106,8 +117,7 @@ class Schema1Source(Source):
 
     def _fetch(self, digest: str, directory: str) -> tuple[dict[str, Any], str]:
         """Get a layer; its descriptor and the digest of its tar."""
-        size = self._source.size_of(digest)
-        blob = Descriptor({"digest": digest, "size": size}, self.label)
+        blob = Descriptor(self._described(digest, ""), self.label)
         if digest not in self._files:
             fd = self._files[digest] = tarfiles.nameless_file(directory, self.label)
             with open(fd, "wb", closefd=False) as file:
@@ -116,7 +126,12 @@ class Schema1Source(Source):
         tar = compression.uncompressed(self._layer(digest), f"{self.label}: blob {digest}")
         diff_id = manifests.digest_of_chunks(tar)
         media_type = manifests.DOCKER_LAYER if diff_id == digest else manifests.DOCKER_LAYER_GZIP
-        return {"mediaType": media_type, "size": size, "digest": digest}, diff_id
+        return self._described(digest, media_type), diff_id
+
+    def _described(self, digest: str, media_type: str) -> dict[str, Any]:
+        if digest not in self._sizes:
+            self._sizes[digest] = self._source.size_of(digest)
+        return {"mediaType": media_type, "size": self._sizes[digest], "digest": digest}
 
     def _layer(self, digest: str) -> Iterator[bytes]:
         position = 0
