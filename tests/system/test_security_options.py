@@ -134,6 +134,25 @@ def test_a_cdi_device_brings_nodes_mounts_and_variables(box: ContainerRoot, cdi:
     assert "nvidia.com/gpu=all" in box.fails("create", "--gpus", "all", *SLEEP)
 
 
+def test_a_cgroup_parent_is_of_the_managers_kind(box: ContainerRoot) -> None:
+    error = box.fails("create", "--cgroup-parent", "a.slice", *SLEEP)
+    assert "systemd slice a.slice received as cgroup parent when using cgroupfs" in error
+    error = box.fails("--cgroup-manager", "systemd", "create", "--cgroup-parent", "/a", *SLEEP)
+    assert "/a should end in .slice" in error
+
+
+def test_inspect_tells_what_the_options_said(box: ContainerRoot) -> None:
+    options = ("--add-host", "a;b:10.0.0.1", "--group-add", "7", "--device",
+               "/dev/null:/dev/zed:r", "--dns", "10.0.0.2", "--network", "host")  # fmt: skip
+    id_ = box.ok("create", *options, *SLEEP)
+    found = json.loads(box.ok("inspect", id_.strip()))[0]["HostConfig"]
+    assert (found["ExtraHosts"], found["GroupAdd"]) == (["a;b:10.0.0.1"], ["7"])
+    assert (found["Dns"], found["Init"]) == (["10.0.0.2"], False)
+    assert found["Devices"] == [
+        {"PathOnHost": "/dev/null", "PathInContainer": "/dev/zed", "CgroupPermissions": "r"}
+    ]
+
+
 def test_apparmor_profiles_need_apparmor(box: ContainerRoot) -> None:
     if os.path.exists("/sys/module/apparmor/parameters/enabled"):
         pytest.skip("this kernel has AppArmor")

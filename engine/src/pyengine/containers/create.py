@@ -65,6 +65,10 @@ def create(
         from pyengine.containers.configuring import mounts
 
         mounts.complete(host, config, options, source.config)
+    if "cgroup_parent" in config["resources"]:
+        from pyengine.containers import placement
+
+        placement.check_parent(config["resources"]["cgroup_parent"], systemd=host.systemd)
     shared = (config["network"], *config["namespaces"].values())
     if options.requires or any(mode.startswith("container:") for mode in shared):
         from pyengine.containers import dependencies

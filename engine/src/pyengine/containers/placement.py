@@ -16,6 +16,21 @@ if TYPE_CHECKING:
 WITHOUT_CGROUPS = ("pyrun", "crun")
 
 
+def check_parent(parent: str, *, systemd: bool) -> None:
+    """Raise ConfigError where ``--cgroup-parent`` is not of the cgroup manager's kind."""
+    is_slice = parent.endswith(".slice")
+    if systemd and not is_slice:
+        raise ConfigError(
+            "did not receive systemd slice as cgroup parent when using systemd to manage cgroups:"
+            f" {parent} should end in .slice"
+        )
+    if is_slice and not systemd:
+        raise ConfigError(
+            f"systemd slice {parent} received as cgroup parent when using cgroupfs: give a path,"
+            " or --cgroup-manager systemd"
+        )
+
+
 def prepare(how: str, call: Call, runtime: Runtime) -> str:
     """Prepare the monitor's call; the answer is ``linux.cgroupsPath``, empty for the usual one.
 
