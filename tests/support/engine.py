@@ -100,6 +100,8 @@ class EngineRoot:
             *(f"blobs/sha256/{digest[7:]}" for (digest,) in self.rows("SELECT digest FROM blobs")),
             *(f"layers/{diff_id[7:]}" for (diff_id,) in self.rows("SELECT diff_id FROM layers")),
         }
+        containers = {f"containers/{id_}" for (id_,) in self.rows("SELECT id FROM containers")}
+        rows |= containers & self.files()  # one that never started has no directory
         intents = {f"intent {kind}" for (kind,) in self.rows("SELECT kind FROM intents")}
         return (self.files() ^ rows) | intents
 

@@ -133,8 +133,24 @@ def import_scenario(root: EngineRoot, directory: Path, _: SmallRegistry) -> Scen
     )
 
 
-SCENARIOS = {"load": load_scenario, "pull": pull_scenario, "rmi": rmi_scenario,
-             "prune": prune_scenario, "import": import_scenario}  # fmt: skip
+def commit_scenario(root: EngineRoot, directory: Path, _: SmallRegistry) -> Scenario:
+    base = images.docker_archive(directory / "b.tar", {"base": images.busybox_image()})
+    root.ok("load", "-q", "-i", base)
+    write = "cat /bin/busybox /bin/busybox >/big; echo new >/etc/passwd"
+    root.ok("run", "--name", "changed", "--network", "none", "base", "sh", "-c", write)
+    before = len(root.files())
+    return Scenario(
+        root,
+        root.argv("commit", "-q", "changed", "x"),
+        lambda: root.ok("rmi", "--ignore", "x"),
+        lambda: len(root.files()) - before in (0, 1 + 3),
+    )
+
+
+SCENARIOS = {
+    "commit": commit_scenario, "load": load_scenario, "pull": pull_scenario,
+    "rmi": rmi_scenario, "prune": prune_scenario, "import": import_scenario,
+}  # fmt: skip
 KEPT_FILES = 1 + 3
 
 
@@ -172,6 +188,8 @@ def test_a_kill_at_any_moment_leaves_nothing_half_done(
     scenario.prepare()
     subprocess.run(scenario.command, check=True, capture_output=True)
     scenario.check()
+    engine_root.ok("system", "check")
+    engine_root.ok("rm", "--all")
     engine_root.ok("image", "prune", "-a", "-f")
     assert engine_root.is_empty()
 
