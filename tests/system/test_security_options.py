@@ -146,7 +146,7 @@ def test_inspect_tells_what_the_options_said(box: ContainerRoot) -> None:
                "/dev/null:/dev/zed:r", "--dns", "10.0.0.2", "--network", "host")  # fmt: skip
     id_ = box.ok("create", *options, *SLEEP)
     found = json.loads(box.ok("inspect", id_.strip()))[0]["HostConfig"]
-    assert (found["ExtraHosts"], found["GroupAdd"]) == (["a;b:10.0.0.1"], ["7"])
+    assert (found["ExtraHosts"], found["GroupAdd"]) == (["a:10.0.0.1", "b:10.0.0.1"], ["7"])
     assert (found["Dns"], found["Init"]) == (["10.0.0.2"], False)
     assert found["Devices"] == [
         {"PathOnHost": "/dev/null", "PathInContainer": "/dev/zed", "CgroupPermissions": "r"}
