@@ -52,6 +52,19 @@ def test_short_lives_and_failed_starts(box: ContainerRoot) -> None:
     assert told(box, "alone") == ["create", *START, "died", "remove"]
 
 
+def test_volumes_have_their_own_events(box: ContainerRoot) -> None:
+    box.ok("volume", "create", "mine")
+    box.ok("run", "--rm", "-v", "mine:/m", "-v", "yours:/y", "-v", "/anonymous", IMAGE, "true")
+    box.ok("volume", "rm", "mine", "yours")
+    wanted = ("--filter", "type=volume", "--format", "{{.Status}} {{.Name}}")
+    told = box.ok("events", "--stream=false", "--since", "1h", *wanted).splitlines()
+    named = [line for line in told if line.split()[1] in ("mine", "yours")]
+    assert named == ["create mine", "create yours", "remove mine", "remove yours"]
+    other = [line.split() for line in told if line not in named]
+    assert [status for status, _ in other] == ["create", "remove"]
+    assert other[0][1] == other[1][1]
+
+
 def test_events_are_followed_until_a_time(box: ContainerRoot) -> None:
     box.ok("tag", IMAGE, "before:1")
     with box.popen("events", "--filter", "type=image", stdout=subprocess.PIPE) as follower:

@@ -321,7 +321,11 @@ class Engine:
                 self.containers.remove(id_, force=True, timeout_s=timeout_s)
 
             self._volumes = Volumes(
-                self.root, self.database, self.containers.host.boot_id, remove_container
+                self.root,
+                self.database,
+                self.containers.host.boot_id,
+                remove_container,
+                self.events,
             )
         return self._volumes
 

@@ -114,8 +114,9 @@ def _insert(
             with host.database.write() as connection:
                 record.insert(connection, container)
                 host.storage.record_layers(connection, id_, source.layers)
+                made: list[str] = []
                 if config["volumes"]:
-                    _use_volumes(connection, id_, config["volumes"])
+                    made = _use_volumes(connection, id_, config["volumes"])
                 if config["dependencies"]:
                     from pyengine.containers import dependencies
 
@@ -132,22 +133,28 @@ def _insert(
             if name:
                 raise record.name_taken(host, name) from error
         else:
+            for volume in made:
+                host.events.tell("volume", "create", name=volume)
             return container, intent
     raise ConflictError("no free name found for the container: give one with --name")
 
 
-def _use_volumes(connection: sqlite3.Connection, id_: str, volumes: list[Volume]) -> None:
+def _use_volumes(connection: sqlite3.Connection, id_: str, volumes: list[Volume]) -> list[str]:
     """Make the volumes that there are not yet, and keep all of them while the container is there.
+
+    The answer is the names of the new ones.
 
     A volume of ``--volumes-from`` that was removed meanwhile breaks the reference.
     """
     from pyengine.volumes import model
 
     new = [one for one in volumes if one["name"]]
+    made: list[str] = []
     for anonymous in (False, True):
         names = [one["name"] for one in new if bool(one.get("anonymous")) is anonymous]
-        model.claim(connection, names, anonymous=anonymous)
+        made += model.claim(connection, names, anonymous=anonymous)
     connection.executemany(
         "INSERT INTO container_volumes VALUES (?, ?)", [(id_, name) for name in
                                                         dict.fromkeys(one["name"] for one in new)],
     )  # fmt: skip
+    return made

@@ -181,6 +181,7 @@ def _remove(host: Host, container: record.Container, intent: Intent) -> None:
     for name in intent.data.get("volumes", ()):  # nobody can use their random names again
         with host.database.locks.hold(f"volume-{name}", remove=True):
             trees.remove_tree(f"{host.root}/volumes/{name}")
+        host.events.tell("volume", "remove", name=name)
     runfiles.clear(host, container.id)
     runfiles.remove_cidfile(container.config["cidfile"])
     if container.config["supervision"]:

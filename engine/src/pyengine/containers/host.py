@@ -61,6 +61,11 @@ class Host:
         return self._storage()
 
     @property
+    def events(self) -> Events:
+        """Where events are kept."""
+        return self._events()
+
+    @property
     def defaults(self) -> dict[str, Any]:
         """``[containers]`` of containers.conf."""
         return self._defaults()

@@ -128,16 +128,19 @@ def inspect(volume: Volume, root: str, mount_count: int, created: str) -> dict[s
     }
 
 
-def claim(connection: sqlite3.Connection, names: Iterable[str], *, anonymous: bool) -> None:
+def claim(connection: sqlite3.Connection, names: Iterable[str], *, anonymous: bool) -> list[str]:
     """Make rows for those volumes that have none, in the transaction that makes their container.
 
-    Their directories are made at first use.
+    Their directories are made at first use. The answer is the names of the new ones.
     """
-    connection.executemany(
+    query = (
         "INSERT OR IGNORE INTO volumes (name, created_at, anonymous, options)"
-        " VALUES (?, ?, ?, '{}')",
-        [(name, time.time(), int(anonymous)) for name in names],
+        " VALUES (?, ?, ?, '{}')"
     )
+    return [
+        name for name in names
+        if connection.execute(query, (name, time.time(), int(anonymous))).rowcount
+    ]  # fmt: skip
 
 
 def release_anonymous(connection: sqlite3.Connection, container_id: str) -> list[str]:

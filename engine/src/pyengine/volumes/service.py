@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pyengine.database.connection import Database
     from pyengine.database.intents import Intent
+    from pyengine.events.log import Events
     from pyengine.volumes.model import Volume
 
     # Removes a container by id, running or not, within so many seconds (None: its own limit).
@@ -31,9 +32,15 @@ class Volumes:
     """Volumes of one engine."""
 
     def __init__(
-        self, root: str, database: Database, boot_id: str, remove_container: RemoveContainer
+        self,
+        root: str,
+        database: Database,
+        boot_id: str,
+        remove_container: RemoveContainer,
+        events: Events,
     ) -> None:
         self.root, self.database, self.boot_id = root, database, boot_id
+        self._events = events
         self._remove_container = remove_container
 
     def create(
@@ -97,6 +104,7 @@ class Volumes:
                     os.chown(path, uid or 0, gid or 0)
             except OSError as error:
                 raise StorageError(f"make volume {name}: {error.strerror}") from error
+        self._events.tell("volume", "create", name=name)
         return name
 
     def find(self, name: str) -> Volume:
@@ -141,6 +149,7 @@ class Volumes:
                 except NotFoundError:
                     continue  # removed meanwhile
         intent = self._remove_row(volume)
+        self._events.tell("volume", "remove", name=volume.name)
         self.finish_removal(intent)
         intent.finish()
 
