@@ -1,4 +1,4 @@
-"""``podman container checkpoint`` and ``restore`` with pyrun, its monitor being Debian's conmon."""
+"""``podman container checkpoint`` and ``restore`` with pyrun, under conmon and under pyconmon."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ pytestmark = [
 Podman = Callable[..., str]
 
 
-@pytest.fixture
-def podman(pyrun_path: str) -> Iterator[Podman]:
+@pytest.fixture(params=["conmon", "pyconmon"])
+def podman(request: pytest.FixtureRequest, pyrun_path: str, pyconmon_path: str) -> Iterator[Podman]:
+    monitor = [] if request.param == "conmon" else ["--conmon", pyconmon_path]
     with tempfile.TemporaryDirectory(prefix="cr") as top:  # podman wants a short path
         busybox_root(Path(top) / "rootfs")
         places = ["--root", f"{top}/root", "--runroot", f"{top}/runroot"]
-        settings = [*places, "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"]
+        settings = [*places, *monitor, "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"]
 
         def call(*words: str) -> str:
             command = ["podman", *settings, "--runtime", pyrun_path, *words]
