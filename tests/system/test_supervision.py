@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -233,7 +234,62 @@ def test_conmon_restarts_and_checks_nothing(box: ContainerRoot) -> None:
     box.ok("stop", "d")
     wait_for(lambda: not box.processes(), "its end")
     message = box.fails("run", "--conmon", "conmon", "--health-cmd", "true", IMAGE, "true")
-    assert "runs no health checks: use pyconmon (--conmon), or --no-healthcheck" in message
+    assert "runs no health checks, and systemd" in message
+    assert "use pyconmon (--conmon), --health-interval disable, or --no-healthcheck" in message
+
+
+UNDER_CONMON = ("--conmon", "conmon", "--health-cmd", "read x </state; echo $x; test $x = good",
+                "--health-retries", "2")  # fmt: skip
+
+
+def set_state(box: ContainerRoot, name: str, word: str) -> None:
+    box.ok("exec", name, "sh", "-c", f"echo {word} >/state")
+
+
+@pytest.mark.needs("conmon")
+def test_under_conmon_a_user_may_check(box: ContainerRoot) -> None:
+    box.ok("run", "-d", "--name", "u", *UNDER_CONMON, "--health-interval", "disable",
+           "--health-on-failure", "kill", IMAGE, "sleep", "1000")  # fmt: skip
+    done = box.call("healthcheck", "run", "u")
+    assert (done.returncode, done.stdout) == (1, "starting\n")
+    set_state(box, "u", "good")
+    assert box.ok("healthcheck", "run", "u") == ""
+    found = state(box, "u")["State"]["Health"]
+    assert (found["Status"], found["FailingStreak"]) == ("healthy", 0)
+    assert (found["Log"][1]["Output"], found["Log"][1]["ExitCode"]) == ("good\n", 0)
+    set_state(box, "u", "bad")
+    assert box.call("healthcheck", "run", "u").stdout == "healthy\n", "one failure is none"
+    assert box.call("healthcheck", "run", "u").stdout == "unhealthy\n"
+    assert box.ok("wait", "u") == "137\n"
+    assert state(box, "u")["State"]["Health"]["FailingStreak"] == 2
+
+
+@pytest.mark.needs("conmon")
+def test_under_conmon_a_check_that_takes_too_long_is_ended(box: ContainerRoot) -> None:
+    id_ = box.ok("run", "-d", "--conmon", "conmon", "--health-cmd", "echo begun; sleep 1000",
+                 "--health-interval", "disable", "--health-timeout", "500ms", IMAGE, "sleep",
+                 "2000").strip()  # fmt: skip
+    assert box.call("healthcheck", "run", id_).returncode == 1
+    entry = state(box, id_)["State"]["Health"]["Log"][0]
+    assert (entry["ExitCode"], entry["Output"]) == (-1, "no result within 0.5 s\nbegun\n")
+
+
+@pytest.mark.needs("conmon", "systemd")
+def test_under_conmon_a_timer_of_systemd_checks(box: ContainerRoot) -> None:
+    box.ok("run", "-d", "--name", "timed", *UNDER_CONMON, "--health-interval", "500ms",
+           "--health-on-failure", "restart", IMAGE, "sh", "-c",
+           "echo good >/state; exec sleep 1000")  # fmt: skip
+    wait_for_health(box, "timed", "healthy")
+    first = state(box, "timed")["State"]["StartedAt"]
+    set_state(box, "timed", "bad")
+    wait_for(lambda: state(box, "timed")["State"]["StartedAt"] > first, "the restart")
+    wait_for_health(box, "timed", "healthy")
+    box.ok("stop", "-t", "0", "timed")
+    listed = subprocess.run(
+        ["systemctl", "list-units", "--no-legend", "pyengine-health-*.timer"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert listed.stdout == ""
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,10 @@ def release(
 
     ``then`` is called with the id when it is unmounted, beside the runtime's own work.
     """
+    if container.config["supervision"]:
+        from pyengine.containers import supervising
+
+        supervising.end_checks(host, container)
     finish_delete = _begin_delete(host, container)
     try:
         from pyengine.containers import file_trees

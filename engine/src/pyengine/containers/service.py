@@ -659,7 +659,16 @@ class Containers:
         """Run a container's health check now; the answer is its state of health."""
         from pyengine.containers import supervising
 
-        return supervising.check_now(self.host, self.find(name_or_id))
+        container = self.find(name_or_id)
+        state, action = supervising.check_now(self.host, container)
+        if action == "kill":
+            self.host.runtime(container.config["runtime"]).kill(container.id, stopping.KILL)
+        elif action == "stop":
+            stopping.Stop(self.host, container, None, "stop").complete()
+            self.clean_up(container.id)
+        elif action == "restart":
+            self.restart(container.id, None)
+        return state
 
     def starting_at_boot(self) -> list[record.Container]:
         """Those that ``system boot`` starts."""

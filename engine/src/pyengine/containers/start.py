@@ -321,6 +321,10 @@ def take_back(host: Host, container: record.Container, reason: str, intent: Inte
     from pyengine.containers import ends, remains
 
     remains.end_monitor(host, container.id)
+    if container.config["supervision"]:
+        from pyengine.containers import supervising
+
+        supervising.end_checks(host, container)
     try:
         host.runtime(container.config["runtime"]).delete(container.id)
     except PyengineError as error:

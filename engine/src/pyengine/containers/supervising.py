@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pyengine.containers.options import ContainerOptions
     from pyengine.containers.record import Container
     from pyengine.monitor.start import Call
-    from pyengine.specgen.types import ContainerConfig
+    from pyengine.specgen.types import ContainerConfig, Supervision
 
 # As pyconmon's (docs/adr/0018): the back-off doubles, and begins anew after a life of its own.
 FIRST_DELAY_MS = 100
@@ -43,20 +43,35 @@ def choose_monitor(config: ContainerConfig, wanted: ContainerOptions, path: str)
     """
     config["conmon"] = path
     config["restart_by_monitor"] = supervision.is_pyconmon(path)
-    if config["restart_by_monitor"] or not config["supervision"]:
+    if not config["supervision"]:
+        return
+    who = "monitor" if config["restart_by_monitor"] else _who_else(config["supervision"])
+    if who:
+        config["supervision"]["by"] = who
         return
     if wanted.health_cmd is None and config["supervision"]["on_failure"] == "none":
         log.warning(
-            f"the image's HEALTHCHECK is not run, as the monitor {path} runs none: use pyconmon"
-            " (--conmon), or --no-healthcheck to silence this"
+            f"the image's HEALTHCHECK is not run, as the monitor {path} runs none and systemd does"
+            " not run here: use pyconmon (--conmon), or --no-healthcheck to silence this"
         )
         config["supervision"] = {}
         config["may_restart"] = config["restart_policy"] != "no"
         return
     raise ConfigError(
-        f"--health-cmd: the monitor {path} runs no health checks: use pyconmon (--conmon), or"
+        f"--health-cmd: the monitor {path} runs no health checks, and systemd, whose timers could,"
+        " does not run here: use pyconmon (--conmon), --health-interval disable, or"
         " --no-healthcheck"
     )
+
+
+def _who_else(wanted: Supervision) -> str:
+    """Who checks where the monitor does not; empty for nobody."""
+    check = wanted.get("startup") or wanted["health"]
+    if not check["interval_ns"]:
+        return "user"
+    from pyengine.containers import checking
+
+    return "systemd" if checking.has_systemd() else ""
 
 
 def prepare(host: Host, container: Container, call: Call, *, restarted: bool) -> str:
@@ -68,7 +83,9 @@ def prepare(host: Host, container: Container, call: Call, *, restarted: bool) ->
     config = container.config
     directory = host.persist_dir(container.id)
     make_directory(directory)
-    for name in ("health.json", "oom", "exit", *(() if restarted else ("restarts", "stopped"))):
+    if config["supervision"]:
+        _remove(_health_log(host, container))
+    for name in ("health.startup", "oom", "exit", *(() if restarted else ("restarts", "stopped"))):
         _remove(f"{directory}/{name}")
     life = os.urandom(8).hex()
     with open(f"{directory}/life", "w", encoding="utf-8") as file:
@@ -76,7 +93,11 @@ def prepare(host: Host, container: Container, call: Call, *, restarted: bool) ->
     call.arguments.append(f"--persist-dir={directory}")
     if config["restart_by_monitor"]:
         call.arguments += supervision.policy_arguments(config["restart_policy"])
-    if config["supervision"]:
+    if config["supervision"].get("by") == "systemd":
+        from pyengine.containers import checking
+
+        checking.start_timer(host, container)
+    elif config["supervision"].get("by") == "monitor":
         call.arguments += supervision.health_arguments(
             config["supervision"], _health_log(host, container), config["stop_signal"],
             config["stop_timeout_s"],
@@ -141,8 +162,11 @@ def stop_requested(host: Host, id_: str) -> bool:
 # Health
 
 
-def check_now(host: Host, container: Container) -> dict[str, Any]:
-    """Have the monitor run the health check, and wait for its result; the answer is the state.
+def check_now(host: Host, container: Container) -> tuple[dict[str, Any], str]:
+    """Have the health check run, and wait for its result.
+
+    Returns:
+        the state of health, and what is to be done about it by us: none, kill, stop or restart.
 
     Raises:
         ConflictError: there is no check, or the container does not run.
@@ -152,6 +176,10 @@ def check_now(host: Host, container: Container) -> dict[str, Any]:
     if container.status != "running":
         raise ConflictError(f"container {container.id} is not running")
     path = _health_log(host, container)
+    if container.config["supervision"]["by"] != "monitor":
+        from pyengine.containers import checking
+
+        return checking.run(host, container, path)
     monitor_fd = exits.open_pidfd(container.monitor_pid or 0)
     changes = _Changes(os.path.dirname(path))
     try:
@@ -172,7 +200,15 @@ def check_now(host: Host, container: Container) -> dict[str, Any]:
         changes.close()
         if monitor_fd >= 0:
             os.close(monitor_fd)
-    return health(host, container) or {}
+    return health(host, container) or {}, "none"
+
+
+def end_checks(host: Host, container: Container) -> None:
+    """The container has ended: whoever checks it besides its monitor stops."""
+    if container.config["supervision"].get("by") == "systemd":
+        from pyengine.containers import checking
+
+        checking.stop_timer(host, container)
 
 
 class _Changes:

@@ -89,6 +89,7 @@ class HealthCheck(TypedDict):
 class Supervision(TypedDict, total=False):
     """The health checks of a container; empty where there is none."""
 
+    by: str  # who runs the checks: monitor, systemd, or user, who asks for each
     health: HealthCheck
     startup: HealthCheck
     on_failure: str  # none, kill, restart or stop
