@@ -41,6 +41,7 @@ class Faults:
         self.busy_status, self.retry_after = 429, "1"
         self.redirect: dict[str, str] = {}  # digest or tag -> another address, or "itself"
         self.trickle: dict[str, int] = {}  # digest -> bytes sent at once
+        self.gone = False  # closes every connection without an answer
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -53,6 +54,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
+        if self.faults.gone:
+            self.close_connection = True
+            return
         path = urlsplit(self.path).path
         self.faults.requests.append(f"{path} {self.headers.get('Range', '')}".strip())
         if path == "/token":
