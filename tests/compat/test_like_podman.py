@@ -5,45 +5,15 @@ One life of images and containers, step by step. A step that is meant to differ 
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
-from support import images
-from support.containers import IMAGE, ContainerRoot
+from support import side_by_side
+from support.containers import IMAGE
+from support.side_by_side import NONE, run, step
 
 pytestmark = pytest.mark.needs("root", "busybox", "podman", "runc", "conmon")
-
-# No more than this process may set: podman asks for what only CAP_SYS_RESOURCE allows.
-LIMITS = '[containers]\ndefault_ulimits = ["nofile=1024:4096","nproc=1024:4096"]\n'
-NONE = ("--network", "none")
-
-
-@dataclass(frozen=True)
-class Step:
-    """One invocation; ``differs`` names what of the answer is ours alone, and ``why``."""
-
-    words: tuple[str, ...]
-    stdin: str = ""
-    differs: frozenset[str] = frozenset()
-    why: str = ""
-
-    @property
-    def name(self) -> str:
-        return " ".join(self.words).replace("\n", " ")[:60]
-
-
-def step(*words: str, stdin: str = "", differs: str = "", why: str = "") -> Step:
-    return Step(words, stdin, frozenset(differs.split()), why)
-
-
-def run(*words: str, stdin: str = "", differs: str = "", why: str = "") -> Step:
-    return step("run", *NONE, *words, stdin=stdin, differs=differs, why=why)
-
 
 SH = (IMAGE, "sh", "-c")
 STUBBORN = "trap '' TERM; echo ready; while :; do sleep 1000 & wait; done"
@@ -193,87 +163,14 @@ STEPS = [
 ]  # fmt: skip
 
 
-class Player:
-    """An engine, and how its answers are made comparable."""
-
-    def __init__(self, argv: list[str], environment: dict[str, str], facts: dict[str, str]) -> None:
-        self.argv, self.facts = argv, facts
-        self.environment = {**os.environ, **environment}
-
-    def play(self, one: Step) -> dict[str, object]:
-        words = [self._filled(word) for word in one.words]
-        done = subprocess.run(
-            [*self.argv, *words], input=one.stdin.encode(), capture_output=True, check=False,
-            env=self.environment, timeout=60,
-        )  # fmt: skip
-        return {
-            "status": done.returncode,
-            "stdout": self._plain(done.stdout.decode()),
-            "message": self._shape(self._plain(done.stderr.decode())),
-        }
-
-    def _filled(self, word: str) -> str:
-        for name, value in self.facts.items():
-            word = word.replace(f"{{{name}}}", value)
-        return word
-
-    def _plain(self, text: str) -> str:
-        text = re.sub(r"\b[0-9a-f]{64}\b", "<id>", text)
-        text = re.sub(r"\b[0-9a-f]{12}\b", "<short id>", text)
-        return re.sub(r"(\d+|Less than a|About a) (seconds?|minutes?)", "<time>", text)
-
-    def _shape(self, text: str) -> list[str]:
-        """A container's own words as they are; of an error only that it is one."""
-        kinds = []
-        for line in text.splitlines():
-            if line.startswith(("Error: ", "Error running ")):
-                kinds.append("Error: ...")
-            elif not line.startswith(("See '", "Try '", 'time="')):  # hints, podman's own log
-                kinds.append(line)
-        return kinds
-
-
 @pytest.fixture(scope="module")
 def answers(
     pyengine_path: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[list[tuple[dict[str, object], dict[str, object]]]]:
+) -> Iterator[side_by_side.Answers]:
     """Podman's and our answer to each step."""
-    directory = tmp_path_factory.mktemp("like-podman")
-    short_path = tmp_path_factory.mktemp("q")  # podman's runroot may have 50 characters
-    (directory / "containers.conf").write_text(LIMITS)
-    environment = {"CONTAINERS_CONF": str(directory / "containers.conf")}
-    box = {IMAGE: images.busybox_image()}
-    facts = {"archive": str(images.oci_archive(directory / "box.tar", box))}
-    shared = directory / "shared"
-    shared.mkdir()
-    (shared / "file").write_text("shared\n")
-    (shared / "env").write_text("# comment\n\nFROM_FILE=f\nQUOTED='q'\n")
-    facts["shared"] = str(shared)
-    podman = [
-        "podman", "--root", str(directory / "podman"), "--runroot", str(short_path),
-        "--tmpdir", str(directory / "tmp"), "--cgroup-manager", "cgroupfs",
-        "--runtime", "runc", "--conmon", "/usr/bin/conmon",
-    ]  # fmt: skip
-    root = ContainerRoot(pyengine_path, directory)
-    try:
-        theirs = [Player(podman, environment, facts).play(one) for one in STEPS]
-        ours = [Player(root.argv(), environment, facts).play(one) for one in STEPS]
-        yield list(zip(theirs, ours, strict=True))
-    finally:
-        subprocess.run([*podman, "rm", "-fa", "-t", "0"], check=False, capture_output=True,
-                       env={**os.environ, **environment})  # fmt: skip
-        subprocess.run(["umount", "-l", directory / "podman/overlay"], check=False,
-                       capture_output=True)  # fmt: skip
-        root.remove_everything()
-    assert root.settled() == []
+    yield from side_by_side.answers(STEPS, pyengine_path, tmp_path_factory)
 
 
-@pytest.mark.parametrize(
-    "index", [pytest.param(index, id=f"{index}-{one.name}") for index, one in enumerate(STEPS)]
-)
-def test_the_answer_is_podmans(
-    answers: list[tuple[dict[str, object], dict[str, object]]], index: int
-) -> None:
-    theirs, ours = answers[index]
-    different = {part for part in theirs if theirs[part] != ours[part]}
-    assert different == STEPS[index].differs, (theirs, ours)
+@side_by_side.parameters(STEPS)
+def test_the_answer_is_podmans(answers: side_by_side.Answers, index: int) -> None:
+    side_by_side.compare(STEPS, answers, index)
