@@ -75,3 +75,27 @@ def test_each_driver_keeps_what_it_says(box: ContainerRoot, tmp_path: Path) -> N
     if not os.path.exists("/run/systemd/journal/socket"):
         assert "has no journal" in box.fails(*run, "journald", IMAGE, "true")
     assert "invalid log driver" in box.fails(*run, "bogus", IMAGE, "true")
+
+
+@pytest.mark.needs("systemd")
+def test_the_journal_is_read_and_followed(box: ContainerRoot) -> None:
+    script = "echo one; echo two >&2; read x; echo three"
+    opts = ("--log-driver", "journald", "--log-opt", "tag=mine")
+    box.ok("create", "-i", "--name", "j", *opts, IMAGE, "sh", "-c", script)
+    with box.popen("start", "-ai", "j", stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+                   ) as started:  # fmt: skip
+        assert started.stdin is not None
+        while "Up" not in box.status("j"):
+            pass
+        with box.popen("logs", "-f", "j", stdout=subprocess.PIPE) as follower:
+            assert follower.stdout is not None
+            assert follower.stdout.readline() == b"one\n"
+            started.stdin.write(b"go\n")
+            started.stdin.close()
+            assert follower.stdout.read() == b"three\n"
+    done = box.call("logs", "j")
+    assert (done.stdout, done.stderr) == ("one\nthree\n", "two\n")
+    assert box.ok("logs", "--tail", "1", "j") == "three\n"
+    wanted = ["journalctl", "-q", "-o", "cat", "CONTAINER_NAME=j", "CONTAINER_TAG=mine"]
+    found = subprocess.run(wanted, capture_output=True, text=True, check=True).stdout
+    assert "three" in found

@@ -16,8 +16,9 @@ from pyengine.errors import NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from pyengine.containers import journal
     from pyengine.monitor.exits import Watch
 
     Test = Callable[["Line"], bool]
@@ -222,7 +223,7 @@ class Follower:
         os.close(self._inotify_fd)
 
 
-def follow(followers: list[Follower], until_s: float | None) -> None:
+def follow(followers: Sequence[Follower | journal.Follower], until_s: float | None) -> None:
     """Follow several logs until all containers have ended, or until this time."""
     going = [one for one in followers if one.go_on()]
     while going:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
     from typing import Any
 
+    from pyengine.containers import journal
     from pyengine.containers.committing import CommitOptions
     from pyengine.containers.create import Source
     from pyengine.containers.exec import ExecOptions, Session
@@ -379,21 +380,26 @@ class Containers:
                     f"this container is using the '{driver}' log driver, cannot read logs: this"
                     " container is not logging output"
                 )
-        followers: list[logs.Follower] = []
+        followers: list[logs.Follower | journal.Follower] = []
         watches: list[exits.Watch] = []
         try:
             for container in containers:
-                path = self.host.log_path(container)
+                source: Any = logs
+                place = self.host.log_path(container)
+                if container.config["log"].get("driver") == "journald":
+                    from pyengine.containers import journal
+
+                    source, place = journal, container.id
 
                 def pass_on(line: Line, container: record.Container = container) -> None:
                     write(container, line)
 
                 if not (follow and container.running):
-                    for line in logs.read(path, tail, wanted):
+                    for line in source.read(place, tail, wanted):
                         pass_on(line)
                     continue
                 watches.append(stopping.watch(self.host, container))
-                followers.append(logs.Follower(path, tail, wanted, watches[-1], pass_on))
+                followers.append(source.Follower(place, tail, wanted, watches[-1], pass_on))
             logs.follow(followers, until_s)
         finally:
             for follower in followers:

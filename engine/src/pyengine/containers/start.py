@@ -146,7 +146,7 @@ class _Start:
         call.stdio(stdin=config["stdin"], terminal=config["terminal"])
         is_pyconmon = os.path.basename(os.path.realpath(monitor_path)) == "pyconmon"
         if config["log"]:
-            call.log(config["log"], is_pyconmon)
+            call.log(config["log"], container.name, is_pyconmon)
         if host.systemd:
             call.systemd_cgroup()
         life = ""

@@ -84,7 +84,7 @@ class Call:
         elif stdin:  # ends with the first client's, which a terminal must not: others come
             self.arguments.append("-i")
 
-    def log(self, wanted: Logging, rotates: bool) -> None:
+    def log(self, wanted: Logging, name: str, rotates: bool) -> None:
         """Keep the output as ``wanted`` says; a monitor that ``rotates`` keeps older files."""
         driver, arguments = wanted["driver"], self.arguments
         place = arguments.index("-l") + 1
@@ -92,6 +92,8 @@ class Call:
             arguments[place] = arguments[place].replace("k8s-file:", "json-file:", 1)
         elif driver not in ("k8s-file", "json-file"):
             arguments[place] = driver
+        if driver == "journald":
+            arguments += ["-n", name]
         self.passes_through = driver == "passthrough"
         if wanted.get("size_max_bytes"):
             arguments += ["--log-size-max", str(wanted["size_max_bytes"])]
