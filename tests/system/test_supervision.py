@@ -210,6 +210,16 @@ def reboot(box: ContainerRoot) -> None:
         os.kill(pid, 9)
 
 
+def test_boot_heals_what_a_killed_monitor_left(box: ContainerRoot) -> None:
+    box.ok("run", "-d", "--name", "orphan", "--restart", "always", IMAGE, "sleep", "1000")
+    found = state(box, "orphan")["State"]
+    for pid in (found["ConmonPid"], found["Pid"]):
+        os.kill(pid, 9)
+    wait_for(lambda: "Exited (255)" in box.status("orphan"), "the end, which nobody recorded")
+    assert box.ok("system", "boot") == "orphan\n"
+    assert "Up" in box.status("orphan")
+
+
 def test_a_container_that_cannot_start_does_not_keep_others_from_it(box: ContainerRoot) -> None:
     gone = box.root.parent / "gone"
     gone.mkdir()
