@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -252,3 +253,24 @@ def test_what_makes_no_sense_is_refused(
     root: ContainerRoot, options: list[str], message: str
 ) -> None:
     assert message in root.fails("create", *options, IMAGE, "true")
+
+
+def test_a_killed_start_gives_everything_back(
+    root: ContainerRoot, parts: str, shared: Path
+) -> None:
+    root.ok("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "counted")
+    options = ("-v", f"{shared}:/a:O", "--mount", f"type=image,src={parts},dst=/b,rw=true",
+               "--mount", f"type=image,src={parts},dst=/c,subpath=tree", "-v", "counted:/d",
+               "-v", "/e")  # fmt: skip
+    for delay_s in (0.05, 0.1, 0.15, 0.2, 0.3):
+        process = root.popen("run", "--rm", *options, IMAGE, "sleep", "1000")
+        try:
+            process.wait(timeout=delay_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(timeout=30)
+    root.ok("rm", "-f", "-t", "0", "-a")
+    assert root.settled() == []
+    assert root.rows("SELECT * FROM volume_mounts") == []
+    assert root.ok("volume", "ls", "-q") == "counted\n"
+    assert sorted(os.listdir(shared)) == ["file"]

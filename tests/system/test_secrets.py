@@ -179,3 +179,26 @@ def test_a_wrong_request_makes_no_container(root: ContainerRoot, option: str, me
     make(root, "one", b"x")
     assert message in root.fails("create", "--secret", option, IMAGE, "true")
     assert root.ok("ps", "-aq") == ""
+
+
+@pytest.mark.needs("gpg")
+def test_the_pass_driver_keeps_what_only_a_key_opens(root: ContainerRoot, tmp_path: Path) -> None:
+    home, store = tmp_path / "gpg", tmp_path / "store"
+    home.mkdir(mode=0o700)
+    gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet"]
+    try:
+        words = ["--passphrase", "", "--quick-gen-key", "test@example.com", "future-default"]
+        subprocess.run([*gpg, *words], check=True, capture_output=True)
+        options = ("-d", "pass", "--driver-opts",
+                   f"key=test@example.com,root={store},gpghomedir={home}")  # fmt: skip
+        id_ = make(root, "passed", b"hunter2", *options)
+        assert b"hunter2" not in (store / f"{id_}.gpg").read_bytes()
+        assert root.sh("cat /run/secrets/passed", "--secret", "passed") == "hunter2"
+        root.ok("secret", "rm", "passed")
+        assert os.listdir(store) == []
+        wrong = ("-d", "pass", "--driver-opts", f"key=nobody,root={store},gpghomedir={home}")
+        assert "store secret with gpg" in root.fails(
+            "secret", "create", *wrong, "x", "-", stdin=b"x"
+        )
+    finally:
+        subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False)

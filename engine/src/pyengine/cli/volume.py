@@ -174,7 +174,8 @@ def remove_volumes(
 
 
 @click.command()
-@click.option("-a", "--all", "_everything", is_flag=True, hidden=True)
+@click.option("-a", "--all", "_everything", is_flag=True,
+              help="Named ones too, which go in any case.")  # fmt: skip
 @click.option("--filter", "filters", multiple=True, metavar="KEY=VALUE",
               help="Only volumes that fit, such as label=K=V or until=24h.")  # fmt: skip
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
