@@ -16,13 +16,16 @@ pytestmark = pytest.mark.needs("root", "busybox")
 
 
 def test_the_last_ends_are_told_one_by_one(box: ContainerRoot) -> None:
-    script = "n=$(cat /n); echo $((n+1)) >/n; echo life $n; [ $n = 0 ] && exit 3; exec sleep 1000"
-    box.ok("create", "--name", "w", IMAGE, "sh", "-c", f"[ -e /n ] || echo 0 >/n; {script}")
+    script = (
+        "n=$(cat /n); echo $((n+1)) >/n; echo life $n$end; [ $n = 0 ] && exit 3; exec sleep 1000"
+    )
+    end = ("-e", "end=\x1b[0m")
+    box.ok("create", "--name", "w", *end, IMAGE, "sh", "-c", f"[ -e /n ] || echo 0 >/n; {script}")
     assert box.ok("why", "w") == "w has never been started.\n"
     box.call("start", "-a", "w")
     first = box.ok("why", "w").splitlines()
     assert first[0].startswith("w ended by itself with exit code 3, ")
-    assert first[-2:] == ["  Last output:", "    life 0"]
+    assert first[-2:] == ["  Last output:", "    life 0\ufffd[0m"]
     box.ok("start", "w")
     assert box.ok("why", "--latest").startswith("w has not ended: it is running.\nBefore:\n")
     box.ok("stop", "-t", "0", "w")
@@ -39,7 +42,7 @@ def test_the_last_ends_are_told_one_by_one(box: ContainerRoot) -> None:
         "ended by itself with exit code 3",
     ]
     last, stopped, _ = json.loads(box.ok("why", "--json", "w"))
-    assert (last["signal"], last["exitCode"], last["lastOutput"]) == (9, 137, ["life 2"])
+    assert (last["signal"], last["exitCode"], last["lastOutput"]) == (9, 137, ["life 2\x1b[0m"])
     assert [(one["command"], one["signal"]) for one in stopped["asked"]] == [("stop", 9)]
     assert "no such container" in box.fails("why", "nosuch")
     assert "one container, or --latest" in box.fails("why")

@@ -57,7 +57,7 @@ def _print(container: Container, ends: list[dict[str, Any]]) -> None:
     elif not ends:
         click.echo(f"{container.name} has never been started.")
     for number, end in enumerate(ends):
-        ago = f"{human(now - end['finishedAt'])} ago"
+        ago = _in_words(now - end["finishedAt"]) + " ago"
         if number == 0 and not container.live:
             click.echo(f"{container.name} {reasons.sentence(end)}, {ago}.")
             _print_facts(end)
@@ -72,7 +72,7 @@ def _print_facts(end: dict[str, Any]) -> None:
     started = end.get("startedAt")
     rows = [
         ("Exit code", end.get("exitCode")),
-        ("Lived for", human(end["finishedAt"] - started) if started else None),
+        ("Lived for", _in_words(end["finishedAt"] - started) if started else None),
         ("Most memory", sizes.precise(peak) if peak else None),
         ("Restarts", (end.get("restart") or {}).get("count")),
         *(("Asked by", _request(request)) for request in end.get("asked") or []),
@@ -86,7 +86,17 @@ def _print_facts(end: dict[str, Any]) -> None:
     if lines:
         click.echo("  Last output:")
     for line in lines:
-        click.echo(f"    {line}")
+        click.echo(f"    {_harmless(line)}")
+
+
+def _in_words(seconds: float) -> str:
+    text = human(max(seconds, 0.0))
+    return text[0].lower() + text[1:]
+
+
+def _harmless(line: str) -> str:
+    """Without what would steer the terminal."""
+    return "".join(one if one.isprintable() or one == "\t" else "\ufffd" for one in line)
 
 
 def _request(request: dict[str, Any]) -> str:
