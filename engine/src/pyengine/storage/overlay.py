@@ -58,12 +58,16 @@ def mount(
 
     try:
         lower = ":".join(named(path) for path in reversed(layers))
-        # A layer must stand by itself: no entry of it may point into another one.
-        options = f"lowerdir={lower},index=off,redirect_dir=off,metacopy=off"
+        options = f"lowerdir={lower},index=off"
         if upper is not None and work is not None:
             options += f",upperdir={named(upper)},workdir={named(work)}"
         if in_user_namespace():
             options += ",userxattr"
+        else:
+            # An upper directory must stand by itself to become a layer: no entry of it may point
+            # into another. Together with userxattr that is so anyhow (and before Linux 6.5 an
+            # error to ask for).
+            options += ",redirect_dir=off,metacopy=off"
         if volatile:
             options += ",volatile"
         if len(options) > _OPTIONS_LIMIT_BYTES:
