@@ -669,11 +669,12 @@ class Containers:
         state, action = supervising.check_now(self.host, container)
         if action == "kill":
             self.host.runtime(container.config["runtime"]).kill(container.id, stopping.KILL)
-        elif action == "stop":
+        elif action != "none":
+            life = supervising.life_of(self.host, container.id)
             stopping.Stop(self.host, container, None, "stop").complete()
             self.clean_up(container.id)
-        elif action == "restart":
-            self.restart(container.id, None)
+            if action == "restart":  # unless a user has stopped it meanwhile
+                self._start_again(container.id, life)
         return state
 
     def starting_at_boot(self) -> list[record.Container]:

@@ -296,11 +296,16 @@ def restart_is_due(host: Host, id_: str, life: str, *, asked: bool) -> bool:
 
 def is_last(host: Host, id_: str, life: str) -> bool:
     """Whether nobody has started, stopped or removed the container since it ended."""
+    return bool(life) and life_of(host, id_) == life and not stop_requested(host, id_)
+
+
+def life_of(host: Host, id_: str) -> str:
+    """The name of the life that ``prepare`` prepared last."""
     try:
         with open(f"{host.persist_dir(id_)}/life", encoding="utf-8") as file:
-            return file.read() == life and not stop_requested(host, id_)
+            return file.read()
     except FileNotFoundError:
-        return False
+        return ""
 
 
 def _wait_for_restart(host: Host, container: Container) -> bool:
