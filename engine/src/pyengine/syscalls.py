@@ -39,6 +39,8 @@ AT_EMPTY_PATH = 0x1000
 AT_FDCWD = -100
 SYS_OPEN_TREE = 428
 SYS_MOVE_MOUNT = 429
+SYS_MOUNT_SETATTR = 442
+MOUNT_ATTR_IDMAP = 0x00100000
 SYS_OPENAT2 = 437  # the same number on every architecture
 
 _CDECL = 0x1
@@ -80,6 +82,7 @@ _mount = _function("mount", _Text, _Text, _Text, _UnsignedLong, _Text)
 _umount2 = _function("umount2", _Text, _Int)
 _syncfs = _function("syncfs", _Int)
 _unshare = _function("unshare", _Int)
+_mount_setattr = _function("syscall", _Long, _Long, _Text, _UnsignedLong, _Text, _UnsignedLong)
 _setns = _function("setns", _Int, _Int)
 _open_tree = _function("syscall", _Long, _Long, _Text, _UnsignedLong)
 _move_mount = _function("syscall", _Long, _Long, _Text, _Long, _Text, _UnsignedLong)
@@ -122,6 +125,15 @@ def open_tree(fd: int) -> int:
     tree_fd: int = _open_tree(SYS_OPEN_TREE, fd, b"", flags)
     _check(tree_fd, None)
     return tree_fd
+
+
+def mount_setattr_idmap(tree_fd: int, namespace_fd: int) -> None:
+    """Map owners of a detached mount as a user namespace does (mount_setattr(2), Linux 5.12)."""
+    attributes = _struct.pack("QQQQ", MOUNT_ATTR_IDMAP, 0, 0, namespace_fd)
+    result = _mount_setattr(
+        SYS_MOUNT_SETATTR, tree_fd, b"", AT_EMPTY_PATH, attributes, len(attributes)
+    )
+    _check(result, None)
 
 
 def move_mount(tree_fd: int, target: str) -> None:

@@ -84,7 +84,16 @@ def make_options(defaults: dict[str, Any], **given: Any) -> ContainerOptions:
     _choose_platform(given)
     given["auth_file"] = given.pop("authfile")
     proxies = _proxies() if flags["http_proxy"] else ()
-    lists = ("attach", "cap_add", "cap_drop", "chrootdirs", "group_add", "requires")
+    lists = (
+        "attach",
+        "cap_add",
+        "cap_drop",
+        "chrootdirs",
+        "gidmap",
+        "group_add",
+        "requires",
+        "uidmap",
+    )
     for name in lists:  # podman takes comma-separated lists too
         given[name] = tuple(word for text in given[name] for word in text.split(",") if word)
     return ContainerOptions(

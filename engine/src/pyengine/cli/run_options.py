@@ -161,6 +161,7 @@ SECURITY = (
         "--device-cgroup-rule", multiple=True, metavar="RULE", help="Allow devices: c 1:3 rwm."
     ),
     option("--gpus", multiple=True, metavar="GPU", help="Add a GPU (CDI), or all."),
+    option("--gidmap", multiple=True, metavar="INSIDE:HOST[:N]", help="Groups of a new namespace."),
     option("--ipc", default="", metavar="MODE", help="IPC namespace."),
     option("--personality", default="", metavar="DOMAIN", help="LINUX or LINUX32."),
     option("--pid", default="", metavar="MODE", help="PID namespace."),
@@ -169,7 +170,14 @@ SECURITY = (
         "--security-opt", multiple=True, metavar="OPTION",
         help="seccomp=, apparmor=, label=, mask=, unmask=, proc-opts= or no-new-privileges.",
     ),
+    option("--subgidname", default="", metavar="NAME", help="Groups of this name in /etc/subgid."),
+    option("--subuidname", default="", metavar="NAME", help="Users of this name in /etc/subuid."),
     option("--sysctl", multiple=True, metavar="NAME=VALUE", help="Set a kernel parameter."),
+    option("--uidmap", multiple=True, metavar="INSIDE:HOST[:N]", help="Users of a new namespace."),
+    option(
+        "--userns", default="", metavar="MODE",
+        help="User namespace: host, auto[:size=N] or container:NAME.",
+    ),
     option("--uts", default="", metavar="MODE", help="UTS namespace."),
 )  # fmt: skip
 

@@ -87,6 +87,7 @@ def configure(
         "resources": {},
         # security
         "security": {},
+        "id_maps": [],
         "sysctls": {},
         "default_capabilities": list(wanted.default_capabilities),
         "namespaces": {},

@@ -160,7 +160,9 @@ def _open_stopped(host: Host, container: Container) -> int:
                 "SELECT diff_id FROM container_layers WHERE container_id = ? ORDER BY position",
                 (container.id,),
             ).fetchall()
-        host.storage.create_container(container.id, [row[0] for row in rows])
+        host.storage.create_container(
+            container.id, [row[0] for row in rows], record.id_maps(container)
+        )
         host.storage.keep(container.id)
     try:
         syscalls.unshare(syscalls.CLONE_NEWNS)

@@ -9,7 +9,7 @@ import time
 from pyengine.containers import record, runfiles
 from pyengine.containers.configure import configure
 from pyengine.containers.names import random_name
-from pyengine.containers.options import LoggingOptions, MountOptions
+from pyengine.containers.options import LoggingOptions, MountOptions, UserNamespaceOptions
 from pyengine.errors import ConflictError
 
 TYPE_CHECKING = False
@@ -50,6 +50,15 @@ def create(
         ConfigError: an option has no meaning.
         ConflictError: the name or the cidfile is taken.
     """
+    if not options.userns.startswith("auto"):
+        return _create(host, options, source, then)
+    with host.database.locks.hold("user-namespaces"):  # or two would choose the same ids
+        return _create(host, options, source, then)
+
+
+def _create(
+    host: Host, options: ContainerOptions, source: Source, then: str
+) -> tuple[record.Container, Intent | None]:
     id_ = os.urandom(32).hex()
     table = host.defaults
     if table:
@@ -69,6 +78,10 @@ def create(
         from pyengine.containers import placement
 
         placement.check_parent(config["resources"]["cgroup_parent"], systemd=host.systemd)
+    if options.asks(UserNamespaceOptions):
+        from pyengine.containers import user_namespaces
+
+        user_namespaces.configure(host, config, options)
     shared = (config["network"], *config["namespaces"].values())
     if options.requires or any(mode.startswith("container:") for mode in shared):
         from pyengine.containers import dependencies

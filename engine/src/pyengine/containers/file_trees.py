@@ -60,13 +60,24 @@ def shown(host: Host, container: Container) -> str:
     return host.storage.mount(container.id)
 
 
+def refuse_mapped(container: Container, what: str) -> None:
+    """Raise ConflictError where files have owners that mean nothing outside the container."""
+    if container.config["id_maps"]:
+        raise ConflictError(
+            f"{what} {container.name}: the files of a container with a user namespace of its own"
+            " belong to ids of this host: start one without --userns from its image"
+        )
+
+
 def _prepare(host: Host, container: Container) -> None:
     """Under the lock: the directories of a container that was never started."""
     current = record.by_id(host, container.id)
     if current is None or record.observe(host, current).live != container.live:
         raise ConflictError(f"container {container.name} was started or removed: try again")
     if container.started_at is None and not container.live:
-        host.storage.create_container(container.id, _diff_ids(host, container))
+        host.storage.create_container(
+            container.id, _diff_ids(host, container), record.id_maps(container)
+        )
 
 
 def mount(host: Host, container: Container) -> str:

@@ -329,7 +329,7 @@ def _host_config(host: Host, container: Container) -> dict[str, Any]:
         "IpcMode": config["namespaces"].get("ipc", "shareable"),
         "PidMode": config["namespaces"].get("pid", "private"),
         "UTSMode": config["namespaces"].get("uts", "private"),
-        "UsernsMode": "",
+        "UsernsMode": "private" if config["id_maps"] else "",
         "Privileged": config["privileged"],
         "ReadonlyRootfs": config["read_only"],
         "SecurityOpt": security,

@@ -168,7 +168,12 @@ def _owner(container: Container, root_fd: int) -> tuple[int, int]:
     from pyengine.specgen import users
 
     user = users.look_up(root_fd, container.config["user"])
-    return user.uid, user.gid
+    maps = container.config["id_maps"]
+    if not maps:
+        return user.uid, user.gid
+    from pyengine.storage.idmapped import to_host
+
+    return to_host(maps[0], user.uid), to_host(maps[1], user.gid)
 
 
 def _prepare(host: Host, id_: str, mount: Mount, place: int, path: str) -> str:

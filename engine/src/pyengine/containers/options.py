@@ -150,6 +150,16 @@ class SecurityOptions:
     uts: str = ""
 
 
+class UserNamespaceOptions:
+    """Who the container's users are on the host."""
+
+    gidmap: tuple[str, ...] = ()
+    subgidname: str = ""
+    subuidname: str = ""
+    uidmap: tuple[str, ...] = ()
+    userns: str = ""
+
+
 class SupervisionOptions:
     """Health checks and restarts; times are Go's durations."""
 
@@ -198,7 +208,8 @@ class LifeOptions:
 
 class ContainerOptions(
     CommandOptions, ProcessOptions, IdentityOptions, NameOptions, MountOptions, ResourceOptions,
-    DefaultConfinement, SecurityOptions, SupervisionOptions, LoggingOptions, LifeOptions,
+    DefaultConfinement, SecurityOptions, UserNamespaceOptions, SupervisionOptions,
+    LoggingOptions, LifeOptions,
 ):  # fmt: skip
     """Options of create and run as given, each under its long name.
 

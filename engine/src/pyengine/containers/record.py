@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyengine.specgen.types import ContainerConfig
+    from pyengine.storage.overlay import IdMaps
 
 _COLUMNS = (
     "id name image_id image_name created_at options status boot_id pid pid_start monitor_pid "
@@ -147,6 +148,12 @@ def find(host: Host, name_or_id: str) -> Container:
 def missing(name_or_id: str) -> NotFoundError:
     """The error of somebody who names a container that is not there."""
     return NotFoundError(f'no container with name or ID "{name_or_id}" found: no such container')
+
+
+def id_maps(container: Container) -> IdMaps | None:
+    """The maps of users and groups, where the container has a user namespace of its own."""
+    maps = container.config["id_maps"]
+    return (maps[0], maps[1]) if maps else None
 
 
 def by_id(host: Host, id_: str) -> Container | None:

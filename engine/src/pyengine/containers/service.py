@@ -539,6 +539,7 @@ class Containers:
         from pyengine.storage.packing import pack_tree
 
         container = self.find(name_or_id)
+        file_trees.refuse_mapped(container, "export")
         yield from pack_tree(file_trees.shown(self.host, container), f"export {container.name}")
         self.host.tell(container, "export")
 
@@ -552,8 +553,11 @@ class Containers:
     ) -> str:
         """Make an image of a container; the answer is its id."""
         from pyengine.containers.committing import commit
+        from pyengine.containers.file_trees import refuse_mapped
 
-        return commit(self.host, images, self.find(name_or_id), name, options, report)
+        container = self.find(name_or_id)
+        refuse_mapped(container, "commit")
+        return commit(self.host, images, container, name, options, report)
 
     def mount(self, name_or_id: str) -> str:
         """Show a container's root file system on the host; the answer is its path."""

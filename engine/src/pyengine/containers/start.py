@@ -259,7 +259,7 @@ class _Start:
         """The root file system, made when the container starts for the first time."""
         storage, container = self.host.storage, self.container
         if container.started_at is None:
-            storage.create_container(container.id, self._layers())
+            storage.create_container(container.id, self._layers(), record.id_maps(container))
         volatile = container.config["auto_remove"]
         return storage.mount(container.id, self._layers(), volatile=volatile)
 

@@ -88,6 +88,10 @@ def build(config: ContainerConfig, place: Place) -> dict[str, Any]:
     if config["privileged"]:
         more["/run/.containerenv"] = _engine_facts(config, place)
     inside = files.write(place.bundle, config, name, place.name, more)
+    if config["id_maps"]:
+        from pyengine.specgen import sharing
+
+        sharing.give_away(inside.values(), config["id_maps"])
     inside.update(place.files)
     proc["env"] += place.env
     every_mount = mounts.build(config, inside, place.volume_paths, (user.uid, user.gid))

@@ -60,8 +60,9 @@ def build(
         else:
             kind = "bind"
             source = volume_paths.get(path) or volume["source"] or volume_paths[volume["name"]]
-            # Without a user namespace there is nothing to map to.
-            options = [word for word in volume["options"] if word != "idmap"]
+            options = volume["options"]
+            if not config["id_maps"]:  # there is nothing to map to
+                options = [word for word in options if word != "idmap"]
         entries[_clean(path)] = _mount(path, kind, source, options)
     # The order of equal depths is the order given; a parent must not hide what is below it.
     return sorted(entries.values(), key=lambda entry: _clean(entry["destination"]).count("/"))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from pyengine.specgen.mounts import SAFE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from pyengine.specgen.types import ContainerConfig
@@ -40,6 +43,8 @@ def change(
         elif word == "container":
             found[kind] = {"type": kind, "path": paths[kind]}
     linux["namespaces"] = list(found.values())
+    if config["id_maps"]:
+        _map_ids(spec, config)
     if modes.get("uts", "private") != "private":
         del spec["hostname"]
     ipc = modes.get("ipc", "private")
@@ -51,8 +56,32 @@ def change(
         spec["mounts"] = [one for one in spec["mounts"] if one["destination"] != SHM]
 
 
+def _map_ids(spec: dict[str, Any], config: ContainerConfig) -> None:
+    """The ids of a user namespace, whose root may not mount what belongs to the host."""
+    if config["namespaces"]["user"] == "private":
+        for key, id_map in zip(("uidMappings", "gidMappings"), config["id_maps"], strict=True):
+            spec["linux"][key] = [
+                {"containerID": first, "hostID": host, "size": count}
+                for first, host, count in id_map
+            ]
+    for mount in spec["mounts"]:
+        host_network = mount["destination"] == "/sys" and config["network"] != "none"
+        shared_ipc = config["namespaces"].get("ipc", "private") not in NEW
+        host_queues = mount["destination"] == "/dev/mqueue" and shared_ipc
+        if (host_network or host_queues) and mount["type"] in ("sysfs", "mqueue"):
+            mount["type"], mount["source"] = "bind", mount["destination"]
+            mount["options"] = ["rbind", "rprivate", *SAFE, "ro"]
+
+
 def _replace_shm(spec: dict[str, Any], source: str) -> None:
     for mount in spec["mounts"]:
         if mount["destination"] == SHM and mount["type"] == "tmpfs" and mount["source"] == "shm":
             options = ["bind", "rprivate", *SAFE]
             mount.update({"type": "bind", "source": source, "options": options})
+
+
+def give_away(paths: Iterable[str], id_maps: list[list[list[int]]]) -> None:
+    """Give the engine's files to the container's root."""
+    uid, gid = (next(host for first, host, _ in id_map if first == 0) for id_map in id_maps)
+    for path in paths:
+        os.chown(path, uid, gid)

@@ -202,6 +202,7 @@ class ContainerConfig(TypedDict):
     resources: Resources
     # security
     security: SecuritySettings
+    id_maps: list[list[list[int]]]  # users and groups, each inside, host, count; or empty
     sysctls: dict[str, str]
     default_capabilities: list[str]  # of containers.conf, without CAP_; empty: podman's
     # By kind (pid, ipc, uts, cgroup): host, private, none, shareable, ns:PATH or container:ID.

@@ -12,6 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    # Container id, host id and count, for users and for groups.
+    IdMaps = tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]]
+
 # mount(2) takes one page of options, the final null byte included.
 _OPTIONS_LIMIT_BYTES = 4095
 
@@ -30,6 +33,7 @@ def mount(
     *,
     volatile: bool,
     program: str = "",
+    id_maps: IdMaps | None = None,
 ) -> None:
     """Show ``layers`` (directories, bottom first) with ``upper`` on them at ``target``.
 
@@ -43,11 +47,14 @@ def mount(
         target: an empty directory.
         volatile: skip the sync at unmount; ``upper`` is lost then and must not be mounted again.
         program: mounts it instead of the kernel, as fuse-overlayfs does.
+        id_maps: of users and groups, for the owners in ``layers``; those in ``upper`` are mapped.
 
     Raises:
         StorageError: too many layers, or the kernel refuses.
     """
     if program:
+        if id_maps is not None:
+            raise StorageError(f"mount overlay on {target}: {program} cannot map owners")
         _mount_by(program, layers, upper, work, target)
         return
     fds: list[int] = []
@@ -56,8 +63,18 @@ def mount(
         fds.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
         return f"/proc/self/fd/{fds[-1]}"
 
+    def mapped(path: str) -> str:
+        fds.append(idmapped.clone(path, fds[0]))
+        return f"/proc/self/fd/{fds[-1]}"
+
     try:
-        lower = ":".join(named(path) for path in reversed(layers))
+        name_layer = named
+        if id_maps is not None:
+            from pyengine.storage import idmapped
+
+            fds.append(idmapped.namespace(*id_maps))
+            name_layer = mapped
+        lower = ":".join(name_layer(path) for path in reversed(layers))
         options = f"lowerdir={lower},index=off"
         if upper is not None and work is not None:
             options += f",upperdir={named(upper)},workdir={named(work)}"

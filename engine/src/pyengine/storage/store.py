@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import time
 
+from pyengine import jsontext
 from pyengine.errors import NotFoundError, StorageError
 from pyengine.storage import overlay, trees
 
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from pyengine.database.connection import Database
     from pyengine.database.intents import Intent
     from pyengine.storage.image_mounts import ImageMounts
+    from pyengine.storage.overlay import IdMaps
 
+ID_MAPS = "id-maps"  # in a container's directory, where it has a user namespace of its own
 
 # How long the beginning of a blob waits for the pull that goes on with it.
 PARTIAL_KEPT_S = 7 * 86_400.0
@@ -67,7 +70,9 @@ class Storage:
             [(container_id, position, diff_id) for position, diff_id in enumerate(diff_ids)],
         )
 
-    def create_container(self, container_id: str, diff_ids: Sequence[str]) -> None:
+    def create_container(
+        self, container_id: str, diff_ids: Sequence[str], id_maps: IdMaps | None = None
+    ) -> None:
         """Make the directories of a new container; its intent and row are the caller's.
 
         With the vfs driver this copies the layers. Running it again after a failure is fine.
@@ -75,11 +80,17 @@ class Storage:
         Args:
             container_id: becomes a file name.
             diff_ids: the image's layers, bottom first; may be empty.
+            id_maps: of a container with a user namespace of its own.
 
         Raises:
             StorageError: a layer is missing, or the disk is full.
         """
         directory = self.container_directory(container_id)
+        if id_maps is not None and (self.driver != "overlay" or not diff_ids):
+            raise StorageError(
+                f"create root file system of container {container_id}: user namespaces need the"
+                " overlay driver, which maps owners as it mounts"
+            )
         if self.is_kept(container_id):
             return
         try:
@@ -88,7 +99,10 @@ class Storage:
             if self.driver == "overlay" and diff_ids:
                 for name in ("diff", "work"):
                     os.makedirs(f"{directory}/{name}", mode=0o755, exist_ok=True)
-                self._copy_top_attributes(diff_ids[-1], f"{directory}/diff")
+                self._copy_top_attributes(diff_ids[-1], f"{directory}/diff", id_maps)
+                if id_maps is not None:
+                    with open(f"{directory}/{ID_MAPS}", "w", encoding="ascii") as file:
+                        file.write(jsontext.dumps(id_maps))
             else:
                 trees.stack_layers(map(self.layer_path, diff_ids), f"{directory}/merged")
         except OSError as error:
@@ -141,6 +155,7 @@ class Storage:
             merged,
             volatile=volatile,
             program=self.mount_program,
+            id_maps=_read_id_maps(f"{directory}/{ID_MAPS}"),
         )
         return merged
 
@@ -246,10 +261,17 @@ class Storage:
             ).fetchall()
         return [row[0] for row in rows]
 
-    def _copy_top_attributes(self, diff_id: str, target: str) -> None:
+    def _copy_top_attributes(
+        self, diff_id: str, target: str, id_maps: IdMaps | None = None
+    ) -> None:
         """Overlay shows the upper directory's own mode and owner as those of /."""
         status = os.stat(self.layer_path(diff_id))
-        os.chown(target, status.st_uid, status.st_gid)
+        owner = (status.st_uid, status.st_gid)
+        if id_maps is not None:
+            from pyengine.storage.idmapped import to_host
+
+            owner = (to_host(id_maps[0], owner[0]), to_host(id_maps[1], owner[1]))
+        os.chown(target, *owner)
         os.chmod(target, status.st_mode & 0o7777)
 
     # Layers and blobs
@@ -416,3 +438,12 @@ def _names(connection: sqlite3.Connection, query: str, directory: str) -> set[st
 def _reason(error: OSError) -> str:
     where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
     return f"{where}{error.strerror}"
+
+
+def _read_id_maps(path: str) -> IdMaps | None:
+    """What ``create_container`` wrote, where it did."""
+    if not os.path.exists(path):
+        return None
+    with open(path, encoding="ascii") as file:
+        uid_map, gid_map = jsontext.loads(file.read())
+    return uid_map, gid_map

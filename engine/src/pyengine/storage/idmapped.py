@@ -1,0 +1,86 @@
+"""Layers as another user namespace sees them: mounts that map ids (mount_setattr(2))."""
+
+from __future__ import annotations
+
+import os
+
+from pyengine import syscalls
+from pyengine.errors import StorageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    # Container id, host id and count, as in user_namespaces(7).
+    Map = Sequence[Sequence[int]]
+
+
+def to_host(id_map: Map, inside: int) -> int:
+    """The host's number of an id of the container.
+
+    Raises:
+        StorageError: the container has no such id.
+    """
+    for first, host, count in id_map:
+        if first <= inside < first + count:
+            return host + inside - first
+    raise StorageError(f"id {inside} of the image is not among the ids of the container: map more")
+
+
+def namespace(uid_map: Map, gid_map: Map) -> int:
+    """The descriptor of a user namespace with these maps, which nobody is in.
+
+    Raises:
+        StorageError: the kernel refuses.
+    """
+    ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
+    done_read, done_write = os.pipe2(os.O_CLOEXEC)
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(done_write)
+            syscalls.unshare(syscalls.CLONE_NEWUSER)
+            os.write(ready_write, b"x")
+            os.read(done_read, 1)
+        finally:
+            os._exit(0)
+    os.close(ready_write)
+    try:
+        if not os.read(ready_read, 1):
+            raise StorageError(
+                "make a user namespace: the kernel refuses (user.max_user_namespaces)"
+            )
+        for name, id_map in (("uid_map", uid_map), ("gid_map", gid_map)):
+            text = "".join(f"{first} {host} {count}\n" for first, host, count in id_map)
+            with open(f"/proc/{child}/{name}", "w", encoding="ascii") as file:
+                file.write(text)
+        return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise StorageError(f"map the ids of a user namespace: {error.strerror}") from error
+    finally:
+        for fd in (ready_read, done_read, done_write):
+            os.close(fd)
+        os.waitpid(child, 0)
+
+
+def clone(path: str, namespace_fd: int) -> int:
+    """A detached mount of a directory whose owners are mapped as in the namespace.
+
+    Raises:
+        StorageError: the kernel or the file system cannot.
+    """
+    fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    tree_fd = -1
+    try:
+        tree_fd = syscalls.open_tree(fd)
+        syscalls.mount_setattr_idmap(tree_fd, namespace_fd)
+    except OSError as error:
+        if tree_fd >= 0:
+            os.close(tree_fd)
+        raise StorageError(
+            f"map the owners of {path}: {error.strerror}: a container with a user namespace needs"
+            " Linux 6.15 and a file system that can map ids"
+        ) from error
+    finally:
+        os.close(fd)
+    return tree_fd
