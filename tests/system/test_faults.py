@@ -288,6 +288,7 @@ def test_a_clock_that_was_set_back_confuses_nobody(box: ContainerRoot) -> None:
     check_nothing_is_left(box)
 
 
+@pytest.mark.timeout(900)
 def test_a_crowd_of_runs_and_a_stop_of_all_meet_no_lock(
     box: ContainerRoot, request: pytest.FixtureRequest
 ) -> None:
