@@ -172,15 +172,16 @@ def thaw(box: ContainerRoot) -> None:
 
 
 def test_what_the_runtime_has_forgotten_can_be_stopped_and_removed(box: ContainerRoot) -> None:
-    for name in ("stopped", "removed", "waited"):
+    for name in ("stopped", "removed", "waited", "frozen"):
         box.ok("run", "-d", "--name", name, IMAGE, *SLEEPER)
+    box.ok("pause", "frozen")
     for id_ in box.ok("ps", "-q", "--no-trunc").split():
         shutil.rmtree(f"/run/pyrun/{id_}")
     check_truth(box)
     assert box.fails("exec", "stopped", "true", status=125)
     box.ok("stop", "-t", "0", "stopped")
     assert "Exited" in box.status("stopped")
-    box.ok("rm", "-f", "-t", "0", "removed")
+    box.ok("rm", "-f", "-t", "0", "removed", "frozen")
     pid, _ = pids_of(box, "waited")
     os.kill(pid, signal.SIGKILL)
     assert box.ok("wait", "waited") == "137\n"

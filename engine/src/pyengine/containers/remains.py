@@ -43,13 +43,9 @@ def end_monitor(host: Host, id_: str) -> None:
 
 def end_processes(host: Host, container: Container) -> None:
     """Kill every process in the container's cgroups and remove the cgroups."""
-    limits = container.config["resources"]
-    if limits.get("cgroups") == "disabled":
-        return
-    inside = cgroups_path(container.id, limits, systemd=False)
-    if limits.get("cgroups") == "split":
-        inside = _recorded_path(host.bundle(container.id)) or inside
-    for directory in _cgroups(inside):
+    directories = _directories(host, container)
+    _thaw(directories)
+    for directory in directories:
         for parent, _, _ in os.walk(directory, topdown=False):
             for pid in _members(parent):
                 _kill(pid)
@@ -57,6 +53,32 @@ def end_processes(host: Host, container: Container) -> None:
                 os.rmdir(parent)
             except OSError as error:
                 log.warning(f"remove cgroup {parent}: {error.strerror}")
+
+
+def thaw(host: Host, container: Container) -> None:
+    """Let a paused container's processes go on without its runtime, which has forgotten it."""
+    _thaw(_directories(host, container))
+
+
+def _thaw(directories: list[str]) -> None:
+    """In a frozen cgroup of v1 nothing dies."""
+    for directory in directories:
+        for name, value in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+            try:
+                with open(f"{directory}/{name}", "r+", encoding="utf-8") as file:
+                    file.write(value)
+            except FileNotFoundError:  # another hierarchy's
+                continue
+
+
+def _directories(host: Host, container: Container) -> list[str]:
+    limits = container.config["resources"]
+    if limits.get("cgroups") == "disabled":
+        return []
+    inside = cgroups_path(container.id, limits, systemd=False)
+    if limits.get("cgroups") == "split":
+        inside = _recorded_path(host.bundle(container.id)) or inside
+    return _cgroups(inside)
 
 
 def _pids() -> list[int]:

@@ -143,7 +143,10 @@ def thaw(host: Host, container: Container) -> None:
     try:
         host.runtime(container.config["runtime"]).resume(container.id)
     except RuntimeCallError as error:
+        from pyengine.containers import remains
+
         log.debug(f"thaw {container.id[:12]} after SIGKILL: {error}")
+        remains.thaw(host, container)
 
 
 def watch(host: Host, container: Container) -> exits.Watch:
