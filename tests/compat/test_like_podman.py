@@ -207,7 +207,7 @@ STEPS = [
     step("container", "prune", "-f"),
     step("container", "prune", stdin="n\n"),
     step("container", "clone", "first"),
-    step("ps", "-a", "--sort", "names", "--noheading", "--format", "{{.Names}} {{.State}}"),
+    step("ps", "-a", "--sort", "names", "--noheading", "--format", "{{.Names}} {{.ExitCode}}"),
     step("rm", "-f", "-t", "0", "--all", "first"),
     step("rm", "first", "first-clone"),
     step("info", "--format", "{{.Host.OS}} {{.Store.ContainerStore.Number}}"),
