@@ -90,7 +90,7 @@ def test_an_image_must_be_named(box: ContainerRoot) -> None:
         error = box.fails(command, "--network", "none")
         assert error == "Error: requires at least 1 arg(s), only received 0"
     assert "at least one name or id" in box.fails("start")
-    assert "provide a command to exec" in box.fails("exec", "name")
+    assert "provide a non-empty command" in box.fails("exec", "name")
 
 
 def test_a_reader_that_leaves_does_not_end_the_container(box: ContainerRoot) -> None:
