@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import time
 
-from pyengine import jsontext
+from pyengine import jsontext, log
 from pyengine.errors import NotFoundError, StorageError
 from pyengine.storage import overlay, trees
 
@@ -370,7 +370,10 @@ class Storage:
                 for the next attempt.
         """
         if keep_finished:
-            self._keep_partials(intent)
+            try:
+                self._keep_partials(intent)
+            except OSError as error:  # such as a full disk, which must be freed all the same
+                log.debug(f"keep what was downloaded: {_reason(error)}")
         self.empty_trash(intent)  # first: on a full disk nothing can be written before this
         with self.database.locks.hold("storage"):
             with self.database.write(durable=True, frees_space=True) as connection:
