@@ -269,3 +269,13 @@ def test_ps_sync_believes_the_runtime(box: ContainerRoot, pyrun_path: str) -> No
     assert "Up" in box.status("s")
     assert "Paused" in box.ok("ps", "--sync")
     box.ok("unpause", "s")
+
+
+def test_rm_depend_removes_those_that_need_it_first(box: ContainerRoot) -> None:
+    box.ok("create", "--name", "base", IMAGE, "true")
+    box.ok("create", "--name", "middle", "--requires", "base", IMAGE, "true")
+    top = box.ok("create", "--name", "top", "--requires", "middle", IMAGE, "true").strip()
+    assert "has dependent containers" in box.fails("rm", "base", status=2)
+    removed = box.ok("rm", "--depend", "base").split()
+    assert (len(removed), removed[0], removed[-1]) == (3, top, "base")
+    assert "no such container" in box.fails("rm", "--depend", "base", status=1)

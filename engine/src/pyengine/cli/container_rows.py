@@ -96,6 +96,7 @@ def as_json(
     container: Container,
     health: str = "",
     size: Size | None = None,
+    restarts: int = 0,
     *,
     with_namespaces: bool = False,
 ) -> dict[str, Any]:
@@ -123,7 +124,7 @@ def as_json(
         "Pod": "",
         "PodName": "",
         "Ports": None,
-        "Restarts": 0,
+        "Restarts": restarts,
         "Size": {"rootFsSize": size.root_fs, "rwSize": size.written} if size else None,
         "StartedAt": int(container.started_at) if container.started_at else NEVER_S,
         "State": container.status,
@@ -133,14 +134,14 @@ def as_json(
 
 
 def fields(
-    container: Container, health: str, size: Size | None, *, no_trunc: bool
+    container: Container, health: str, size: Size | None, restarts: int = 0, *, no_trunc: bool
 ) -> dict[str, Any]:
     """What a template may name: the columns as they are shown, and podman's other fields."""
     at = rfc3339(container.created_at).replace("T", " ").replace("Z", " +0000 UTC")
     shown = status(container, health)
     inodes = namespaces(container)
     return {
-        **as_json(container, health, size, with_namespaces=True),
+        **as_json(container, health, size, restarts, with_namespaces=True),
         **{title: inodes[kind] for kind, title, _ in NAMESPACES},
         "ID": container.id if no_trunc else container.id[:12],
         "Command": command(container, no_trunc=no_trunc),

@@ -120,7 +120,11 @@ class Listing:
 
             rows = [
                 container_rows.as_json(
-                    one, self._health(one), self._size(one), with_namespaces=self.ns
+                    one,
+                    self._health(one),
+                    self._size(one),
+                    self.engine.containers.restart_count(one),
+                    with_namespaces=self.ns,
                 )
                 for one in found
             ]
@@ -157,7 +161,13 @@ class Listing:
         from pyengine.cli import fields
 
         rows = [
-            container_rows.fields(one, self._health(one), self._size(one), no_trunc=self.no_trunc)
+            container_rows.fields(
+                one,
+                self._health(one),
+                self._size(one),
+                self.engine.containers.restart_count(one),
+                no_trunc=self.no_trunc,
+            )
             for one in found
         ]
         return fields.lines(

@@ -31,6 +31,7 @@ Names = tuple[str, ...]
 @command(
     all_option("containers", "-a"),
     CIDFILE,
+    option("--depend", is_flag=True, help="Also the containers that need it, before it."),
     FILTER.without("-f"),
     option("-f", "--force", is_flag=True, help="Also running ones, which are stopped first."),
     IGNORE,
@@ -45,6 +46,7 @@ def rm(
     containers: Names,
     every: bool,
     cidfiles: Names,
+    depend: bool,
     filters: Names,
     force: bool,
     ignore: bool,
@@ -62,11 +64,17 @@ def rm(
     )  # fmt: skip
     if every or filters:
         names.reverse()  # nobody needs a container that is younger
+    if depend:
+        names = engine.containers.with_dependents(names)
 
     def begin(name: str) -> Callable[[], object]:
         try:
             complete = engine.containers.begin_remove(
-                name, force=force, timeout_s=timeout_s, volumes=volumes, needed=every
+                name,
+                force=force,
+                timeout_s=timeout_s,
+                volumes=volumes,
+                needed=every or depend,
             )
         except NotFoundError:
             if not ignore:

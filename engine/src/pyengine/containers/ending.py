@@ -58,7 +58,7 @@ def finish_locked(
         return False
     if how is not None:
         container.exit_code, container.finished_at = how.code, how.finished_at
-    if container.config["auto_remove"] and not keep and not _is_needed(host, container.id):
+    if container.config["auto_remove"] and not keep and not dependents(host, container.id):
         remove_locked(host, container)
         return True
     release(host, container)
@@ -90,9 +90,10 @@ def _check_dependents(connection: Connection, id_: str) -> None:
         )
 
 
-def _is_needed(host: Host, id_: str) -> bool:
+def dependents(host: Host, id_: str) -> list[str]:
+    """The ids of the containers that need this one."""
     with host.database.read() as connection:
-        return bool(_dependents(connection, id_))
+        return _dependents(connection, id_)
 
 
 def _dependents(connection: Connection, id_: str) -> list[str]:

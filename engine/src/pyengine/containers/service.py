@@ -480,6 +480,40 @@ class Containers:
         """Remove a container, as ``begin_remove``."""
         return self.begin_remove(name_or_id, force=force, timeout_s=timeout_s, volumes=volumes)()
 
+    def with_dependents(self, names: Iterable[str]) -> list[str]:
+        """These containers and all that need them, each before those that it needs.
+
+        What is named comes back as it was named, also where there is no such container.
+        """
+        from pyengine.containers import ending
+
+        order: list[str] = []
+        seen: set[str] = set()
+
+        def visit(name: str) -> None:
+            try:
+                id_ = self.find(name).id
+            except NotFoundError:
+                id_ = name
+            if id_ in seen:
+                return
+            seen.add(id_)
+            for other in ending.dependents(self.host, id_):
+                visit(other)
+            order.append(name)
+
+        for name in names:
+            visit(name)
+        return order
+
+    def restart_count(self, container: record.Container) -> int:
+        """How often its policy has started it since a user did."""
+        if not container.config["may_restart"]:
+            return 0
+        from pyengine.containers import supervising
+
+        return supervising.restart_count(self.host, container)
+
     def remove_every(self) -> None:
         """Remove all containers, and wait until nothing of them runs that could write a file."""
         from pyengine.monitor import exits
