@@ -21,7 +21,7 @@ def write(
     host = config["network"] == "host"
     texts = {
         "/etc/hostname": f"{hostname}\n",
-        "/etc/hosts": host_file("/etc/hosts") or LOOPBACK,
+        "/etc/hosts": base_hosts("/etc/hosts"),
         "/run/.containerenv": "",
         **more,
     }
@@ -43,6 +43,13 @@ def write(
             file.write(text)
         paths[destination] = path
     return paths
+
+
+def base_hosts(path: str) -> str:
+    """The lines of a hosts file of the host in podman's form, without comments."""
+    lines = [line.partition("#")[0].split() for line in host_file(path).splitlines()]
+    text = "".join([f"{words[0]}\t{' '.join(words[1:])}\n" for words in lines if len(words) > 1])
+    return text or LOOPBACK
 
 
 def own_line(hostname: str, name: str) -> str:

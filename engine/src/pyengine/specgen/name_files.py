@@ -52,7 +52,7 @@ def _base(settings: NameSettings) -> str:
         return files.LOOPBACK
     if path == "image":
         raise ConfigError("--hosts-file image: cannot be combined with --add-host")
-    return files.host_file(path) or files.LOOPBACK
+    return files.base_hosts(path)
 
 
 def _host_address() -> str:
