@@ -79,6 +79,9 @@ def test_replace_ignore_and_the_environment(root: ContainerRoot) -> None:
     assert root.ok("secret", "rm", "one") == f"{second}\n"
     assert 'no secret with name or id "one"' in root.fails("secret", "rm", "one")
     assert root.ok("secret", "rm", "--ignore", "one") == ""
+    told = root.ok("events", "--stream=false", "--filter", f"secret={second}", "--format",
+                   "{{.Status}} {{.Name}}")  # fmt: skip
+    assert told == "create one\nremove one\n"
 
 
 @pytest.mark.parametrize(

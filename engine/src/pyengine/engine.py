@@ -309,7 +309,7 @@ class Engine:
         """What containers are told in confidence."""
         from pyengine.secrets.store import Secrets
 
-        return Secrets(self.root, self.database)
+        return Secrets(self.root, self.database, self.events)
 
     @property
     def volumes(self) -> Volumes:

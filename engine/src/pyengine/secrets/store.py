@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pyengine.database.connection import Database
     from pyengine.database.intents import Intent
+    from pyengine.events.log import Events
 
 DATA_INTENT = "secret-data"
 MAX_BYTES = 512000
@@ -46,8 +47,9 @@ class Secret:
 class Secrets:
     """Secrets of one engine."""
 
-    def __init__(self, root: str, database: Database) -> None:
-        self.root, self.database = root, database
+    def __init__(self, root: str, database: Database, events: Events | None = None) -> None:
+        """Without ``events`` nothing may be created or removed."""
+        self.root, self.database, self._events = root, database, events
 
     def create(
         self,
@@ -103,6 +105,8 @@ class Secrets:
         if old is not None and removal is not None:
             self._keeper(old).remove(old.id)
             removal.finish()
+            self._tell("remove", old.id, name)
+        self._tell("create", id_, name)
         return id_
 
     def find(self, name_or_id: str) -> Secret:
@@ -148,7 +152,12 @@ class Secrets:
             intent = self._remove_row(connection, secret)
         self._keeper(secret).remove(secret.id)
         intent.finish()
+        self._tell("remove", secret.id, secret.name)
         return secret.id
+
+    def _tell(self, what: str, id_: str, name: str) -> None:
+        assert self._events is not None
+        self._events.tell("secret", what, id_=id_, name=name)
 
     def _remove_row(self, connection: sqlite3.Connection, secret: Secret) -> Intent:
         """The data is the intent's from here on."""
