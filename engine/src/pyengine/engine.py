@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyengine.containers.create import Source
+    from pyengine.containers.observing import Observing
     from pyengine.containers.options import ContainerOptions
     from pyengine.containers.record import Container
     from pyengine.containers.service import Containers
@@ -187,6 +188,13 @@ class Engine:
                 )
             )
         return self._containers
+
+    @property
+    def observing(self) -> Observing:
+        """What can be seen of the containers."""
+        from pyengine.containers.observing import Observing
+
+        return Observing(self.containers)
 
     def container_source(self, options: ContainerOptions, report: MakeReport) -> Source:
         """The image a container is made from, pulled if need be, or nothing with ``--rootfs``.

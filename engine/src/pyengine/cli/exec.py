@@ -68,7 +68,7 @@ def exec_(
     from pyengine.containers.exec import ExecOptions
     from pyengine.monitor.attach import Detached
 
-    session = engine.containers.exec_session(
+    session = engine.observing.exec_session(
         name,
         ExecOptions(
             argv,
@@ -125,8 +125,6 @@ def attach(
     keys = engine.detach_keys(detach_keys)
     name = engine.containers.latest().id if latest else container
     try:
-        engine.containers.attach(
-            name, stdin=not no_stdin, proxy_signals=sig_proxy, detach_keys=keys
-        )
+        engine.observing.attach(name, stdin=not no_stdin, proxy_signals=sig_proxy, detach_keys=keys)
     except Detached:
         return

@@ -68,7 +68,7 @@ def logs(
         while text:
             text = text[os.write(fd, text) :]
 
-    engine.containers.logs(
+    engine.observing.logs(
         found, write, tail=None if tail < 0 else tail, wanted=wanted, follow=follow, until_s=until_s
     )
 

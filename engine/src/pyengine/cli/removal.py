@@ -134,7 +134,7 @@ def cleanup(
 
     def clean(name: str) -> str | None:
         if session:
-            engine.containers.end_session(name, session)
+            engine.observing.end_session(name, session)
             return None
         # A monitor names a container that has removed itself, or that is running again.
         if not (remove or every or latest):

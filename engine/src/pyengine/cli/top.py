@@ -57,7 +57,7 @@ def _print_ps(engine: Engine, container: Container, words: tuple[str, ...]) -> N
     from pyengine.errors import CommandNotFoundError
 
     try:
-        session = engine.containers.exec_session(
+        session = engine.observing.exec_session(
             container.id, ExecOptions(("ps", *words), detach_keys=b"")
         )
         status = session.attend()

@@ -43,7 +43,7 @@ def diff(
     except NotFoundError:
         container = None
     if container is not None:
-        print_changes(engine.containers.changes(container.id), form)
+        print_changes(engine.observing.changes(container.id), form)
         return
     from pyengine.images import comparing
 
@@ -103,7 +103,7 @@ def commit(
 
     options = CommitOptions(author=author, change=change, form=form, message=message, pause=pause,
                             include_volumes=include_volumes, squash=squash)  # fmt: skip
-    image_id = engine.containers.commit(engine.images, container, name, options, progress(quiet))
+    image_id = engine.observing.commit(engine.images, container, name, options, progress(quiet))
     if iidfile:
         try:
             with open(iidfile, "w", encoding="utf-8") as file:
@@ -121,7 +121,7 @@ def export(engine: Engine, /, container: str, output: str | None) -> None:
     """Write a container's root file system as a tar."""
     if output is None and sys.stdout.isatty():
         raise click.UsageError("refusing to export to terminal. Use -o flag or redirect")
-    chunks = engine.containers.export(container)
+    chunks = engine.observing.export(container)
     if output is None:
         _copy(chunks, sys.stdout.buffer)
         return
@@ -179,8 +179,8 @@ def mount(
         for_each(containers, lambda name: _mount(engine, name, single=single))
         return
     for one in engine.containers.every() if every else map(engine.containers.find, containers):
-        engine.containers.mount(one.id)
-    shown = engine.containers.mounted()
+        engine.observing.mount(one.id)
+    shown = engine.observing.mounted()
     if form is not None:
         listed = [{"id": one.id, "Names": [one.name], "mountpoint": path} for one, path in shown]
         click.echo(json.dumps(listed, indent=1))
@@ -191,7 +191,7 @@ def mount(
 
 
 def _mount(engine: Engine, name: str, *, single: bool) -> str:
-    path = engine.containers.mount(name)
+    path = engine.observing.mount(name)
     return path if single else f"{name} {path}"
 
 
@@ -210,10 +210,10 @@ def unmount(
     if latest:
         containers = (engine.containers.latest().id,)
     if every:
-        containers = tuple(one.id for one, _ in engine.containers.mounted(by_user=True))
+        containers = tuple(one.id for one, _ in engine.observing.mounted(by_user=True))
 
     def take_away(name: str) -> str:
-        engine.containers.unmount(name, force=force or every)
+        engine.observing.unmount(name, force=force or every)
         return name
 
     for_each(containers, take_away)

@@ -28,7 +28,7 @@ def why(engine: Engine, /, container: str | None, form: str, as_json: bool, late
     """Say why a container ended; its last twenty ends are kept."""
     if bool(container) == latest:
         raise click.UsageError("give one container, or --latest")
-    found, ends = engine.containers.ends(container or engine.containers.latest().id)
+    found, ends = engine.observing.ends(container or engine.containers.latest().id)
     if as_json or is_json(form):
         import json
 
