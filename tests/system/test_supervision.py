@@ -287,7 +287,7 @@ def test_under_conmon_a_check_that_takes_too_long_is_ended(box: ContainerRoot) -
 @pytest.mark.needs("conmon", "systemd")
 def test_under_conmon_a_timer_of_systemd_checks(box: ContainerRoot) -> None:
     box.ok("run", "-d", "--name", "timed", *UNDER_CONMON, "--health-interval", "500ms",
-           "--health-on-failure", "restart", IMAGE, "sh", "-c",
+           "--health-on-failure", "restart", "--stop-timeout", "0", IMAGE, "sh", "-c",
            "echo good >/state; exec sleep 1000")  # fmt: skip
     wait_for_health(box, "timed", "healthy")
     first = state(box, "timed")["State"]["StartedAt"]
