@@ -80,6 +80,11 @@ def new_state() -> dict[str, Any]:
     return {"Status": "starting", "FailingStreak": 0, "Log": []}
 
 
+def begin(log_path: str) -> None:
+    """A container starts."""
+    _replace(log_path, jsontext.dumps(new_state()))
+
+
 def _period_end(container: Container) -> float:
     period_ns = container.config["supervision"]["health"]["start_period_ns"]
     return (container.started_at or 0.0) + period_ns / 1e9

@@ -209,6 +209,10 @@ class _Start:
         started_at = time.time()
         runtime = self.host.runtime(self.container.config["runtime"])
         runtime.start(self.container.id)
+        if self.container.config["supervision"]:
+            from pyengine.containers import supervising
+
+            supervising.begin_checks(self.host, self.container)
         self._record(intent, pid, monitor_pid, "running", started_at)
         created = [] if self.monitor is None else ["init"]
         self.host.tell(self.container, *created, "start", *(["attach"] if attach else []))

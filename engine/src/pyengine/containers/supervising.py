@@ -93,11 +93,11 @@ def prepare(host: Host, container: Container, call: Call, *, restarted: bool) ->
     call.arguments.append(f"--persist-dir={directory}")
     if config["restart_by_monitor"]:
         call.arguments += supervision.policy_arguments(config["restart_policy"])
-    if config["supervision"].get("by") == "systemd":
+    if config["supervision"] and config["supervision"]["by"] != "monitor":
         from pyengine.containers import checking
 
-        checking.start_timer(host, container)
-    elif config["supervision"].get("by") == "monitor":
+        checking.begin(_health_log(host, container))
+    elif config["supervision"]:
         call.arguments += supervision.health_arguments(
             config["supervision"], _health_log(host, container), config["stop_signal"],
             config["stop_timeout_s"],
@@ -201,6 +201,14 @@ def check_now(host: Host, container: Container) -> tuple[dict[str, Any], str]:
         if monitor_fd >= 0:
             os.close(monitor_fd)
     return health(host, container) or {}, "none"
+
+
+def begin_checks(host: Host, container: Container) -> None:
+    """The container runs: whoever checks it besides its monitor begins."""
+    if container.config["supervision"]["by"] == "systemd":
+        from pyengine.containers import checking
+
+        checking.start_timer(host, container)
 
 
 def end_checks(host: Host, container: Container) -> None:
