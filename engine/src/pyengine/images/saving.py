@@ -148,6 +148,7 @@ class _Writer:
             size = connection.execute(query, (diff_id,)).fetchone()[0]
         with open(self._blob_path(digest), "rb", buffering=0) as file:
             stream = LayerStream(file.fileno())
+            stream.read_ahead()
             self._tar.addfile(_member(name, size), _Reader(stream))
             if stream.digest() != diff_id:
                 raise ArchiveError(f"save layer {digest}: its blob is damaged in the store")
