@@ -27,9 +27,10 @@ def test_each_step_of_a_life_is_one_event(box: ContainerRoot) -> None:
     box.call("exec", "one", "sh", "-c", "exit 3")
     box.ok("kill", "-s", "CONT", "one")
     box.ok("stop", "-t", "0", "one")
-    box.ok("start", "one")
+    box.ok("restart", "one")
     box.ok("rm", "-f", "-t", "0", "one")
-    life = ["create", *START, "exec", "exec_died", "kill", "stop", *END, *START, *END, "remove"]
+    life = ["create", *START, "exec", "exec_died", "kill", "stop", *END]
+    life += ["restart", *START, *END, "remove"]
     assert told(box, "one") == life
     lines = box.ok(
         "events", "--stream=false", "--since", "1h", "--format", "json",

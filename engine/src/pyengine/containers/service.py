@@ -117,10 +117,10 @@ class Containers:
     def restart(self, name_or_id: str, timeout_s: int | None) -> None:
         """Stop a container if it runs, and start it."""
         container = self.find(name_or_id)
+        self.host.tell(container, "restart")
         if not (container.config["auto_remove"] and container.live):
             self.stop(container.id, timeout_s)
             self.start(container.id)
-            self.host.tell(container, "restart")
             return
         from pyengine.containers import ending, start
 
@@ -131,7 +131,6 @@ class Containers:
             self.host.storage.allow_remount(container.id)
             intent = start.begin(self.host, container)
             start.launch(self.host, container, intent, attach=False)
-        self.host.tell(container, "restart")
 
     def pause(self, name_or_id: str, *, paused: bool) -> None:
         """Freeze a running container, or let a frozen one go on."""
