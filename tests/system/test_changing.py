@@ -71,7 +71,8 @@ def test_update_of_the_restart_policy_holds(box: ContainerRoot) -> None:
 
 
 def test_a_clone_has_the_options_and_nothing_that_was_written(box: ContainerRoot) -> None:
-    box.ok("run", "-d", "--name", "web", "-m", "64m", "--stop-timeout", "0", "-e", "A=b", "--label", "k=v",
+    box.ok("run", "-d", "--name", "web", "-m", "64m", "--stop-timeout", "0",
+           "-e", "A=b", "--label", "k=v",
            "-v", "data:/data", IMAGE, "sh", "-c", "echo x >/written; exec sleep 1000")  # fmt: skip
     wait_for(lambda: box.call("exec", "web", "cat", "/written").stdout == "x\n", "the file")
     id_ = box.ok("container", "clone", "web").strip()
