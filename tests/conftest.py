@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--emulated", action="store_true", help="also run what needs an emulated guest: minutes"
     )
     parser.addoption(
-        "--fault-points", type=int, default=30, metavar="N", help="kills at random points"
+        "--fault-points", type=int, default=42, metavar="N", help="kills at random points"
     )
     parser.addoption(
         "--crowd", type=int, default=32, metavar="N", help="containers that are stopped at once"
