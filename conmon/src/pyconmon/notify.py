@@ -20,6 +20,8 @@ class NotifyRelay:
     def __init__(self, the_loop: loop.Loop, host_path: str, bundle: str) -> None:
         kind = _socket.SOCK_DGRAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
         self._host_path = host_path
+        if host_path.startswith("@"):  # of the abstract namespace (unix(7)), as systemd writes it
+            self._host_path = f"\0{host_path[1:]}"
         self._host = _socket.socket(_socket.AF_UNIX, kind)
         self._socket = _socket.socket(_socket.AF_UNIX, kind)
         attach.bind_in_directory(self._socket, f"{bundle}/notify", "notify.sock", 0o777)

@@ -52,8 +52,8 @@ class Options:
     """The global options as given; None where the user said nothing."""
 
     __slots__ = (
-        "cgroup_manager", "conmon", "events_backend", "root", "runroot", "runtime", "runtime_flag",
-        "storage_driver", "tmpdir",
+        "cgroup_manager", "conmon", "events_backend", "notify_socket", "root", "runroot",
+        "runtime", "runtime_flag", "storage_driver", "tmpdir",
     )  # fmt: skip
 
     def __init__(
@@ -67,7 +67,9 @@ class Options:
         storage_driver: str | None = None,
         events_backend: str | None = None,
         tmpdir: str | None = None,
+        notify_socket: str = "",
     ) -> None:
+        """``notify_socket`` is the service manager's, where one has started us."""
         self.root = root
         self.runroot = runroot
         self.runtime = runtime
@@ -77,6 +79,7 @@ class Options:
         self.storage_driver = storage_driver
         self.events_backend = events_backend
         self.tmpdir = tmpdir
+        self.notify_socket = notify_socket
 
 
 class Engine:
@@ -185,6 +188,7 @@ class Engine:
                     runtime_flags=[f"--{flag}" for flag in self.options.runtime_flag],
                     systemd=self.cgroup_manager == "systemd",
                     self_command=self._self_command(),
+                    notify_socket=self.options.notify_socket,
                 )
             )
         return self._containers

@@ -57,6 +57,7 @@ def make_engine(log_level: str, **options: object) -> Engine:
     path = options.pop("out")
     if options.pop("noout") or path:
         _redirect(str(path or os.devnull))
+    options["notify_socket"] = os.environ.get("NOTIFY_SOCKET", "")
     return Engine(Options(**options))  # type: ignore[arg-type]  # the declarations made the types
 
 

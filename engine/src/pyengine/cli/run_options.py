@@ -253,6 +253,10 @@ LIFE = (
     option("--requires", multiple=True, metavar="CONTAINER", help="Start another one before it."),
     option("--rm", "auto_remove", is_flag=True, help="Remove the container when it ends."),
     option("--runtime", default="", metavar="NAME", help="Path or name of the OCI runtime."),
+    option(
+        "--sdnotify", default="container", show_default=True, metavar="MODE",
+        help="Who tells systemd that it is ready: container, conmon, healthy or ignore.",
+    ),
     option("--tls-verify/--no-tls-verify", default=None, help="Check a registry's certificate."),
     option("--variant", metavar="VARIANT", help="Variant of the architecture, such as v7."),
 )  # fmt: skip

@@ -140,6 +140,9 @@ def configure(
 
         supervision.configure(config, wanted, image)
     # logging
+    # life
+    if wanted.sdnotify != "container":
+        config["sdnotify"] = _sdnotify(wanted.sdnotify, checked=bool(config["supervision"]))
     # process: last, because it adds mounts where there are none yet
     if wanted.asks(ProcessOptions) or process.is_systemd(config):
         from pyengine.containers.configuring import process as process_options
@@ -158,6 +161,20 @@ def _streams(wanted: ContainerOptions) -> list[str]:
     if names and wanted.detach:
         raise ConfigError("--attach and --detach cannot be set together")
     return names
+
+
+def _sdnotify(mode: str, *, checked: bool) -> str:
+    if mode not in ("conmon", "healthy", "ignore"):
+        raise ConfigError(
+            f'invalid argument: invalid sdnotify value "{mode}": must be conmon, container, healthy'
+            " or ignore"
+        )
+    if mode == "healthy" and not checked:
+        raise ConfigError(
+            'invalid argument: sdnotify policy "healthy" requires a healthcheck to be set: give'
+            " --health-cmd"
+        )
+    return mode
 
 
 def _is_hostname(text: str) -> bool:

@@ -40,14 +40,19 @@ class Host:
         runtime_flags: list[str],
         systemd: bool,
         self_command: list[str],
+        notify_socket: str = "",
     ) -> None:
-        """``runtime_path`` and ``monitor_path`` take a name, a path or an empty string."""
+        """``runtime_path`` and ``monitor_path`` take a name, a path or an empty string.
+
+        ``notify_socket`` is where the service manager wants to be told of a start, if anywhere.
+        """
         self.root, self.runroot = root, runroot
         self._database, self._storage, self._events = database, storage, events
         self._defaults = defaults
         self.runtime_path, self.monitor_path = runtime_path, monitor_path
         self.runtime_flags, self.systemd = runtime_flags, systemd
         self.self_command = self_command
+        self.notify_socket = notify_socket
         self._boot_id = ""
 
     @property

@@ -198,7 +198,7 @@ def _config(host: Host, container: Container) -> dict[str, Any]:
         "SystemdMode": config["process"].get("systemd", False),
         "Timezone": _timezone(config),
         "Secrets": _secrets(config),
-        "sdNotifyMode": "container",
+        "sdNotifyMode": config.get("sdnotify", "container"),
         **_health_config(config),
     }
 

@@ -203,6 +203,7 @@ class LifeOptions:
     remove_image: bool = False
     requires: tuple[str, ...] = ()
     runtime: str = ""
+    sdnotify: str = "container"
     tls_verify: bool | None = None
 
 

@@ -70,7 +70,7 @@ class Containers:
             except BaseException:
                 intent.finish()
                 raise
-            return start.launch(
+            started = start.launch(
                 self.host, container, intent, attach=not options.detach, stdin=stdin,
                 proxy_signals=proxy_signals, detach_keys=detach_keys,
             )  # fmt: skip
@@ -83,6 +83,7 @@ class Containers:
             raise
         finally:
             locks.release(name, lock_fd, remove=gone)
+        return started.notify(self.host)
 
     def start(
         self,
@@ -93,8 +94,12 @@ class Containers:
         proxy_signals: bool = False,
         detach_keys: bytes = b"",
         only_create: bool = False,
+        needed: bool = False,
     ) -> Started:
-        """Start a container that does not run, or with ``only_create`` do all but the last step."""
+        """Start a container that does not run, or with ``only_create`` do all but the last step.
+
+        ``needed`` says by another container.
+        """
         from pyengine.containers import ending, start
 
         container = self.find(name_or_id)
@@ -109,10 +114,12 @@ class Containers:
                 lock.gone = True
                 raise
             intent = start.begin(self.host, container, only_create=only_create)
-            return start.launch(
+            started = start.launch(
                 self.host, container, intent, attach=attach, stdin=stdin,
                 proxy_signals=proxy_signals, detach_keys=detach_keys, only_create=only_create,
+                needed=needed,
             )  # fmt: skip
+        return started.notify(self.host)
 
     def restart(self, name_or_id: str, timeout_s: int | None) -> None:
         """Stop a container if it runs, and start it."""
@@ -130,7 +137,8 @@ class Containers:
             ending.finish_locked(self.host, container, keep=True)
             self.host.storage.allow_remount(container.id)
             intent = start.begin(self.host, container)
-            start.launch(self.host, container, intent, attach=False)
+            started = start.launch(self.host, container, intent, attach=False)
+        started.notify(self.host)
 
     def pause(self, name_or_id: str, *, paused: bool) -> None:
         """Freeze a running container, or let a frozen one go on."""
@@ -573,7 +581,7 @@ class Containers:
         """Start the containers that this one needs, which in turn starts those that they need."""
         for id_ in container.config["dependencies"]:
             if not self.find(id_).running:
-                self.start(id_)
+                self.start(id_, needed=True)
 
     def _replace(self, options: ContainerOptions) -> None:
         if not options.replace:

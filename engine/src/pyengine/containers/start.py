@@ -20,6 +20,7 @@ from pyengine.monitor import start as monitor
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyengine.containers.host import Host
+    from pyengine.containers.notifying import Notifier
     from pyengine.database.intents import Intent
     from pyengine.monitor.attach import Attachment
     from pyengine.ocirun.call import Runtime
@@ -42,7 +43,7 @@ exec "$@"
 class Started:
     """A container that runs, and how this process is connected to it."""
 
-    __slots__ = ("_attended_fd", "attachment", "container", "runtime")
+    __slots__ = ("_attended_fd", "attachment", "container", "notifier", "runtime")
 
     def __init__(
         self,
@@ -53,6 +54,13 @@ class Started:
     ) -> None:
         self.container, self.runtime, self.attachment = container, runtime, attachment
         self._attended_fd = attended_fd
+        self.notifier: Notifier | None = None
+
+    def notify(self, host: Host) -> Started:
+        """Tell the service manager the rest; call it without the container's lock."""
+        if self.notifier is not None:
+            self.notifier.complete(host, self.container, attended=self.attachment is not None)
+        return self
 
     def leave(self) -> None:
         """Let the exit command know that nobody attends the container any more."""
@@ -97,16 +105,19 @@ def launch(
     detach_keys: bytes = b"",
     restarted: bool = False,
     only_create: bool = False,
+    needed: bool = False,
 ) -> Started:
     """Start it under the caller's lock and intent, also what ``only_create`` has prepared.
 
-    ``restarted`` says by its restart policy.
+    ``restarted`` says by its restart policy, ``needed`` because another container needs it.
 
     Raises:
         PyengineError: some step failed; everything was taken back and the intent is finished.
     """
     start = _Start(host, container, restarted=restarted)
     start.detach_keys = detach_keys
+    if host.notify_socket and not needed:
+        start.notify()
     try:
         if container.status == "initialized":
             return start.go_on(intent, attach=attach, stdin=stdin, proxy_signals=proxy_signals)
@@ -135,6 +146,15 @@ class _Start:
         self.attended_fd = -1
         self.detach_keys = b""
         self.layers: list[str] | None = None
+        self.notifier: Notifier | None = None
+
+    def notify(self) -> None:
+        """Tell the service manager that waits for it, unless ``--sdnotify ignore``."""
+        mode = self.container.config.get("sdnotify", "container")
+        if mode != "ignore":
+            from pyengine.containers.notifying import Notifier
+
+            self.notifier = Notifier(mode, self.host.notify_socket)
 
     def create(self, *, attended: bool) -> int:
         """Mount, and let the monitor create the container; the answer is its first pid."""
@@ -169,6 +189,8 @@ class _Start:
             call.keep_keyring()
         if settings.get("preserve_fds"):
             call.preserve_fds(settings["preserve_fds"])
+        if self.notifier is not None:
+            self.notifier.prepare(call)
         self.monitor = call.spawn()
         rootfs = self._rootfs() if config["rootfs"] else self._mount()
         sources = host.volume_paths(config)
@@ -190,6 +212,8 @@ class _Start:
             from pyengine.containers import joining
 
             joining.prepare(host, config, place)
+        if self.notifier is not None:
+            self.notifier.lay_out(place)
         generate.write(config, place)
         self.monitor.go()
         if attended:
@@ -214,9 +238,13 @@ class _Start:
 
             supervising.begin_checks(self.host, self.container)
         self._record(intent, pid, monitor_pid, "running", started_at)
+        if self.notifier is not None:
+            self.notifier.started(monitor_pid)
         created = [] if self.monitor is None else ["init"]
         self.host.tell(self.container, *created, "start", *(["attach"] if attach else []))
-        return Started(self.container, runtime, self.attachment, self.attended_fd)
+        started = Started(self.container, runtime, self.attachment, self.attended_fd)
+        started.notifier = self.notifier
+        return started
 
     def go_on(self, intent: Intent, *, attach: bool, stdin: bool, proxy_signals: bool) -> Started:
         """Start what ``init`` has created."""

@@ -49,7 +49,8 @@ def choose_monitor(config: ContainerConfig, wanted: ContainerOptions, path: str)
     if who:
         config["supervision"]["by"] = who
         return
-    if wanted.health_cmd is None and config["supervision"]["on_failure"] == "none":
+    image_alone = wanted.health_cmd is None and config["supervision"]["on_failure"] == "none"
+    if image_alone and wanted.sdnotify != "healthy":
         log.warning(
             f"the image's HEALTHCHECK is not run, as the monitor {path} runs none and systemd does"
             " not run here: use pyconmon (--conmon), or --no-healthcheck to silence this"
@@ -201,6 +202,26 @@ def check_now(host: Host, container: Container) -> tuple[dict[str, Any], str]:
         if monitor_fd >= 0:
             os.close(monitor_fd)
     return health(host, container) or {}, "none"
+
+
+def wait_until_healthy(host: Host, container: Container) -> bool:
+    """Wait for a check that passes; false where the container ends before."""
+    path = _health_log(host, container)
+    try:
+        changes = _Changes(os.path.dirname(path))
+    except FileNotFoundError:  # it has even been removed
+        return False
+    monitor_fd = exits.open_pidfd(container.monitor_pid or 0)
+    try:
+        while (health(host, container) or {}).get("Status") != "healthy":
+            if monitor_fd < 0 or exits.wait_for_end(monitor_fd, 0):
+                return False
+            changes.wait_for(os.path.basename(path), RESULT_SLACK_S, monitor_fd)
+        return True
+    finally:
+        changes.close()
+        if monitor_fd >= 0:
+            os.close(monitor_fd)
 
 
 def begin_checks(host: Host, container: Container) -> None:

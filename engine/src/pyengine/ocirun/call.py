@@ -170,9 +170,11 @@ class Running:
             (os.POSIX_SPAWN_DUP2, err_write, 2),
         ]
         self._fds = (out_read, err_read)
+        environment = dict(os.environ)
+        environment.pop("NOTIFY_SOCKET", None)  # runc would wait for what we or conmon tell
         try:
             self._pid = os.posix_spawn(
-                argv[0], argv, os.environ, file_actions=actions, setsigdef=DEFAULT_SIGNALS
+                argv[0], argv, environment, file_actions=actions, setsigdef=DEFAULT_SIGNALS
             )
         except OSError as error:
             for fd in self._fds:

@@ -93,7 +93,10 @@ def build(config: ContainerConfig, place: Place) -> dict[str, Any]:
 
         sharing.give_away(inside.values(), config["id_maps"])
     inside.update(place.files)
-    proc["env"] += place.env
+    if place.env:  # stronger than the user's
+        names = process.entries(place.env)
+        kept = [entry for entry in proc["env"] if entry.partition("=")[0] not in names]
+        proc["env"] = [*kept, *place.env]
     every_mount = mounts.build(config, inside, place.volume_paths, (user.uid, user.gid))
     if config["process"]:
         _add_settings(config["process"], place, proc, every_mount)

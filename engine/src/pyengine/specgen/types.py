@@ -227,3 +227,4 @@ class ContainerConfig(TypedDict):
     runtime: str  # as given: a name or a path; empty is the default
     conmon: str
     create_command: list[str]
+    sdnotify: NotRequired[str]  # conmon, healthy or ignore; else container

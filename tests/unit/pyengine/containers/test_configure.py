@@ -63,6 +63,8 @@ def test_what_has_no_meaning_is_named(line: str, problem: str) -> None:
         ("--device-cgroup-rule nonsense", "must be like c 1:3 rwm"),
         ("--personality BSD", "must be LINUX or LINUX32"),
         ("--network container:", "no such network"),
+        ("--sdnotify systemd", 'invalid sdnotify value "systemd": must be conmon, container'),
+        ("--sdnotify healthy", 'policy "healthy" requires a healthcheck to be set'),
     ],
 )  # fmt: skip
 def test_confinement_that_has_no_meaning_is_named(line: str, problem: str) -> None:
