@@ -35,14 +35,16 @@ class Containerd(Daemon):
             f"disabled_plugins = [{disabled}]\n"
             f'[grpc]\naddress = "{directory}/socket"\n[ttrpc]\naddress = "{directory}/ttrpc"\n'
         )
+        namespace = f"tests-{uuid.uuid4().hex[:12]}"  # and the name of a cgroup
         super().__init__(
             ["containerd", "--config", str(directory / "config.toml")],
             ready="successfully booted",
             client="ctr",
             environment={
                 "CONTAINERD_ADDRESS": f"{directory}/socket",
-                "CONTAINERD_NAMESPACE": "tests",
+                "CONTAINERD_NAMESPACE": namespace,
             },
+            parent=namespace,
         )
 
     def run(self, *words: str) -> Done:

@@ -40,6 +40,7 @@ class Docker(Daemon):
             ready="API listen on",
             client="docker",
             environment={"DOCKER_HOST": self.socket},
+            parent=self.parent,
         )
 
     def close(self) -> None:
@@ -47,10 +48,6 @@ class Docker(Daemon):
         for name in self.must("ps", "--all", "--quiet").split():
             self("rm", "--force", name)
         super().close()
-        for folder, folders, _ in os.walk("/sys/fs/cgroup"):
-            if self.parent in folders:
-                os.rmdir(os.path.join(folder, self.parent))
-                folders.remove(self.parent)
 
 
 @pytest.fixture(scope="module")

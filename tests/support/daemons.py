@@ -14,9 +14,19 @@ class Daemon:
     """Runs from here until ``close``; called with words, it is its client."""
 
     def __init__(
-        self, command: list[str], *, ready: str, client: str, environment: dict[str, str]
-    ) -> None:
-        """``ready`` stands in the line of stderr from which on it answers."""
+        self, command: list[str], *, ready: str, client: str, environment: dict[str, str],
+        parent: str,
+    ) -> None:  # fmt: skip
+        """Start it.
+
+        Args:
+            command: argv.
+            ready: stands in the line of stderr from which on it answers.
+            client: the program that ``environment`` leads to it.
+            environment: for the client.
+            parent: the cgroup that it makes for its containers and leaves behind.
+        """
+        self._parent = parent
         self._client, self._environment = client, {**os.environ, **environment}
         self._process = subprocess.Popen(
             command,
@@ -51,7 +61,11 @@ class Daemon:
         return done.stdout.strip()
 
     def close(self) -> None:
-        """End it."""
+        """End it, and what it leaves of cgroups."""
         self._process.terminate()
         self._process.wait(30)
         self._log.wait(30)
+        for folder, folders, _ in os.walk("/sys/fs/cgroup"):
+            if self._parent in folders:
+                os.rmdir(os.path.join(folder, self._parent))
+                folders.remove(self._parent)

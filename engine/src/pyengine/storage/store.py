@@ -22,7 +22,7 @@ from pyengine.storage import overlay, trees
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pyengine.database.connection import Database
     from pyengine.database.intents import Intent
@@ -226,13 +226,9 @@ class Storage:
 
     def _probe_driver(self) -> str:
         """Overlay of the kernel, then of fuse-overlayfs, then copies."""
-        import shutil
-
         directory = f"{self.root}/staging/probe-{os.getpid()}"
         driver = "vfs"
-        for program in (self._mount_program, shutil.which("fuse-overlayfs")):
-            if program is None:
-                continue
+        for program in self._mount_programs():
             os.makedirs(directory)
             try:
                 works = overlay.works(directory, program)
@@ -243,6 +239,15 @@ class Storage:
                 break
         self._remember(driver=driver, mount_program=self._mount_program)
         return driver
+
+    def _mount_programs(self) -> Iterator[str]:
+        """What may mount an overlay, the kernel (``""``) or what was asked for first."""
+        yield self._mount_program
+        import shutil  # the first is nearly always the last
+
+        found = shutil.which("fuse-overlayfs")
+        if found:
+            yield found
 
     def _fact(self, key: str) -> str:
         with self.database.read() as connection:
