@@ -86,8 +86,8 @@ def test_an_idle_monitor_holds_little_more_than_a_bare_interpreter(
             assert anonymous_kib(made.monitor_pid) - anonymous_kib(bare.pid) < 740
             made.settle()
             assert anonymous_kib(made.monitor_pid) - anonymous_kib(bare.pid) < 320
-            (made.bundle / "ctl").write_text("2 0 0\n")
             log = made.log.stat().st_ino
+            (made.bundle / "ctl").write_text("2 0 0\n")
             wait_for(lambda: made.log.stat().st_ino != log, "the new log")
             wait_for(
                 lambda: anonymous_kib(made.monitor_pid) - anonymous_kib(bare.pid) < 320,
