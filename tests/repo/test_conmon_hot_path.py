@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -98,5 +99,10 @@ def test_an_idle_monitor_holds_little_more_than_a_bare_interpreter(
 
 
 def anonymous_kib(pid: int) -> int:
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    text = ""
+    while not text:
+        try:
+            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        except ProcessLookupError:  # its memory goes just now, as it executes the resident program
+            os.kill(pid, 0)
     return int(re.findall(r"^Anonymous:\s*(\d+)", text, re.M)[0])
