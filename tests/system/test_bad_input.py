@@ -241,6 +241,23 @@ def test_a_monitor_killed_in_the_foreground_ends_the_run(box: ContainerRoot) -> 
     box.ok("rm", "fg")
 
 
+def test_a_monitor_that_hangs_keeps_nobody_from_removing(box: ContainerRoot) -> None:
+    box.ok("run", "-d", "--name", "hung", IMAGE, "sleep", "1000")
+    monitor_pid = int(box.ok("inspect", "--format", "{{.State.ConmonPid}}", "hung"))
+    os.kill(monitor_pid, signal.SIGSTOP)
+    impatient = (  # it waits for half a minute
+        "import sys; from pyengine.containers import stopping; from pyengine.cli import quick;"
+        "stopping.MONITOR_S = 0.3; sys.exit(quick.main(sys.argv[1:]))"
+    )
+    program, *arguments = box.argv("rm", "-f", "-t", "0", "hung")
+    python = Path(program).parent / "python3"
+    done = subprocess.run(
+        [python, "-c", impatient, *arguments], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, "hung\n")
+    assert "the monitor of container hung does not record its end" in done.stderr
+
+
 def test_a_killed_runtime_is_an_error_and_leaves_nothing(
     box: ContainerRoot, pyrun_path: str, tmp_path: Path
 ) -> None:

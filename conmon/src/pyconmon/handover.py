@@ -19,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyconmon.loop import Loop
+
 _TOP = str(__spec__.origin).rpartition("/")[0]
 # All that a container's end, a client or a request may need.
 _MODULES = (
@@ -28,12 +30,14 @@ _MODULES = (
 )  # fmt: skip
 
 
-def execute(state: dict[str, Any], environment: dict[bytes, bytes]) -> None:
-    """Become the resident program; returns when that cannot be done."""
+def execute(state: dict[str, Any], environment: dict[bytes, bytes], the_loop: Loop) -> None:
+    """Become the resident program; returns when that cannot be done, or a signal waits."""
     held: dict[str, int] = {}
     opened: list[int] = []
     old_mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, SIGNALS)
     try:
+        if the_loop.has_signals:  # of before they were blocked: they are known to this program only
+            raise OSError("a signal has come")
         if not _is_same_file(sys.executable, "/proc/self/exe"):
             raise OSError("another Python is installed meanwhile")
         for name in _MODULES:

@@ -267,10 +267,12 @@ class Monitor:
     def _hand_over(self) -> None:
         """Let the resident program wait, if nothing is under way that it knows nothing of."""
         state = self._state()
-        if state is not None and not self._loop.has_signals:
+        if state is not None:
             from pyconmon import handover
 
-            handover.execute(state, self._environment)
+            handover.execute(state, self._environment, self._loop)
+            if self._loop.has_signals:
+                self._loop.after(_SETTLED_S, self._hand_over)
 
     def _state(self) -> dict[str, Any] | None:
         options, life = self._options, self._life

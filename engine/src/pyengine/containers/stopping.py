@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 KILL = 9
 FOREVER = float("inf")
+MONITOR_S = 15.0  # a monitor that has not recorded an end after two of these hangs
 
 
 class Stop:
@@ -69,7 +70,22 @@ class Stop:
             if self._deadline:
                 self._warn()
             self._kill()
-        wait(self._host, self._container, None)
+        self._wait_for_record()
+
+    def _wait_for_record(self) -> None:
+        """Wait for the end of what was killed, but not for a monitor that hangs."""
+        gone = False
+        while not wait(self._host, self._container, MONITOR_S)[0]:
+            if gone:
+                from pyengine.containers import remains
+
+                log.warning(
+                    f"the monitor of container {self._container.name} does not record its end:"
+                    " killing the monitor, so the exit code is unknown"
+                )
+                remains.end_monitor(self._host, self._container.id)
+            pid = self._container.pid
+            gone = not pid or start_time(pid) != self._container.pid_start
 
     def _signal(self, number: int) -> bool:
         """False where it has ended; the events are told once."""
