@@ -33,7 +33,8 @@ def root(
 
 
 def test_changes_become_an_image_and_an_archive(root: ContainerRoot, tmp_path: Path) -> None:
-    root.call("run", "--name", "c", "-e", "A=b", "-w", "/tmp", IMAGE, "sh", "-c", SCRIPT)
+    root.call("run", "--name", "c", "-e", "A=b", "-w", "/tmp", "--expose", "80", IMAGE, "sh", "-c",
+              SCRIPT)  # fmt: skip
     upper = root.root / "containers" / root.ok("inspect", "--format", "{{.Id}}", "c").strip()
     tree = upper / ("diff" if (upper / "diff").exists() else "merged")
     os.setxattr(tree / "new", "user.note", b"kept")
@@ -53,6 +54,9 @@ def test_changes_become_an_image_and_an_archive(root: ContainerRoot, tmp_path: P
     assert shown.stdout == "by\n7 8\nnew\n/\n"
     (found,) = json.loads(root.ok("image", "inspect", "made:1"))
     assert (found["Author"], found["Config"]["Cmd"]) == ("me", ["cat", "/new"])
+    assert found["Config"]["ExposedPorts"] == {"80/tcp": {}}
+    (container,) = json.loads(root.ok("inspect", "c"))
+    assert container["Config"]["ExposedPorts"] == {"80/tcp": {}}
     words = ("commit", "-q", "-f", "docker", "-m", "why", "--squash", "c", "made:2")
     root.ok(*words)
     (found,) = json.loads(root.ok("image", "inspect", "made:2"))

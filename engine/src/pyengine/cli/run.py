@@ -89,6 +89,7 @@ def make_options(defaults: dict[str, Any], **given: Any) -> ContainerOptions:
         "cap_add",
         "cap_drop",
         "chrootdirs",
+        "expose",
         "gidmap",
         "group_add",
         "requires",

@@ -58,6 +58,10 @@ NAMES = (
     option("--dns", multiple=True, metavar="IP", help="Name server, or none."),
     option("--dns-option", "--dns-opt", multiple=True, metavar="OPTION", help="Resolver option."),
     option("--dns-search", multiple=True, metavar="DOMAIN", help="Domain to search in, or a dot."),
+    option(
+        "--expose", multiple=True, metavar="PORT[-PORT][/PROTOCOL]",
+        help="Note that the container listens on a port.",
+    ),
     option("-h", "--hostname", default="", metavar="NAME", help="The container's host name."),
     option(
         "--hosts-file", default="", metavar="FILE",

@@ -110,6 +110,8 @@ def _settings(container: Container, base: Image | None, options: CommitOptions) 
                     WorkingDir=config["cwd"] or "/", User=config["user"])  # fmt: skip
     if config["labels"]:
         settings["Labels"] = config["labels"]
+    if ports := config.get("exposed_ports"):
+        settings["ExposedPorts"] = {port: {} for port in ports}
     if options.include_volumes:
         paths = [volume["destination"] for volume in config["volumes"]]
         settings["Volumes"] = {**(settings.get("Volumes") or {}), **{path: {} for path in paths}}

@@ -114,6 +114,8 @@ def configure(
     }
     # What most containers do not ask for is loaded for the others alone.
     # names
+    if image.get("ExposedPorts"):
+        config["exposed_ports"] = list(image["ExposedPorts"])
     if wanted.asks(NameOptions):
         from pyengine.containers.configuring import names
 

@@ -200,7 +200,14 @@ def _config(host: Host, container: Container) -> dict[str, Any]:
         "Secrets": _secrets(config),
         "sdNotifyMode": config.get("sdnotify", "container"),
         **_health_config(config),
+        **_exposed(config),
     }
+
+
+def _exposed(config: ContainerConfig) -> dict[str, Any]:
+    """As podman 5: no key where there is no port."""
+    ports = config.get("exposed_ports")
+    return {"ExposedPorts": {port: {} for port in ports}} if ports else {}
 
 
 def _timezone(config: ContainerConfig) -> str:

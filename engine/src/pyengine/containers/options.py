@@ -67,6 +67,7 @@ class NameOptions:
     dns: tuple[str, ...] = ()
     dns_option: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
+    expose: tuple[str, ...] = ()
     hosts_file: str = ""
     ip: str = ""
     ip6: str = ""

@@ -189,6 +189,7 @@ class ContainerConfig(TypedDict):
     # names
     names: NameSettings
     hostname_given: str
+    exposed_ports: NotRequired[list[str]]  # such as 80/tcp; nothing acts on them
     network: str  # none, host, container:ID or ns:PATH
     labels: dict[str, str]
     cidfile: str

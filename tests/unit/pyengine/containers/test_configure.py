@@ -33,6 +33,10 @@ from support.configured import configured
         ("--network host --dns foo", 'invalid IP address in --dns: "foo"'),
         ("--network host --ip 10.0.0.1", "--ip can only be set when the network mode is bridge"),
         ("--network nosuch", "no such network"),
+        ("--expose 0", "--expose 0: a port must be a number from 1 to 65535"),
+        ("--expose 80-", "a port must be a number"),
+        ("--expose 81-80", "the range ends before it begins"),
+        ("--expose 80/icmp", "must be tcp, udp or sctp"),
     ],
 )  # fmt: skip
 def test_what_has_no_meaning_is_named(line: str, problem: str) -> None:
@@ -70,3 +74,13 @@ def test_what_has_no_meaning_is_named(line: str, problem: str) -> None:
 def test_confinement_that_has_no_meaning_is_named(line: str, problem: str) -> None:
     with pytest.raises(PyengineError, match=re.escape(problem)):
         configured(line)
+
+
+def test_exposed_ports_are_the_images_and_the_options() -> None:
+    image: dict[str, object] = {"ExposedPorts": {"80/tcp": {}}}
+    wanted = "--expose 80,53/udp --expose 8000-8002"
+    assert configured(wanted, image)["exposed_ports"] == [
+        "80/tcp", "53/udp", "8000/tcp", "8001/tcp", "8002/tcp"
+    ]  # fmt: skip
+    assert configured("--rm", image)["exposed_ports"] == ["80/tcp"]
+    assert "exposed_ports" not in configured("--rm")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pyengine.specgen.types import ContainerConfig, NameSettings
 
 MAX_FILE_BYTES = 1 << 20
+MAX_PORT = 65535
 
 
 def configure(config: ContainerConfig, wanted: ContainerOptions) -> None:
@@ -37,6 +38,9 @@ def configure(config: ContainerConfig, wanted: ContainerOptions) -> None:
         labels = dict(line.partition("=")[::2] for line in lines)
         given = [text.partition("=")[0] for text in wanted.labels]
         config["labels"].update({k: v for k, v in labels.items() if k not in given})
+    if wanted.expose:
+        ports = [port for text in wanted.expose for port in _ports(text)]
+        config["exposed_ports"] = list(dict.fromkeys([*config.get("exposed_ports", []), *ports]))
     config["names"] = found
 
 
@@ -59,6 +63,21 @@ def _annotations(texts: tuple[str, ...]) -> dict[str, str]:
         if "=" not in text or text.startswith("="):
             raise ConfigError(f"--annotation {text}: annotations must be formatted KEY=VALUE")
     return dict(text.partition("=")[::2] for text in texts)
+
+
+def _ports(text: str) -> list[str]:
+    """Each port of ``--expose``, with its protocol."""
+    numbers, _, protocol = text.partition("/")
+    protocol = protocol or "tcp"
+    if protocol not in ("tcp", "udp", "sctp"):
+        raise ConfigError(f"--expose {text}: the protocol must be tcp, udp or sctp")
+    first, dash, last = numbers.partition("-")
+    ends = (first, last if dash else first)
+    if not all(end.isascii() and end.isdecimal() and 0 < int(end) <= MAX_PORT for end in ends):
+        raise ConfigError(f"--expose {text}: a port must be a number from 1 to {MAX_PORT}")
+    if int(ends[1]) < int(ends[0]):
+        raise ConfigError(f"--expose {text}: the range ends before it begins")
+    return [f"{port}/{protocol}" for port in range(int(ends[0]), int(ends[1]) + 1)]
 
 
 def _resolver(found: NameSettings, wanted: ContainerOptions, network: str) -> None:
