@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
 BIN = TOP / ".venv" / "bin"
+BUSYBOX = Path("/bin/busybox")
 LAYOUT = 'umount /sys/fs/cgroup/unified 2>/dev/null || true; exec "$@"'
 
 Sample = dict[str, list[float]]
@@ -28,6 +30,15 @@ def enter_v1_view() -> None:
     os.environ["BENCH_INSIDE"] = "1"
     unshare = ["unshare", "--mount", "--propagation", "private", "sh", "-c", LAYOUT, "sh"]
     os.execvp("unshare", [*unshare, sys.executable, "-I", *sys.argv])
+
+
+def make_rootfs(folder: Path) -> None:
+    """A root file system that holds busybox and nothing else."""
+    for name in ("bin", "dev", "etc", "proc", "sys", "tmp"):
+        (folder / name).mkdir(parents=True)
+    shutil.copy2(BUSYBOX, folder / "bin" / "busybox")
+    for name in ("sh", "true", "sleep", "echo"):
+        (folder / "bin" / name).symlink_to("busybox")
 
 
 def call(command: list[str]) -> float:
