@@ -75,7 +75,7 @@ def test_a_failed_run_without_rm_leaves_a_created_container(box: ContainerRoot) 
         (["--stop-signal", "BOGUS"], "BOGUS"),
         (["--cidfile", "/no/such/dir/cid"], "/no/such/dir/cid"),
         (["--pull", "sometimes"], "sometimes"),
-        (["--publish", "80:80"], "unknown flag: --publish"),
+        (["--publish", "80:80"], "--publish 80:80: only a bridged network has ports to publish"),
     ],
 )
 def test_an_option_that_cannot_be_honoured_is_named(

@@ -82,6 +82,15 @@ def test_descriptors_are_passed_on_and_missing_ones_named(box: ContainerRoot) ->
         input=b"through\n", capture_output=True, check=False,
     )  # fmt: skip
     assert done.stdout.decode().split()[:5] == ["through", "0", "1", "2", "3"], done.stderr
+    # Descriptor 4 is ours too, but not wanted.
+    argv = box.argv("run", "--rm", "--preserve-fd", "5", IMAGE, "sh", "-c", "cat <&4; cat <&5")
+    done = subprocess.run(
+        ["sh", "-c", 'exec 5<&0 4</etc/passwd </dev/null; exec "$@"', "sh", *argv],
+        input=b"chosen\n", capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == b"chosen\n", done.stderr
+    assert "not the number" in box.fails("run", "--preserve-fd", "2", IMAGE, "true")
+    assert "file descriptor 9 is not" in box.fails("run", "--preserve-fd", "9", IMAGE, "true")
     error = box.fails("run", "--preserve-fds", "7", IMAGE, "true")
     assert "is not available" in error
     assert "--detach" in box.fails("run", "-d", "--preserve-fds", "1", IMAGE, "true")

@@ -175,3 +175,16 @@ def test_an_attack_on_a_donors_shared_memory_stays_inside(box: ContainerRoot) ->
         capture_output=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (125, b"")
+
+
+def test_the_images_own_seccomp_profile_holds_where_the_policy_says_so(box: ContainerRoot) -> None:
+    rule = '{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}'
+    profile = f'{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{rule}]}}'
+    name = box.ok("create", IMAGE, "true").strip()
+    label = f"LABEL io.containers.seccomp.profile='{profile}'"
+    box.ok("commit", "--change", label, name, "localhost/profiled")
+    words = ("localhost/profiled", "busybox", "mkdir", "/made")
+    refused = box.call("run", "--rm", "--seccomp-policy", "image", *words)
+    assert (refused.returncode, "No space left" in refused.stderr) == (1, True), refused
+    box.ok("run", "--rm", *words)
+    box.ok("rmi", "-f", "localhost/profiled")

@@ -239,12 +239,25 @@ class Engine:
                 if pull == "never":
                     raise
         from pyengine.images import pulling
+        from pyengine.registry import credentials
         from pyengine.registry.settings import Access
 
+        if options.decryption_key:
+            raise ConfigError(
+                f"--decryption-key: {name}: encrypted layers cannot be read: decrypt the image"
+                " first, with skopeo copy --decryption-key"
+            )
         how = pulling.PullOptions(
             platform=options.platform,
-            access=Access(tls_verify=options.tls_verify, auth_file=options.auth_file),
+            access=Access(
+                tls_verify=options.tls_verify,
+                cert_dir=options.cert_dir,
+                login=credentials.parse(options.creds) if options.creds else None,
+                auth_file=options.auth_file,
+            ),
             policy=pull if pull == "newer" else "always",
+            retry=options.retry,
+            retry_delay_s=options.retry_delay_s,
         )
         tell = _say_nothing if options.quiet else report()
         return self.images.resolve(pulling.pull(self.images, name, how, tell))

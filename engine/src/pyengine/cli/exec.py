@@ -21,8 +21,15 @@ if TYPE_CHECKING:
     option("-i", "--interactive", "stdin", is_flag=True, help="Keep stdin open."),
     LATEST,
     option(
+        "--no-session", is_flag=True, help="Says what is so: a session has no row in a database.",
+    ),
+    option(
         "--preserve-fds", type=IntRange(0), default=0, metavar="N",
         help="Pass our descriptors 3 to N+2 on.",
+    ),
+    option(
+        "--preserve-fd", multiple=True, metavar="FD[,FD...]",
+        help="Pass on these descriptors; others below the highest are /dev/null.",
     ),
     option("--privileged", is_flag=True, help="Give all capabilities."),
     option("-t", "--tty", "terminal", is_flag=True, help="Allocate a terminal."),
@@ -42,6 +49,8 @@ def exec_(
     env_file: tuple[str, ...],
     stdin: bool,
     latest: bool,
+    no_session: bool,  # noqa: ARG001 - its help says why
+    preserve_fd: tuple[str, ...],
     preserve_fds: int,
     privileged: bool,
     terminal: bool,
@@ -50,10 +59,12 @@ def exec_(
     words: tuple[str, ...],
 ) -> int:
     """Run a process in a running container."""
-    if preserve_fds:
+    unwanted_fds: list[int] = []
+    if preserve_fds or preserve_fd:
         from pyengine.containers.configuring.process import descriptors
 
-        descriptors(preserve_fds, detach=detach)
+        listed = [word for text in preserve_fd for word in text.split(",") if word]
+        preserve_fds, unwanted_fds = descriptors(preserve_fds, listed, detach=detach)
     if latest and cidfile:
         raise UsageError("--latest and --cidfile can not be used together")
     if not latest and not cidfile and not words:
@@ -79,6 +90,7 @@ def exec_(
             workdir=workdir,
             privileged=privileged,
             preserve_fds=preserve_fds,
+            unwanted_fds=unwanted_fds,
             detach_keys=engine.detach_keys(detach_keys),
         ),
     )

@@ -7,7 +7,7 @@ import sys
 
 from pyengine import log
 from pyengine.cli import run_options
-from pyengine.cli.declare import UsageError, command
+from pyengine.cli.declare import UsageError, command, option
 from pyengine.containers.options import ContainerOptions
 from pyengine.errors import ConfigError
 
@@ -51,7 +51,12 @@ def run(
     return status
 
 
-@command(*run_options.SHARED, interspersed=False)
+INIT_CONTAINER = option(
+    "--init-ctr", default="", metavar="KIND", help="Run it before the others of its pod.",
+)  # fmt: skip
+
+
+@command(INIT_CONTAINER, *run_options.SHARED, interspersed=False)
 def create(engine: Engine, /, **given: Any) -> None:
     """Create a container without starting it."""
     options = make_options(engine.container_defaults, **given)
@@ -83,6 +88,11 @@ def make_options(defaults: dict[str, Any], **given: Any) -> ContainerOptions:
         env = [*(f"{name}={value}" for name, value in os.environ.items()), *env]
     _choose_platform(given)
     given["auth_file"] = given.pop("authfile")
+    del given["disable_content_trust"]  # its help says so
+    if (delay := given.pop("retry_delay")) is not None:
+        from pyengine.cli import access
+
+        given["retry_delay_s"] = access.seconds(delay)
     proxies = _proxies() if flags["http_proxy"] else ()
     lists = (
         "attach",
@@ -92,11 +102,15 @@ def make_options(defaults: dict[str, Any], **given: Any) -> ContainerOptions:
         "expose",
         "gidmap",
         "group_add",
+        "preserve_fd",
+        "publish",
         "requires",
         "uidmap",
     )
     for name in lists:  # podman takes comma-separated lists too
-        given[name] = tuple(word for text in given[name] for word in text.split(",") if word)
+        given[name] = tuple(
+            word for text in given.get(name, ()) for word in text.split(",") if word
+        )
     return ContainerOptions(
         image=words[0],
         command=words[1:],

@@ -71,6 +71,7 @@ NAMES = (
     option("--ip6", default="", metavar="IP", help="IPv6 address in a bridged network."),
     option("-l", "--label", "labels", multiple=True, metavar="NAME[=VALUE]", help="Set a label."),
     option("--label-file", multiple=True, metavar="FILE", help="Labels from a file, one a line."),
+    option("--link-local-ip", multiple=True, metavar="IP", help="Refused: no network gives one."),
     option("--mac-address", default="", metavar="MAC", help="Address in a bridged network."),
     option("--name", default="", metavar="NAME", help="The container's name."),
     option("--network", "--net", default="", metavar="MODE", help=NETWORK_HELP),
@@ -78,6 +79,13 @@ NAMES = (
     option("--no-hostname", is_flag=True, help="Leave the image's /etc/hostname."),
     option("--no-hosts", is_flag=True, default=None, help="Leave the image's /etc/hosts."),
     option("--pidfile", default="", metavar="FILE", help="Write the container's pid to FILE."),
+    option("--pod", default="", metavar="POD", help="Join a pod; there are none yet."),
+    option("--pod-id-file", default="", metavar="FILE", help="Join the pod whose id is in FILE."),
+    option(
+        "-p", "--publish", multiple=True, metavar="[[IP:]HOST-PORT:]PORT[/PROTOCOL]",
+        help="Publish a port on the host; needs a bridged network.",
+    ),
+    option("-P", "--publish-all", is_flag=True, help="Publish all exposed ports."),
     option("--replace", is_flag=True, help="Remove the container that has this name."),
 )  # fmt: skip
 
@@ -171,6 +179,10 @@ SECURITY = (
     option("--pid", default="", metavar="MODE", help="PID namespace."),
     option("--privileged", is_flag=True, default=None, help="Give all capabilities and devices."),
     option(
+        "--seccomp-policy", default="default", show_default=True, metavar="POLICY",
+        help="default, or image: the profile in a label of the image, where it has one.",
+    ),
+    option(
         "--security-opt", multiple=True, metavar="OPTION",
         help="seccomp=, apparmor=, label=, mask=, unmask=, proc-opts= or no-new-privileges.",
     ),
@@ -246,7 +258,16 @@ LIFE = (
         help="Attach only stdin, stdout or stderr.",
     ),
     option("--authfile", metavar="FILE", help="Credentials instead of the usual auth.json."),
+    option("--cert-dir", metavar="DIR", help="Where a registry's certificates and keys are."),
     option("--conmon", default="", metavar="PATH", help="Path of the container monitor."),
+    option("--creds", metavar="USER[:PASSWORD]", help="Credentials for the registry."),
+    option(
+        "--decryption-key", multiple=True, metavar="KEY", help="Refused: decrypt with skopeo copy.",
+    ),
+    option(
+        "--disable-content-trust", is_flag=True,
+        help="Says what is so: Docker's content trust is not used.",
+    ),
     option("--os", "system", metavar="OS", help="Operating system of the image."),
     option("--platform", metavar="OS/ARCH[/VARIANT]", help="Platform of the image."),
     option(
@@ -255,6 +276,10 @@ LIFE = (
     ),
     option("-q", "--quiet", is_flag=True, help="Do not show the progress of a pull."),
     option("--requires", multiple=True, metavar="CONTAINER", help="Start another one before it."),
+    option(
+        "--retry", type=IntRange(0), metavar="N", help="How often a failed pull is tried again."
+    ),
+    option("--retry-delay", metavar="DURATION", help="Between tries; otherwise 1s, then doubled."),
     option("--rm", "auto_remove", is_flag=True, help="Remove the container when it ends."),
     option("--runtime", default="", metavar="NAME", help="Path or name of the OCI runtime."),
     option(
@@ -274,6 +299,10 @@ ATTENDANCE = (
     ),
     DETACH_KEYS,
     option("--rmi", "remove_image", is_flag=True, help="As --rm, and remove the unused image."),
+    option(
+        "--preserve-fd", multiple=True, metavar="FD[,FD...]",
+        help="Pass on these descriptors; others below the highest are /dev/null.",
+    ),
     option("--sig-proxy/--no-sig-proxy", default=True, help="Pass signals on."),
 )  # fmt: skip
 

@@ -134,7 +134,7 @@ def configure(
     if wanted.asks(SecurityOptions):
         from pyengine.containers.configuring import security
 
-        security.configure(config, wanted)
+        security.configure(config, wanted, image)
     _default_sysctls(config, wanted)
     # supervision
     if wanted.asks(SupervisionOptions) or image.get("Healthcheck"):

@@ -18,6 +18,7 @@ from pyengine.storage import trees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from pyengine.containers.host import Host
@@ -31,8 +32,8 @@ class ExecOptions:
     """Options of exec as given, each under its long name."""
 
     __slots__ = (
-        "command", "detach_keys", "env", "preserve_fds", "privileged", "stdin", "terminal", "user",
-        "workdir",
+        "command", "detach_keys", "env", "preserve_fds", "privileged", "stdin", "terminal",
+        "unwanted_fds", "user", "workdir",
     )  # fmt: skip
 
     def __init__(
@@ -47,10 +48,12 @@ class ExecOptions:
         workdir: str = "",
         privileged: bool = False,
         preserve_fds: int = 0,
+        unwanted_fds: Sequence[int] = (),
     ) -> None:
         self.command, self.env, self.user, self.workdir = command, env, user, workdir
         self.terminal, self.stdin, self.detach_keys = terminal, stdin, detach_keys
-        self.privileged, self.preserve_fds = privileged, preserve_fds
+        self.privileged = privileged
+        self.preserve_fds, self.unwanted_fds = preserve_fds, unwanted_fds
 
 
 class Session:
@@ -148,7 +151,7 @@ class Session:
         call.stdio(stdin=options.stdin, terminal=options.terminal)
         call.exit_command(self._exit_command(attended=attach))
         if options.preserve_fds:
-            call.preserve_fds(options.preserve_fds)
+            call.preserve_fds(options.preserve_fds, options.unwanted_fds)
         if self._host.systemd:
             call.systemd_cgroup()
         return call

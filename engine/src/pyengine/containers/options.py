@@ -22,6 +22,7 @@ class ProcessOptions:
     init_path: str = ""
     passwd: bool = True
     passwd_entry: str = ""
+    preserve_fd: tuple[str, ...] = ()
     preserve_fds: int = 0
     systemd: str = "true"
     timeout_s: int = 0
@@ -71,12 +72,18 @@ class NameOptions:
     hosts_file: str = ""
     ip: str = ""
     ip6: str = ""
+    init_ctr: str = ""
     label_file: tuple[str, ...] = ()
+    link_local_ip: tuple[str, ...] = ()
     mac_address: str = ""
     network_alias: tuple[str, ...] = ()
     no_hostname: bool = False
     no_hosts: bool = False
     pidfile: str = ""
+    pod: str = ""
+    pod_id_file: str = ""
+    publish: tuple[str, ...] = ()
+    publish_all: bool = False
 
 
 class MountOptions:
@@ -146,6 +153,7 @@ class SecurityOptions:
     personality: str = ""
     pid: str = ""
     privileged: bool = False
+    seccomp_policy: str = "default"
     security_opt: tuple[str, ...] = ()
     sysctl: tuple[str, ...] = ()
     uts: str = ""
@@ -195,14 +203,19 @@ class LifeOptions:
     attach: tuple[str, ...] = ()
     auth_file: str | None = None
     auto_remove: bool = False
+    cert_dir: str | None = None
     conmon: str = ""
     create_command: tuple[str, ...] = ()
+    creds: str | None = None
+    decryption_key: tuple[str, ...] = ()
     detach: bool = False
     platform: str | None = None
     pull: str = "missing"
     quiet: bool = False
     remove_image: bool = False
     requires: tuple[str, ...] = ()
+    retry: int = 0
+    retry_delay_s: float | None = None
     runtime: str = ""
     sdnotify: str = "container"
     tls_verify: bool | None = None

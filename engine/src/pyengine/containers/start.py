@@ -188,7 +188,7 @@ class _Start:
         if config["no_keyring"]:
             call.keep_keyring()
         if settings.get("preserve_fds"):
-            call.preserve_fds(settings["preserve_fds"])
+            call.preserve_fds(settings["preserve_fds"], settings["unwanted_fds"])
         if self.notifier is not None:
             self.notifier.prepare(call)
         self.monitor = call.spawn()

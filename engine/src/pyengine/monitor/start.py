@@ -20,6 +20,8 @@ MAX_REPORT_BYTES = 1 << 20
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyengine.specgen.types import Logging
 
 
@@ -60,7 +62,8 @@ class Call:
     """What a monitor is started for."""
 
     __slots__ = (
-        "_first_fd", "arguments", "files", "id", "passes_through", "path", "runtime",
+        "_first_fd", "_unwanted_fds", "arguments", "files", "id", "passes_through", "path",
+        "runtime",
     )  # fmt: skip
 
     def __init__(self, path: str, id_: str, runtime: call.Runtime, files: Files) -> None:
@@ -68,6 +71,7 @@ class Call:
         self.path, self.id, self.runtime, self.files = path, id_, runtime, files
         self.passes_through = False  # our own standard streams to the container
         self._first_fd = FIRST_FD
+        self._unwanted_fds: Sequence[int] = ()
         self.arguments = [
             "--api-version", "1", "-c", id_, "-u", id_, "-r", runtime.path, "-b", files.bundle,
             "-p", files.pid, "--conmon-pidfile", files.monitor_pid, "--exit-dir", files.exit_dir,
@@ -112,9 +116,13 @@ class Call:
         """Let the container have our session keyring instead of a new one."""
         self.arguments.append("--runtime-opt=--no-new-keyring")
 
-    def preserve_fds(self, count: int) -> None:
-        """Pass our descriptors from 3 on to the container; the monitor's own come after them."""
+    def preserve_fds(self, count: int, unwanted: Sequence[int]) -> None:
+        """Pass our descriptors from 3 on to the container; the monitor's own come after them.
+
+        Where one is unwanted, there is /dev/null.
+        """
         self._first_fd += count
+        self._unwanted_fds = unwanted
         for word in ("--preserve-fds", str(count)):
             self.arguments.append(f"--runtime-opt={word}")
 
@@ -153,6 +161,7 @@ class Call:
         ]  # fmt: skip
         actions = [
             *([] if self.passes_through else own),
+            *((os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in self._unwanted_fds),
             (os.POSIX_SPAWN_DUP2, sync_write, sync_fd),
             (os.POSIX_SPAWN_DUP2, start_read, start_fd),
         ]  # fmt: skip

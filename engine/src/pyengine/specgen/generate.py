@@ -190,7 +190,10 @@ def _linux(config: ContainerConfig, place: Place, bounding: list[str]) -> dict[s
         linux["maskedPaths"] = MASKED_PATHS
         linux["readonlyPaths"] = READONLY_PATHS
     choice = config["seccomp"] or ("unconfined" if config["privileged"] else "")
-    if not choice:
+    own = config["security"].get("seccomp_profile")
+    if own and choice != "unconfined":
+        linux["seccomp"] = seccomp.from_text(own, "the image's seccomp profile", bounding)
+    elif not choice:
         linux["seccomp"] = seccomp.default(bounding)
     elif choice != "unconfined":
         linux["seccomp"] = seccomp.from_file(choice, bounding)

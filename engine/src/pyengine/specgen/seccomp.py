@@ -78,13 +78,22 @@ def from_file(path: str, capabilities: list[str]) -> dict[str, Any]:
     """
     try:
         with open(path, encoding="utf-8") as file:
-            profile = jsontext.loads(file.read())
+            text = file.read()
     except OSError as error:
         raise ConfigError(f"--security-opt seccomp={path}: {error.strerror}") from error
-    except ValueError as error:
+    except UnicodeDecodeError as error:
         raise ConfigError(f"--security-opt seccomp={path}: not JSON: {error}") from error
+    return from_text(text, f"--security-opt seccomp={path}", capabilities)
+
+
+def from_text(text: str, where: str, capabilities: list[str]) -> dict[str, Any]:
+    """As ``from_file``; ``where`` the text is from goes into the error."""
+    try:
+        profile = jsontext.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"{where}: not JSON: {error}") from error
     if not isinstance(profile, dict) or "defaultAction" not in profile:
-        raise ConfigError(f"--security-opt seccomp={path}: not a seccomp profile: no defaultAction")
+        raise ConfigError(f"{where}: not a seccomp profile: no defaultAction")
     result = {key: profile[key] for key in ("defaultAction", "defaultErrnoRet") if key in profile}
     result["architectures"] = profile.get("architectures") or _architectures(profile)
     held = set(capabilities)

@@ -121,6 +121,7 @@ class ProcessSettings(TypedDict, total=False):
     no_passwd: bool
     passwd_entry: str
     preserve_fds: int
+    unwanted_fds: list[int]  # of those preserved: /dev/null stands there
     systemd: bool
     timeout_s: int
     timezone: str  # the path of a file of the host
@@ -162,6 +163,7 @@ class SecuritySettings(TypedDict, total=False):
     masked: list[str]
     personality: str
     proc_options: list[str]
+    seccomp_profile: str  # the image's own, as JSON
     unmasked: list[str]  # patterns, or ALL
 
 

@@ -37,6 +37,21 @@ from support.configured import configured
         ("--expose 80-", "a port must be a number"),
         ("--expose 81-80", "the range ends before it begins"),
         ("--expose 80/icmp", "must be tcp, udp or sctp"),
+        ("-p 80", "--publish 80: only a bridged network has ports to publish"),
+        ("-P", "--publish-all: only a bridged network"),
+        ("--network none -p 70000:80", "a port must be a number from 1 to 65535"),
+        ("--network none -p 1-3:4-5", "ranges have different lengths: 3 vs 2"),
+        ("--network none -p 80/icmp", "must be tcp, udp or sctp"),
+        ("--network none -p 1.2.3:1:2", 'invalid IP address in --publish 1.2.3:1:2: "1.2.3"'),
+        ("--network none -p [::1]", 'invalid IP address in --publish [::1]: "::1]"'),
+        ("--network none -p 1:2:3:4", "the format is [[IP:]HOST-PORT:]PORT[/PROTOCOL]"),
+        ("--pod web", "no pod with name or ID web found: no such pod: this version has no pods"),
+        ("--pod-id-file f", "--pod-id-file f: this version has no pods"),
+        ("--pod-id-file f --pod p", "cannot specify both --pod and --pod-id-file"),
+        ("--init-ctr once", "must specify pod value with init-ctr"),
+        ("--link-local-ip 169.254.0.9", "--link-local-ip can only be set when the network mode"),
+        ("--seccomp-policy strict", 'valid policies are ["default" "image"]'),
+        ("--retry-delay soon", "invalid duration 'soon'"),
     ],
 )  # fmt: skip
 def test_what_has_no_meaning_is_named(line: str, problem: str) -> None:
@@ -74,6 +89,29 @@ def test_what_has_no_meaning_is_named(line: str, problem: str) -> None:
 def test_confinement_that_has_no_meaning_is_named(line: str, problem: str) -> None:
     with pytest.raises(PyengineError, match=re.escape(problem)):
         configured(line)
+
+
+@pytest.mark.parametrize(
+    "port", ["80", "8080:80", ":80", "127.0.0.1::80/udp", "[::1]:1-2:3-4"]
+)  # fmt: skip
+def test_ports_are_discarded_with_a_warning_without_a_bridged_network(
+    port: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configured(f"--network host -p {port}")
+    assert "Port mappings have been discarded: with --network host" in capsys.readouterr().err
+
+
+def test_the_policy_image_takes_the_profile_of_the_images_label() -> None:
+    label = {"io.containers.seccomp.profile": '{"defaultAction": "SCMP_ACT_ALLOW"}'}
+    image: dict[str, object] = {"Labels": label}
+    found = configured("--seccomp-policy image", image)["security"]
+    assert found["seccomp_profile"] == '{"defaultAction": "SCMP_ACT_ALLOW"}'
+    assert "seccomp_profile" not in configured("--seccomp-policy default", image)["security"]
+    unconfined = "--seccomp-policy image --security-opt seccomp=unconfined"
+    assert "seccomp_profile" not in configured(unconfined, image)["security"]
+    broken: dict[str, object] = {"Labels": {"io.containers.seccomp.profile": "{}"}}
+    with pytest.raises(PyengineError, match="profile: not a seccomp profile"):
+        configured("--seccomp-policy image", broken)
 
 
 def test_exposed_ports_are_the_images_and_the_options() -> None:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pyengine.specgen.types import ContainerConfig, NameSettings
 
 MAX_FILE_BYTES = 1 << 20
-MAX_PORT = 65535
 
 
 def configure(config: ContainerConfig, wanted: ContainerOptions) -> None:
@@ -22,6 +21,7 @@ def configure(config: ContainerConfig, wanted: ContainerOptions) -> None:
     Raises:
         ConfigError: an option has no meaning, or contradicts another.
     """
+    _refuse_pods(wanted)
     _check_network(config["network"], wanted)
     found: NameSettings = {}
     if wanted.annotation:
@@ -38,17 +38,31 @@ def configure(config: ContainerConfig, wanted: ContainerOptions) -> None:
         labels = dict(line.partition("=")[::2] for line in lines)
         given = [text.partition("=")[0] for text in wanted.labels]
         config["labels"].update({k: v for k, v in labels.items() if k not in given})
-    if wanted.expose:
-        ports = [port for text in wanted.expose for port in _ports(text)]
-        config["exposed_ports"] = list(dict.fromkeys([*config.get("exposed_ports", []), *ports]))
+    if wanted.expose or wanted.publish or wanted.publish_all:
+        from pyengine.containers.configuring import ports
+
+        ports.configure(config, wanted)
     config["names"] = found
+
+
+def _refuse_pods(wanted: ContainerOptions) -> None:
+    if wanted.pod and wanted.pod_id_file:
+        raise ConfigError("cannot specify both --pod and --pod-id-file")
+    if wanted.init_ctr and not (wanted.pod or wanted.pod_id_file):
+        raise ConfigError("must specify pod value with init-ctr")
+    if wanted.pod:
+        raise ConfigError(
+            f"no pod with name or ID {wanted.pod} found: no such pod: this version has no pods"
+        )
+    if wanted.pod_id_file:
+        raise ConfigError(f"--pod-id-file {wanted.pod_id_file}: this version has no pods")
 
 
 def _check_network(network: str, wanted: ContainerOptions) -> None:
     """Addresses and aliases belong to bridged networks, which are not there yet."""
     given = {
         "--ip": wanted.ip, "--ip6": wanted.ip6, "--mac-address": wanted.mac_address,
-        "--network-alias": wanted.network_alias,
+        "--link-local-ip": wanted.link_local_ip, "--network-alias": wanted.network_alias,
     }  # fmt: skip
     for option, value in given.items():
         if value:
@@ -63,21 +77,6 @@ def _annotations(texts: tuple[str, ...]) -> dict[str, str]:
         if "=" not in text or text.startswith("="):
             raise ConfigError(f"--annotation {text}: annotations must be formatted KEY=VALUE")
     return dict(text.partition("=")[::2] for text in texts)
-
-
-def _ports(text: str) -> list[str]:
-    """Each port of ``--expose``, with its protocol."""
-    numbers, _, protocol = text.partition("/")
-    protocol = protocol or "tcp"
-    if protocol not in ("tcp", "udp", "sctp"):
-        raise ConfigError(f"--expose {text}: the protocol must be tcp, udp or sctp")
-    first, dash, last = numbers.partition("-")
-    ends = (first, last if dash else first)
-    if not all(end.isascii() and end.isdecimal() and 0 < int(end) <= MAX_PORT for end in ends):
-        raise ConfigError(f"--expose {text}: a port must be a number from 1 to {MAX_PORT}")
-    if int(ends[1]) < int(ends[0]):
-        raise ConfigError(f"--expose {text}: the range ends before it begins")
-    return [f"{port}/{protocol}" for port in range(int(ends[0]), int(ends[1]) + 1)]
 
 
 def _resolver(found: NameSettings, wanted: ContainerOptions, network: str) -> None:

@@ -11,6 +11,7 @@ from pyengine.specgen.mount_options import SYSTEMD_TMPFS, tmpfs_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from pyengine.containers.options import ContainerOptions
@@ -21,6 +22,7 @@ SIGRTMIN_3 = 37  # asks systemd to halt
 ZONES = "/usr/share/zoneinfo"
 INIT_PATHS = ("/usr/libexec/podman/catatonit", "/usr/lib/podman/catatonit")
 KEEP_GROUPS = "keep-groups"
+FIRST_FD = 3  # after the standard streams
 
 
 def configure(config: ContainerConfig, wanted: ContainerOptions, image: dict[str, Any]) -> None:
@@ -38,8 +40,9 @@ def configure(config: ContainerConfig, wanted: ContainerOptions, image: dict[str
         found["init_path"] = _init(wanted.init_path)
     if wanted.timeout_s:
         found["timeout_s"] = wanted.timeout_s
-    if wanted.preserve_fds:
-        found["preserve_fds"] = descriptors(wanted.preserve_fds, detach=wanted.detach)
+    if wanted.preserve_fds or wanted.preserve_fd:
+        chosen = descriptors(wanted.preserve_fds, wanted.preserve_fd, detach=wanted.detach)
+        found["preserve_fds"], found["unwanted_fds"] = chosen
     if wanted.chrootdirs:
         found["chroot_dirs"] = [_directory(text) for text in wanted.chrootdirs]
     _environment(config, found, wanted, image)
@@ -100,24 +103,39 @@ def _init(path: str) -> str:
     return found
 
 
-def descriptors(count: int, *, detach: bool) -> int:
-    """How many of our descriptors from 3 on go to the container.
+def descriptors(count: int, listed: Sequence[str], *, detach: bool) -> tuple[int, list[int]]:
+    """How many of our descriptors from 3 on go to the container, and which of them are not wanted.
+
+    A runtime knows only how many, and none of them may be missing.
+
+    Args:
+        count: of ``--preserve-fds``: all from 3 on.
+        listed: the numbers of ``--preserve-fd``.
+        detach: nobody stays who could hold them.
 
     Raises:
-        ConfigError: our caller gave us fewer.
+        ConfigError: our caller did not give us one of them.
     """
+    option = f"--preserve-fd {','.join(listed)}" if listed else f"--preserve-fds {count}"
     if detach:
-        raise ConfigError("--preserve-fds: cannot be used with --detach")
-    for fd in range(3, 3 + count):
+        raise ConfigError(f"{option.split()[0]}: cannot be used with --detach")
+    if count and listed:
+        raise ConfigError("--preserve-fds and --preserve-fd cannot be used together")
+    for text in listed:
+        if not (text.isascii() and text.isdecimal() and int(text) >= FIRST_FD):
+            raise ConfigError(f"{option}: {text} is not the number of a descriptor from 3 on")
+    wanted = {int(text) for text in listed} or set(range(FIRST_FD, FIRST_FD + count))
+    for fd in sorted(wanted):
         try:
             if not os.get_inheritable(fd):  # one of our own files took its place
                 raise OSError
         except OSError:
             raise ConfigError(
-                f"--preserve-fds {count}: file descriptor {fd} is not available - the preserve-fds"
+                f"{option}: file descriptor {fd} is not available - the preserve-fds"
                 " option requires that file descriptors must be passed"
             ) from None
-    return count
+    end = max(wanted) + 1
+    return end - FIRST_FD, [fd for fd in range(FIRST_FD, end) if fd not in wanted]
 
 
 def _directory(path: str) -> str:

@@ -9,6 +9,8 @@ from pyengine.errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyengine.containers.options import ContainerOptions
     from pyengine.specgen.types import ContainerConfig, DeviceWish, SecuritySettings
 
@@ -20,10 +22,11 @@ IPC_SYSCTLS = {
     "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced",
 }  # fmt: skip
 IPC_PREFIX, NETWORK_PREFIX = "fs.mqueue.", "net."
+SECCOMP_LABEL = "io.containers.seccomp.profile"
 GPU_KIND = "nvidia.com/gpu"
 
 
-def configure(config: ContainerConfig, wanted: ContainerOptions) -> None:
+def configure(config: ContainerConfig, wanted: ContainerOptions, image: dict[str, Any]) -> None:
     """Write what the options mean into ``config``.
 
     Raises:
@@ -33,6 +36,18 @@ def configure(config: ContainerConfig, wanted: ContainerOptions) -> None:
     _namespaces(config, wanted)
     for option in wanted.security_opt:
         _security_option(config, found, option)
+    if wanted.seccomp_policy == "image":
+        profile = (image.get("Labels") or {}).get(SECCOMP_LABEL)
+        if profile and config["seccomp"] != "unconfined":
+            from pyengine.specgen import seccomp
+
+            seccomp.from_text(profile, f"the image's label {SECCOMP_LABEL}", [])
+            found["seccomp_profile"] = profile
+    elif wanted.seccomp_policy != "default":
+        raise ConfigError(
+            f'invalid seccomp policy "{wanted.seccomp_policy}": valid policies are'
+            ' ["default" "image"]'
+        )
     config["sysctls"] = dict(_sysctl(text, config) for text in wanted.sysctl)
     if wanted.personality:
         if wanted.personality not in ("LINUX", "LINUX32"):
