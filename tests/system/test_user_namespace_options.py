@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -63,10 +66,96 @@ def test_a_container_has_users_of_its_own(box: ContainerRoot, tmp_path: Path) ->
     assert guest.splitlines()[0] == os.readlink(f"/proc/{pid}/ns/user")
     found = json.loads(box.ok("inspect", "own"))[0]
     assert found["HostConfig"]["UsernsMode"] == "private"
-    for words in (("export", "own"), ("commit", "own", "x")):
-        assert "belong to ids of this host" in box.fails(*words)
     host = box.sh("ls /sys/class/net", "--uidmap", MAP, "--network", "host")
     assert set(host.split()) == set(os.listdir("/sys/class/net"))
+
+
+CHANGE = (
+    "echo root >/made; echo user >/home; busybox chown 1000:1000 /home; busybox mkdir /d;"
+    " busybox chown 7:8 /d; echo more >>/etc/passwd; busybox rm /bin/wc"
+)
+
+
+def owners(tar: bytes) -> dict[str, tuple[int, int, int]]:
+    """Owner and mode of each member, mount points and marks left out."""
+    with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
+        return {one.name: (one.uid, one.gid, one.mode) for one in archive}
+
+
+def test_what_leaves_such_a_container_has_its_own_ids(box: ContainerRoot, tmp_path: Path) -> None:
+    """As from an ordinary one: by commit, by export, by cp; and diff shows the same."""
+    if not _maps_owners(tmp_path):
+        pytest.skip("owners cannot be mapped here")
+    box.ok("run", "--name", "plain", IMAGE, "sh", "-c", CHANGE)
+    box.ok("run", "--name", "mapped", "--uidmap", MAP, IMAGE, "sh", "-c", CHANGE)
+    assert box.ok("diff", "mapped") == box.ok("diff", "plain")
+    exported = [subprocess.run(box.argv("export", name), capture_output=True, check=True).stdout
+                for name in ("plain", "mapped")]  # fmt: skip
+    assert owners(exported[0]) == owners(exported[1])
+    assert owners(exported[1])["home"][:2] == (1000, 1000)
+    box.ok("commit", "-q", "mapped", "localhost/mapped:1")
+    listing = "ls -lan / /etc | busybox grep -E 'made|home|d$|passwd'; ls /bin/wc || true"
+    command = ("run", "--rm", "localhost/mapped:1", "sh", "-c", listing)
+    assert [line.split()[2:4] for line in box.ok(*command).splitlines()] == [
+        line.split()[2:4]
+        for line in box.ok("run", "--rm", "--uidmap", MAP, *command[2:]).splitlines()
+    ]
+    user = box.ok("run", "--rm", "localhost/mapped:1", "stat", "-c", "%u:%g", "/home", "/d")
+    assert user == "1000:1000\n7:8\n"
+    box.ok("cp", "mapped:/home", tmp_path / "home")
+    assert (tmp_path / "home").stat().st_uid == 0
+    stream = subprocess.run(box.argv("cp", "mapped:/home", "-"), capture_output=True, check=True)
+    assert owners(stream.stdout) == {"home": (1000, 1000, 0o644)}
+    path = box.ok("mount", "mapped").strip()
+    assert os.stat(f"{path}/home").st_uid == FIRST + 1000
+    assert os.stat(f"{path}/bin").st_uid == FIRST
+    box.ok("umount", "mapped")
+
+
+def test_what_is_copied_into_such_a_container_is_its_users(
+    box: ContainerRoot, tmp_path: Path
+) -> None:
+    if not _maps_owners(tmp_path):
+        pytest.skip("owners cannot be mapped here")
+    for name in ("tree", "idmap", "bind"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "tree/file").write_text("x")
+    os.chown(tmp_path / "tree/file", 5, 6)
+    box.ok("secret", "create", "plain", tmp_path / "tree/file")
+    options = (
+        "--uidmap",
+        MAP,
+        "--user",
+        "1000:1000",
+        "-v",
+        f"{tmp_path}/idmap:/idmap:idmap",
+        "-v",
+        f"{tmp_path}/bind:/bind:U",
+        "--secret",
+        "plain,uid=3,gid=4,mode=0400",
+    )
+    for name in ("runs", "waits"):
+        box.ok("create", "--name", name, *options, IMAGE, "sleep", "1000")
+    box.ok("start", "runs")
+    for name in ("runs", "waits"):
+        for place in ("/tmp", "/idmap", "/bind"):
+            box.ok("cp", tmp_path / "tree", f"{name}:{place}/{name}")
+            box.ok("cp", "-a=false", tmp_path / "tree", f"{name}:{place}/{name}-kept")
+    box.ok("cp", "waits:/tmp/waits-kept", "runs:/tmp/other")
+    stat = ("exec", "runs", "stat", "-c", "%u:%g")
+    places = ("/tmp/runs", "/idmap/runs", "/bind/runs", "/idmap/waits", "/bind/waits")
+    everything = [path for place in places for path in (place, f"{place}/file")]
+    assert set(box.ok(*stat, *everything, "/bind", "/tmp/other").split()) == {"1000:1000"}
+    assert set(box.ok(*stat, *(f"{place}-kept/file" for place in places)).split()) == {"5:6"}
+    assert os.stat(tmp_path / "idmap/runs/file").st_uid == 1000
+    assert os.stat(tmp_path / "bind/runs/file").st_uid == FIRST + 1000
+    assert box.ok(*stat, "/run/secrets/plain", "/run/secrets").split() == ["3:4", "0:0"]
+    box.ok("start", "waits")
+    assert box.ok("exec", "waits", "stat", "-c", "%u:%g", "/tmp/waits/file", "/tmp/waits-kept/file",
+                  "/bind").split() == ["1000:1000", "5:6", "1000:1000"]  # fmt: skip
+    os.chown(tmp_path / "tree/file", 70_000, 0)
+    error = box.fails("cp", "-a=false", tmp_path / "tree", "runs:/tmp/outside")
+    assert "id 70000 is not among the ids of the container" in error
 
 
 def test_what_cannot_be_mapped_is_an_error_that_leaves_nothing(box: ContainerRoot) -> None:

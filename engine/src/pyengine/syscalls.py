@@ -24,6 +24,8 @@ CLONE_NEWIPC = 0x08000000
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
+PR_SET_SECUREBITS = 28
+SECBIT_NO_SETUID_FIXUP = 0x4
 IN_MODIFY = 0x2
 IN_CLOSE_WRITE = 0x8
 IN_MOVED_TO = 0x80
@@ -35,6 +37,7 @@ RESOLVE_CONFINED = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 RESOLVE_STRICTLY_BELOW = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 OPEN_TREE_CLONE = 1
 MOVE_MOUNT_F_EMPTY_PATH = 0x4
+MOVE_MOUNT_T_SYMLINKS = 0x10
 AT_EMPTY_PATH = 0x1000
 AT_FDCWD = -100
 SYS_OPEN_TREE = 428
@@ -83,6 +86,8 @@ _umount2 = _function("umount2", _Text, _Int)
 _syncfs = _function("syncfs", _Int)
 _unshare = _function("unshare", _Int)
 _mount_setattr = _function("syscall", _Long, _Long, _Text, _UnsignedLong, _Text, _UnsignedLong)
+_setfsuid = _function("setfsuid", _Int)
+_setfsgid = _function("setfsgid", _Int)
 _setns = _function("setns", _Int, _Int)
 _open_tree = _function("syscall", _Long, _Long, _Text, _UnsignedLong)
 _move_mount = _function("syscall", _Long, _Long, _Text, _Long, _Text, _UnsignedLong)
@@ -114,6 +119,16 @@ def unshare(flags: int) -> None:
     _check(_unshare(flags), None)
 
 
+def setfsuid(uid: int) -> None:
+    """Whose files those are that this process makes (setfsuid(2), which tells no error)."""
+    _setfsuid(uid)
+
+
+def setfsgid(gid: int) -> None:
+    """The group of the files that this process makes (setfsgid(2))."""
+    _setfsgid(gid)
+
+
 def setns(fd: int, kind: int) -> None:
     """Enter a namespace of a ``kind`` (``CLONE_NEW*``) (setns(2))."""
     _check(_setns(fd, kind), None)
@@ -137,9 +152,9 @@ def mount_setattr_idmap(tree_fd: int, namespace_fd: int) -> None:
 
 
 def move_mount(tree_fd: int, target: str) -> None:
-    """Attach a detached mount (move_mount(2), Linux 5.2)."""
+    """Attach a detached mount; follows links as mount(2) does (move_mount(2), Linux 5.2)."""
     path = os.fsencode(target)
-    flags = MOVE_MOUNT_F_EMPTY_PATH
+    flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS
     _check(_move_mount(SYS_MOVE_MOUNT, tree_fd, b"", AT_FDCWD, path, flags), target)
 
 

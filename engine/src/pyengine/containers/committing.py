@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 
-from pyengine.containers import differences, file_trees
+from pyengine.containers import differences, file_trees, record
 from pyengine.errors import ConfigError, StorageError
 from pyengine.images import changes, compression, manifests, references
 from pyengine.images.adding import NewImage, add_image
@@ -137,7 +137,9 @@ def _write_layer(host: Host, container: Container, layer_fd: int, *, whole: bool
         tree = upper or file_trees.shown(host, container)
         whole = upper is None
         below = file_trees.layers(host, container)[::-1]
-        chunks = pack_tree(tree, label, skip=differences.stubs(tree, below))
+        chunks = pack_tree(
+            tree, label, skip=differences.stubs(tree, below), id_maps=record.id_maps(container)
+        )
     try:
         for chunk in chunks:
             view = memoryview(chunk)

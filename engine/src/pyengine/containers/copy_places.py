@@ -71,6 +71,7 @@ class HostRoot:
 
     where = ""
     resolve = 0
+    id_maps = None
 
     def __init__(self) -> None:
         self.fd = os.open("/", _DIRECTORY)
@@ -104,6 +105,7 @@ class ContainerRoot:
             raise NotFoundError(f'container "{name}" does not exist: {error}') from error
         self._config = self._container.config
         self.id, self.fd = self._container.id, -1
+        self.id_maps = record.id_maps(self._container)
 
     def open(self) -> None:
         """Open its root directory.
@@ -188,15 +190,31 @@ def _mount_volumes(host: Host, container: Container, root: str, root_fd: int) ->
         source = sources.get(destination)
         if source is None:
             continue
-        fd = _make_target(root_fd, destination, directory=os.path.isdir(source))
+        owner = record.on_host(container, 0, 0)
+        fd = _make_target(root_fd, destination, owner, directory=os.path.isdir(source))
         try:
+            if "idmap" in volume["options"] and container.config["id_maps"]:
+                _mount_mapped(container, source, fd)
+                continue
             flags = syscalls.MS_BIND | syscalls.MS_REC
             syscalls.mount(source, f"/proc/self/fd/{fd}", None, flags, None)
         finally:
             os.close(fd)
 
 
-def _make_target(root_fd: int, path: str, *, directory: bool) -> int:
+def _mount_mapped(container: Container, source: str, target_fd: int) -> None:
+    from pyengine.storage import idmapped
+
+    namespace_fd = idmapped.namespace(*container.config["id_maps"])
+    tree_fd = idmapped.clone(source, namespace_fd)
+    try:
+        syscalls.move_mount(tree_fd, f"/proc/self/fd/{target_fd}")
+    finally:
+        os.close(tree_fd)
+        os.close(namespace_fd)
+
+
+def _make_target(root_fd: int, path: str, owner: tuple[int, int], *, directory: bool) -> int:
     """The mount point, made where it is missing, as the runtime would."""
     parts = [part for part in os.path.normpath(path).split("/") if part]
     for depth in range(1, len(parts) + 1):
@@ -216,6 +234,7 @@ def _make_target(root_fd: int, path: str, *, directory: bool) -> int:
                     os.close(os.open(parts[-1], os.O_CREAT | os.O_EXCL, 0o644, dir_fd=above))
                 else:
                     os.mkdir(parts[depth - 1], 0o755, dir_fd=above)
+                os.chown(parts[depth - 1], *owner, dir_fd=above, follow_symlinks=False)
             finally:
                 os.close(above)
             fd = syscalls.openat2(

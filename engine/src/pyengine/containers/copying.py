@@ -90,7 +90,7 @@ def _to_stream(root: Root, path: str) -> None:
     if os.isatty(1):
         raise ConfigError("cannot write a tar to a terminal: redirect it")
     with open(1, "wb", closefd=False) as output:
-        for chunk in _packed(place, _base_name(place)):
+        for chunk in _packed(root, place, _base_name(place)):
             output.write(chunk)
 
 
@@ -129,7 +129,7 @@ def _between(
         directory_fd, member = os.dup(target.parent_fd), target.name
     if source.is_directory and from_root.where == to_root.where:
         _refuse_itself(source, directory_fd)
-    _unpack(_packed(source, member), directory_fd, to_path, _extract(to_root, options))
+    _unpack(_packed(from_root, source, member), directory_fd, to_path, _extract(to_root, options))
 
 
 def _existing(root: Root, path: str) -> Place:
@@ -146,13 +146,14 @@ def _base_name(place: Place) -> str:
     return "" if name in ("", ".", "..") else name
 
 
-def _packed(place: Place, member: str) -> Iterable[bytes]:
-    return pack_entry(place.parent_fd, place.name, member, f"copy {place.text}")
+def _packed(root: Root, place: Place, member: str) -> Iterable[bytes]:
+    label = f"copy {place.text}"
+    return pack_entry(place.parent_fd, place.name, member, label, root.id_maps)
 
 
 def _extract(root: Root, options: Options) -> Extract:
     owner = root.owner if options.archive or isinstance(root, HostRoot) else None
-    return Extract(owner, overwrite=options.overwrite)
+    return Extract(owner, overwrite=options.overwrite, id_maps=root.id_maps)
 
 
 def _refuse_itself(source: Place, directory_fd: int) -> None:

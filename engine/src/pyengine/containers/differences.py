@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import stat
 
-from pyengine.containers import file_trees
+from pyengine.containers import file_trees, record
 from pyengine.errors import ConflictError, StorageError
+from pyengine.storage.idmapped import to_inside
 from pyengine.storage.trees import OPAQUE
 
 TYPE_CHECKING = False
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from pyengine.containers.host import Host
     from pyengine.containers.record import Container
+    from pyengine.storage.overlay import IdMaps
 
     Change = tuple[str, str]  # A, C or D, and a path
 
@@ -44,13 +46,14 @@ def changes(host: Host, container: Container) -> list[Change]:
         )
     below = file_trees.layers(host, container)[::-1]
     upper = file_trees.upper(host, container)
+    owners = Owners(record.id_maps(container))
     try:
         if upper is not None:
-            found = _of_upper(upper, below)
+            found = _of_upper(upper, below, owners)
         elif container.started_at is None and not container.live:
             return []
         else:
-            found = _of_copy(file_trees.shown(host, container), below)
+            found = _of_copy(file_trees.shown(host, container), below, owners)
         return _without_ours(found, _left_out(container))
     except OSError as error:
         raise StorageError(f"diff {container.name}: {error.filename}: {error.strerror}") from error
@@ -114,16 +117,16 @@ def _is_empty(root_fd: int, parts: list[str]) -> bool:
         os.close(fd)
 
 
-def _of_upper(upper: str, below: list[str]) -> list[Change]:
+def _of_upper(upper: str, below: list[str], owners: Owners) -> list[Change]:
     """The entries of an upper directory in overlay's form; it may be changing meanwhile."""
     fd = os.open(upper, _DIRECTORY)
     try:
-        return list(_walk_upper(fd, "", below))
+        return list(_walk_upper(fd, "", below, owners))
     finally:
         os.close(fd)
 
 
-def _walk_upper(fd: int, path: str, below: list[str]) -> Iterator[Change]:
+def _walk_upper(fd: int, path: str, below: list[str], owners: Owners) -> Iterator[Change]:
     for name in os.listdir(fd):
         inside = f"{path}/{name}"
         try:
@@ -135,7 +138,7 @@ def _walk_upper(fd: int, path: str, below: list[str]) -> Iterator[Change]:
             if old is not None:
                 yield DELETED, inside
             continue
-        yield _kind(old, status), inside
+        yield _kind(old, status, owners), inside
         if not stat.S_ISDIR(status.st_mode):
             continue
         try:
@@ -148,23 +151,23 @@ def _walk_upper(fd: int, path: str, below: list[str]) -> Iterator[Change]:
                 present = set(os.listdir(inner))
                 for gone in sorted(_lower_names(below, inside[1:]) - present):
                     yield DELETED, f"{inside}/{gone}"
-            yield from _walk_upper(inner, inside, below)
+            yield from _walk_upper(inner, inside, below, owners)
         finally:
             os.close(inner)
 
 
-def _kind(old: os.stat_result | None, new: os.stat_result) -> str:
+def _kind(old: os.stat_result | None, new: os.stat_result, owners: Owners) -> str:
     if old is None:
         return ADDED
-    is_same_directory = stat.S_ISDIR(new.st_mode) and _nature(old) == _nature(new)
+    is_same_directory = stat.S_ISDIR(new.st_mode) and owners.same_nature(old, new)
     return TOUCHED if is_same_directory else CHANGED
 
 
-def _of_copy(tree: str, below: list[str]) -> list[Change]:
+def _of_copy(tree: str, below: list[str], owners: Owners) -> list[Change]:
     """A whole tree beside the layers it was copied from (the vfs driver)."""
     fd = os.open(tree, _DIRECTORY)
     try:
-        found = dict(_walk_copy(fd, "", below))
+        found = dict(_walk_copy(fd, "", below, owners))
     finally:
         os.close(fd)
     for path in list(found):  # a directory has changed where something in it has
@@ -174,7 +177,7 @@ def _of_copy(tree: str, below: list[str]) -> list[Change]:
     return [(kind, path) for path, kind in found.items()]
 
 
-def _walk_copy(fd: int, path: str, below: list[str]) -> Iterator[tuple[str, str]]:
+def _walk_copy(fd: int, path: str, below: list[str], owners: Owners) -> Iterator[tuple[str, str]]:
     names = set(os.listdir(fd))
     for gone in _lower_names(below, path[1:]) - names:
         yield f"{path}/{gone}", DELETED
@@ -187,7 +190,7 @@ def _walk_copy(fd: int, path: str, below: list[str]) -> Iterator[tuple[str, str]
         old = lower_status(below, inside[1:])
         if old is None:
             yield inside, ADDED
-        elif _nature(status) != _nature(old):
+        elif not owners.same_nature(old, status):
             yield inside, CHANGED
         if not stat.S_ISDIR(status.st_mode):
             continue
@@ -196,17 +199,32 @@ def _walk_copy(fd: int, path: str, below: list[str]) -> Iterator[tuple[str, str]
         except OSError:
             continue
         try:
-            yield from _walk_copy(inner, inside, below)
+            yield from _walk_copy(inner, inside, below, owners)
         finally:
             os.close(inner)
 
 
+class Owners:
+    """Compares an image's file with a container's, whose owners may be other ids on the host."""
+
+    def __init__(self, id_maps: IdMaps | None) -> None:
+        self._id_maps = id_maps
+
+    def same_nature(self, old: os.stat_result, new: os.stat_result) -> bool:
+        """Whether nothing has changed; of a directory not the time, which its entries change."""
+        return self._owner(new) == (old.st_uid, old.st_gid) and _nature(old) == _nature(new)
+
+    def _owner(self, status: os.stat_result) -> tuple[int, int]:
+        if self._id_maps is None:
+            return status.st_uid, status.st_gid
+        uid_map, gid_map = self._id_maps
+        return to_inside(uid_map, status.st_uid), to_inside(gid_map, status.st_gid)
+
+
 def _nature(status: os.stat_result) -> tuple[int, ...]:
-    """What counts as the same; of a directory not the time, which its entries change."""
     if stat.S_ISDIR(status.st_mode):
-        return (status.st_mode, status.st_uid, status.st_gid)
-    return (status.st_mode, status.st_uid, status.st_gid, status.st_size, status.st_mtime_ns,
-            status.st_rdev)  # fmt: skip
+        return (status.st_mode,)
+    return (status.st_mode, status.st_size, status.st_mtime_ns, status.st_rdev)
 
 
 def lower_status(below: Sequence[str], path: str) -> os.stat_result | None:

@@ -60,15 +60,6 @@ def shown(host: Host, container: Container) -> str:
     return host.storage.mount(container.id)
 
 
-def refuse_mapped(container: Container, what: str) -> None:
-    """Raise ConflictError where files have owners that mean nothing outside the container."""
-    if container.config["id_maps"]:
-        raise ConflictError(
-            f"{what} {container.name}: the files of a container with a user namespace of its own"
-            " belong to ids of this host: start one without --userns from its image"
-        )
-
-
 def _prepare(host: Host, container: Container) -> None:
     """Under the lock: the directories of a container that was never started."""
     current = record.by_id(host, container.id)

@@ -13,6 +13,7 @@ import os
 import stat
 
 from pyengine import syscalls
+from pyengine.containers import record
 from pyengine.errors import ConfigError, StorageError
 from pyengine.storage import overlay, trees
 from pyengine.volumes import first_use, local, model
@@ -168,12 +169,7 @@ def _owner(container: Container, root_fd: int) -> tuple[int, int]:
     from pyengine.specgen import users
 
     user = users.look_up(root_fd, container.config["user"])
-    maps = container.config["id_maps"]
-    if not maps:
-        return user.uid, user.gid
-    from pyengine.storage.idmapped import to_host
-
-    return to_host(maps[0], user.uid), to_host(maps[1], user.gid)
+    return record.on_host(container, user.uid, user.gid)
 
 
 def _prepare(host: Host, id_: str, mount: Mount, place: int, path: str) -> str:

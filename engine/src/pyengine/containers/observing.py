@@ -114,8 +114,10 @@ class Observing:
         from pyengine.storage.packing import pack_tree
 
         container = self._containers.find(name_or_id)
-        file_trees.refuse_mapped(container, "export")
-        yield from pack_tree(file_trees.shown(self.host, container), f"export {container.name}")
+        yield from pack_tree(
+            file_trees.shown(self.host, container), f"export {container.name}",
+            id_maps=record.id_maps(container),
+        )  # fmt: skip
         self.host.tell(container, "export")
 
     def commit(
@@ -128,10 +130,8 @@ class Observing:
     ) -> str:
         """Make an image of a container; the answer is its id."""
         from pyengine.containers.committing import commit
-        from pyengine.containers.file_trees import refuse_mapped
 
         container = self._containers.find(name_or_id)
-        refuse_mapped(container, "commit")
         return commit(self.host, images, container, name, options, report)
 
     def mount(self, name_or_id: str) -> str:

@@ -156,6 +156,20 @@ def id_maps(container: Container) -> IdMaps | None:
     return (maps[0], maps[1]) if maps else None
 
 
+def on_host(container: Container, uid: int, gid: int) -> tuple[int, int]:
+    """Which ids of the host the container's are.
+
+    Raises:
+        StorageError: it has no such id.
+    """
+    maps = id_maps(container)
+    if maps is None:
+        return uid, gid
+    from pyengine.storage.idmapped import to_host
+
+    return to_host(maps[0], uid), to_host(maps[1], gid)
+
+
 def by_id(host: Host, id_: str) -> Container | None:
     """The row of exactly this id, unobserved."""
     with host.database.read() as connection:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 
+from pyengine.containers import record
 from pyengine.errors import StorageError
 from pyengine.secrets.requests import Request
 from pyengine.secrets.store import Secrets
@@ -124,6 +125,7 @@ def _lay_out_files(host: Host, container: Container, place: Place) -> None:
     place.files[DIRECTORY] = shared
     for path in (shared, apart):
         os.mkdir(path, 0o755)
+        os.chown(path, *record.on_host(container, 0, 0))
     for number, one in enumerate(container.config["mounts"]["secrets"]):
         with open(f"{directory(host, container.id)}/{one['id']}", "rb") as file:
             data = file.read()
@@ -134,7 +136,7 @@ def _lay_out_files(host: Host, container: Container, place: Place) -> None:
             path = f"{shared}/{one['target']}"
             os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
         _write(path, data)
-        os.chown(path, one["uid"], one["gid"])
+        os.chown(path, *record.on_host(container, one["uid"], one["gid"]))
         os.chmod(path, one["mode"])  # after chown, which takes bits away
 
 

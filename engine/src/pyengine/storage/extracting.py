@@ -9,11 +9,15 @@ from __future__ import annotations
 import os
 import stat
 
-from pyengine.storage import trees, unpack
+from pyengine import syscalls
+from pyengine.errors import StorageError
+from pyengine.storage import idmapped, trees, unpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import tarfile
+
+    from pyengine.storage.overlay import IdMaps
 
 
 class Extractor(unpack.Unpacker):
@@ -21,6 +25,7 @@ class Extractor(unpack.Unpacker):
 
     owner: tuple[int, int] | None = None  # of everything, whatever the archive says
     overwrite = False  # whether a directory and something else may replace one another
+    id_maps: IdMaps | None = None  # of the container whose ids the archive and ``owner`` have
 
     def _unpack_entry(self, parts: list[str], member: tarfile.TarInfo) -> None:
         if not parts:
@@ -48,20 +53,50 @@ class Extractor(unpack.Unpacker):
             trees.remove_tree(os.path.join(os.getcwd(), name))
 
     def _set_owner(self, name: str, member: tarfile.TarInfo) -> None:
-        if self.owner is None:
+        if self.owner is None and self.id_maps is None:
             super()._set_owner(name, member)
-        else:
-            os.chown(name, *self.owner, follow_symlinks=False)
+            return
+        uid, gid = self.owner or (member.uid, member.gid)
+        if self.id_maps is not None:
+            try:
+                uid = idmapped.to_host(self.id_maps[0], uid)
+                gid = idmapped.to_host(self.id_maps[1], gid)
+            except StorageError as error:
+                raise unpack.UnpackError(str(error)) from error
+        os.chown(name, uid, gid, follow_symlinks=False)
+
+    def _set_attribute(self, name: str, attribute: str, value: str) -> None:
+        if attribute == idmapped.CAPABILITY and self.id_maps is not None:
+            data = value.encode("utf-8", "surrogateescape")
+            data = idmapped.capability_on_host(data, self.id_maps[0])
+            value = data.decode("utf-8", "surrogateescape")
+        super()._set_attribute(name, attribute, value)
 
 
 def main(
-    user_namespace: bool, single_id: bool, owner: tuple[int, int] | None, overwrite: bool
+    user_namespace: bool,
+    single_id: bool,
+    owner: tuple[int, int] | None,
+    overwrite: bool,
+    id_maps: IdMaps | None,
 ) -> None:
     """Extract standard input into the working directory; see ``unpack.main``."""
 
     def work(stream: unpack.LayerStream) -> dict[str, object]:
         extractor = Extractor(stream, user_namespace=user_namespace, single_id=single_id)
-        extractor.owner, extractor.overwrite = owner, overwrite
+        extractor.owner, extractor.overwrite, extractor.id_maps = owner, overwrite, id_maps
+        if id_maps is not None:
+            _become_root_of(id_maps)
         return extractor.unpack()
 
     unpack.answer(work)
+
+
+def _become_root_of(id_maps: IdMaps) -> None:
+    """Make files as the container's root: what is mounted there with mapped ids has no other.
+
+    All capabilities stay.
+    """
+    syscalls.prctl(syscalls.PR_SET_SECUREBITS, syscalls.SECBIT_NO_SETUID_FIXUP)
+    syscalls.setfsgid(idmapped.to_host(id_maps[1], 0))
+    syscalls.setfsuid(idmapped.to_host(id_maps[0], 0))

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     # Container id, host id and count, as in user_namespaces(7).
     Map = Sequence[Sequence[int]]
 
+NOBODY = 65534  # kernel.overflowuid and overflowgid
+CAPABILITY = "security.capability"
+VFS_CAP_REVISION_2, VFS_CAP_REVISION_3 = 2, 3  # the last byte of the first word, little-endian
+
 
 def to_host(id_map: Map, inside: int) -> int:
     """The host's number of an id of the container.
@@ -24,7 +28,37 @@ def to_host(id_map: Map, inside: int) -> int:
     for first, host, count in id_map:
         if first <= inside < first + count:
             return host + inside - first
-    raise StorageError(f"id {inside} of the image is not among the ids of the container: map more")
+    raise StorageError(f"id {inside} is not among the ids of the container: map more")
+
+
+def to_inside(id_map: Map, host: int) -> int:
+    """The container's number of an id of the host; what is not its own is nobody's, as it sees."""
+    for first, begin, count in id_map:
+        if begin <= host < begin + count:
+            return first + host - begin
+    return NOBODY
+
+
+def capability_inside(data: bytes, uid_map: Map) -> bytes:
+    """A file's capabilities (capabilities(7), "File capability extended attribute versioning").
+
+    As a container with this map sees them: those of its root are of version 2, which every system
+    understands.
+    """
+    if len(data) != 24 or data[3] != VFS_CAP_REVISION_3:
+        return data
+    root = to_inside(uid_map, int.from_bytes(data[20:], "little"))
+    if root == 0:
+        return data[:3] + bytes([VFS_CAP_REVISION_2]) + data[4:20]
+    return data[:20] + root.to_bytes(4, "little")
+
+
+def capability_on_host(data: bytes, uid_map: Map) -> bytes:
+    """The reverse: what counts in that container alone."""
+    if len(data) != 20 or data[3] != VFS_CAP_REVISION_2:
+        return data
+    root = to_host(uid_map, 0).to_bytes(4, "little")
+    return data[:3] + bytes([VFS_CAP_REVISION_3]) + data[4:20] + root
 
 
 def namespace(uid_map: Map, gid_map: Map) -> int:
@@ -64,12 +98,12 @@ def namespace(uid_map: Map, gid_map: Map) -> int:
 
 
 def clone(path: str, namespace_fd: int) -> int:
-    """A detached mount of a directory whose owners are mapped as in the namespace.
+    """A detached mount of a directory or file whose owners are mapped as in the namespace.
 
     Raises:
         StorageError: the kernel or the file system cannot.
     """
-    fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     tree_fd = -1
     try:
         tree_fd = syscalls.open_tree(fd)

@@ -12,6 +12,7 @@ import stat
 import tarfile
 
 from pyengine.errors import StorageError
+from pyengine.storage.idmapped import CAPABILITY, capability_inside, to_inside
 from pyengine.storage.trees import OPAQUE
 from pyengine.storage.unpack import OPAQUE as OPAQUE_MEMBER
 from pyengine.storage.unpack import WHITEOUT, XATTR
@@ -20,6 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pyengine.storage.overlay import IdMaps
+
 _CHUNK_BYTES = 1 << 20
 _BLOCK_BYTES = 512
 _RECORD_BYTES = 20 * _BLOCK_BYTES
@@ -27,10 +30,16 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 # What describes the file rather than this machine's security policy.
-_ATTRIBUTES = ("security.capability", "security.ima")
+_ATTRIBUTES = (CAPABILITY, "security.ima")
 
 
-def pack_tree(path: str, label: str, *, skip: frozenset[str] = frozenset()) -> Iterator[bytes]:
+def pack_tree(
+    path: str,
+    label: str,
+    *,
+    skip: frozenset[str] = frozenset(),
+    id_maps: IdMaps | None = None,
+) -> Iterator[bytes]:
     """The tar of everything below ``path``, which may change meanwhile but leads nowhere else.
 
     Args:
@@ -38,20 +47,25 @@ def pack_tree(path: str, label: str, *, skip: frozenset[str] = frozenset()) -> I
             directories become those of an OCI layer, or a merged tree, which has none.
         label: begins the messages, such as ``commit web``.
         skip: paths below it, without a leading slash, that are left out with what they hold.
+        id_maps: of the container whose tree it is; the tar has its ids.
 
     Raises:
         StorageError: something cannot be read.
     """
     try:
         root_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        yield from _Packer(root_fd, skip).tree()
+        yield from _Packer(root_fd, skip, id_maps=id_maps).tree()
     except OSError as error:
         where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
         raise StorageError(f"{label}: pack {path}: {where}{error.strerror}") from error
 
 
-def pack_entry(parent_fd: int, entry: str, member: str, label: str) -> Iterator[bytes]:
+def pack_entry(
+    parent_fd: int, entry: str, member: str, label: str, id_maps: IdMaps | None = None
+) -> Iterator[bytes]:
     """The tar of one entry of a directory with what is below it, called ``member`` in the tar.
+
+    With ``id_maps`` owners are those that a container with these sees.
 
     Raises:
         StorageError: something cannot be read.
@@ -60,9 +74,10 @@ def pack_entry(parent_fd: int, entry: str, member: str, label: str) -> Iterator[
         status = os.stat(entry, dir_fd=parent_fd, follow_symlinks=False)
         if stat.S_ISDIR(status.st_mode):
             top_fd = os.open(entry, _DIRECTORY, dir_fd=parent_fd)
-            yield from _Packer(top_fd, frozenset(), member).tree()
+            yield from _Packer(top_fd, frozenset(), member, id_maps).tree()
         else:
-            yield from _Packer(os.dup(parent_fd), frozenset()).single(entry, member, status)
+            packer = _Packer(os.dup(parent_fd), frozenset(), id_maps=id_maps)
+            yield from packer.single(entry, member, status)
     except OSError as error:
         raise StorageError(f"{label}: pack {entry}: {error.strerror}") from error
 
@@ -70,13 +85,20 @@ def pack_entry(parent_fd: int, entry: str, member: str, label: str) -> Iterator[
 class _Packer:
     """One tree; directories are opened from the top each time, so depth needs no descriptors."""
 
-    def __init__(self, root_fd: int, skip: frozenset[str], member: str = "") -> None:
+    def __init__(
+        self,
+        root_fd: int,
+        skip: frozenset[str],
+        member: str = "",
+        id_maps: IdMaps | None = None,
+    ) -> None:
         """``root_fd`` becomes ours; ``member`` is what the root is called, if it is one."""
         self._root_fd = root_fd
         self._member = member
         self._skip = skip
         self._names: dict[tuple[int, int], str] = {}  # of files with several, by inode
         self._written = 0
+        self._id_maps = id_maps
 
     def single(self, entry: str, member: str, status: os.stat_result) -> Iterator[bytes]:
         """One entry of the root that is no directory."""
@@ -115,7 +137,7 @@ class _Packer:
             status = os.fstat(fd)
             name = "/".join([self._member, *parts] if self._member else parts)
             if name:
-                yield _header(f"{name}/", status, tarfile.DIRTYPE, _attributes(fd))
+                yield self._header(f"{name}/", status, tarfile.DIRTYPE, _attributes(fd))
                 if _is_opaque(fd):
                     yield _mark(f"{name}/{OPAQUE_MEMBER}")
             below = []
@@ -146,23 +168,23 @@ class _Packer:
             return
         inode = (status.st_dev, status.st_ino)
         if inode in self._names:
-            yield _header(path, status, tarfile.LNKTYPE, {}, self._names[inode])
+            yield self._header(path, status, tarfile.LNKTYPE, {}, self._names[inode])
             return
         attributes = _attributes(f"/proc/self/fd/{directory_fd}/{entry}")
         if stat.S_ISREG(mode):
             yield from self._file(directory_fd, entry, path, attributes)
         elif stat.S_ISLNK(mode):
             target = os.readlink(entry, dir_fd=directory_fd)
-            yield _header(path, status, tarfile.SYMTYPE, attributes, target)
+            yield self._header(path, status, tarfile.SYMTYPE, attributes, target)
         else:
             kinds = {stat.S_IFIFO: tarfile.FIFOTYPE, stat.S_IFCHR: tarfile.CHRTYPE,
                      stat.S_IFBLK: tarfile.BLKTYPE}  # fmt: skip
-            yield _header(path, status, kinds[stat.S_IFMT(mode)], attributes)
+            yield self._header(path, status, kinds[stat.S_IFMT(mode)], attributes)
         if status.st_nlink > 1:
             self._names[inode] = path
 
     def _file(
-        self, directory_fd: int, entry: str, path: str, attributes: dict[str, str]
+        self, directory_fd: int, entry: str, path: str, attributes: dict[str, bytes]
     ) -> Iterator[bytes]:
         """As many bytes as its header says, although it may grow or shrink meanwhile."""
         fd = os.open(entry, _FILE, dir_fd=directory_fd)
@@ -173,7 +195,7 @@ class _Packer:
             # A file of procfs says that it is empty.
             data = os.read(fd, _CHUNK_BYTES) if status.st_size == 0 else b""
             size = status.st_size or len(data)
-            yield _header(path, status, tarfile.REGTYPE, attributes, size=size)
+            yield self._header(path, status, tarfile.REGTYPE, attributes, size=size)
             yield data
             left = size - len(data)
             while left:
@@ -183,6 +205,37 @@ class _Packer:
             yield bytes(-size % _BLOCK_BYTES)
         finally:
             os.close(fd)
+
+    def _header(
+        self,
+        name: str,
+        status: os.stat_result,
+        kind: bytes,
+        attributes: dict[str, bytes],
+        target: str = "",
+        size: int = 0,
+    ) -> bytes:
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname = kind, target
+        info.mode, info.uid, info.gid = stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
+        if self._id_maps is not None:
+            info.uid = to_inside(self._id_maps[0], status.st_uid)
+            info.gid = to_inside(self._id_maps[1], status.st_gid)
+            if CAPABILITY in attributes:
+                data = capability_inside(attributes[CAPABILITY], self._id_maps[0])
+                attributes = {**attributes, CAPABILITY: data}
+        seconds, nanoseconds = divmod(status.st_mtime_ns, 1_000_000_000)
+        info.mtime = seconds
+        info.pax_headers = {
+            f"{XATTR}{key}": value.decode("utf-8", "surrogateescape")
+            for key, value in sorted(attributes.items())
+        }
+        if nanoseconds and seconds >= 0:
+            info.pax_headers["mtime"] = f"{seconds}.{nanoseconds:09}".rstrip("0")
+        info.size = size
+        if kind in (tarfile.CHRTYPE, tarfile.BLKTYPE):
+            info.devmajor, info.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
+        return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
 def open_below(root_fd: int, parts: list[str]) -> int:
@@ -201,28 +254,6 @@ def open_below(root_fd: int, parts: list[str]) -> int:
     return fd
 
 
-def _header(
-    name: str,
-    status: os.stat_result,
-    kind: bytes,
-    attributes: dict[str, str],
-    target: str = "",
-    size: int = 0,
-) -> bytes:
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, target
-    info.mode, info.uid, info.gid = stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
-    seconds, nanoseconds = divmod(status.st_mtime_ns, 1_000_000_000)
-    info.mtime = seconds
-    info.pax_headers = dict(sorted(attributes.items()))
-    if nanoseconds and seconds >= 0:
-        info.pax_headers["mtime"] = f"{seconds}.{nanoseconds:09}".rstrip("0")
-    info.size = size
-    if kind in (tarfile.CHRTYPE, tarfile.BLKTYPE):
-        info.devmajor, info.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
-    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
-
-
 def _mark(name: str) -> bytes:
     """An empty file that stands for something else (image-spec layer.md, "Whiteouts")."""
     info = tarfile.TarInfo(name)
@@ -230,15 +261,14 @@ def _mark(name: str) -> bytes:
     return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
-def _attributes(file: int | str) -> dict[str, str]:
-    """What a layer keeps of extended attributes, as pax records (bytes as surrogates)."""
+def _attributes(file: int | str) -> dict[str, bytes]:
+    """What a layer keeps of extended attributes."""
     found = {}
     follow = isinstance(file, int)
     for name in os.listxattr(file, follow_symlinks=follow):
         ours = name.startswith("user.overlay.")
         if name in _ATTRIBUTES or (name.startswith("user.") and not ours):
-            value = os.getxattr(file, name, follow_symlinks=follow)
-            found[f"{XATTR}{name}"] = value.decode("utf-8", "surrogateescape")
+            found[name] = os.getxattr(file, name, follow_symlinks=follow)
     return found
 
 

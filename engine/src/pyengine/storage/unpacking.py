@@ -30,13 +30,20 @@ class Extract:
 
     Attributes:
         owner: user and group of everything, or None for the archive's own.
+        id_maps: of the container whose ids the archive and ``owner`` have.
         overwrite: whether a directory and something else may replace one another.
     """
 
-    __slots__ = ("overwrite", "owner")
+    __slots__ = ("id_maps", "overwrite", "owner")
 
-    def __init__(self, owner: tuple[int, int] | None = None, *, overwrite: bool = False) -> None:
-        self.owner, self.overwrite = owner, overwrite
+    def __init__(
+        self,
+        owner: tuple[int, int] | None = None,
+        *,
+        overwrite: bool = False,
+        id_maps: overlay.IdMaps | None = None,
+    ) -> None:
+        self.owner, self.overwrite, self.id_maps = owner, overwrite, id_maps
 
 
 class Unpacking:
@@ -54,7 +61,7 @@ class Unpacking:
         call = f"{overlay.in_user_namespace()!r}, {user_namespace.is_single()!r}"
         module = "unpack" if extract is None else "extracting"
         if extract is not None:
-            call += f", {extract.owner!r}, {extract.overwrite!r}"
+            call += f", {extract.owner!r}, {extract.overwrite!r}, {extract.id_maps!r}"
         packages = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         paths = [packages, *(path for path in sys.path if path.endswith("-packages"))]
         script = (
