@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import pwd
 import shutil
 import stat
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,49 +15,27 @@ import pytest
 from support import images
 from support.engine import EngineRoot
 from support.images import Image, Layer
+from support.rootless import (
+    FIRST_ID,
+    USER,
+    OrdinaryRoot,
+    end_pause,
+    ordinary_home,
+    require_open,
+)
 
 pytestmark = pytest.mark.needs("root", "userns")
-
-USER = "daemon"  # an account that every Debian has
-FIRST_ID = 200_000
-
-
-class OrdinaryRoot(EngineRoot):
-    """Calls pyengine as ``USER``, in a mount namespace with a subuid file of the test's own."""
-
-    def __init__(self, pyengine: str, directory: Path, subordinate: int) -> None:
-        super().__init__(pyengine, directory)
-        self._file = directory / "subuid"
-        self._file.write_text(f"{USER}:{FIRST_ID}:{subordinate}\n" if subordinate else "")
-
-    def argv(self, *arguments: str | Path) -> list[str]:
-        script = (
-            f"mount --bind {self._file} /etc/subuid; mount --bind {self._file} /etc/subgid; "
-            f'exec setpriv --reuid {USER} --regid {USER} --clear-groups "$@"'
-        )
-        inside = ["unshare", "--mount", "sh", "-c", script, "sh"]
-        return [*inside, "env", f"HOME={self.root.parent}", *super().argv(*arguments)]
 
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A directory of ``USER`` where others may look; pytest's own are for root alone."""
-    directory = Path(tempfile.mkdtemp(prefix="pyengine-rootless-", dir="/tmp"))
-    account = pwd.getpwnam(USER)
-    os.chown(directory, account.pw_uid, account.pw_gid)
-    try:
+    with ordinary_home() as directory:
         yield directory
-    finally:
-        shutil.rmtree(directory)
 
 
 @pytest.fixture
 def program(pyengine_path: str) -> str:
-    """The program, where an ordinary user can start it."""
-    check = ["setpriv", "--reuid", USER, "--clear-groups", "test", "-x", pyengine_path]
-    if subprocess.run(check, check=False).returncode != 0:
-        pytest.skip(f"{USER} may not look into {pyengine_path}")
-    return pyengine_path
+    return require_open(pyengine_path)
 
 
 def test_root_gives_a_user_an_image_and_takes_it_back(
@@ -98,6 +74,7 @@ def test_root_gives_a_user_an_image_and_takes_it_back(
     assert "only root can use the store of user root" in done.stderr
     # what is in the home belongs to ids of a user namespace
     subprocess.run([*as_user, "rmi", "-a", "-f"], check=True, capture_output=True)
+    end_pause(Path(f"/tmp/pyengine-run-{account.pw_uid}/pyengine"))
     shutil.rmtree(f"/tmp/pyengine-run-{account.pw_uid}", ignore_errors=True)
 
 
@@ -165,11 +142,10 @@ def test_one_id_owns_everything_where_there_are_no_others(program: str, home: Pa
 
 
 def test_a_user_without_namespaces_is_told(program: str, home: Path) -> None:
-    root = EngineRoot(program, home)
-    command = ["unshare", "--user", *root.argv("images")]  # nobody is mapped: no namespace below
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 125
-    assert "make a user namespace for user 65534: Operation not permitted" in done.stderr
+    root = OrdinaryRoot(program, home, 0)
+    root.before = ("unshare", "--user")  # nobody is mapped: no namespace below
+    message = root.fails("images")
+    assert "make a user namespace for user 65534: Operation not permitted" in message
     assert not root.root.exists()
 
 

@@ -9,7 +9,7 @@ import os
 import sys
 
 from pyengine import log
-from pyengine.config import roots
+from pyengine.config import roots, user
 from pyengine.errors import ConfigError, InUseError, NotFoundError, PyengineError
 
 TYPE_CHECKING = False
@@ -300,14 +300,26 @@ class Engine:
             from pyengine.database.connection import Database
 
             if os.geteuid() != 0:
-                from pyengine.storage import user_namespace
-
-                user_namespace.enter()
+                self.enter_namespace()
             for directory in (self.root, self.runroot):
                 _make_directory(directory)
             self._database = Database(self.root)
             self.recover()
         return self._database
+
+    def enter_namespace(self) -> None:
+        """Go on as root of an ordinary user's namespace; root stays what it is."""
+        from pyengine.storage import user_namespace
+
+        _make_directory(self.runroot)
+        user_namespace.enter(self.runroot)
+
+    def end_namespace(self) -> None:
+        """End the process that holds an ordinary user's namespaces; the next command makes new."""
+        if user.is_rootless():
+            from pyengine.storage import pause
+
+            pause.end(self.runroot)
 
     @property
     def storage(self) -> Storage:

@@ -115,7 +115,7 @@ def mount(engine: Engine, /, names: tuple[str, ...], everything: bool, form: str
     if user.is_rootless() and user.is_in_own_namespace() and (everything or names):
         raise ConfigError(
             "cannot run command `pyengine image mount` in rootless mode, must execute "
-            "`pyengine unshare` first: the mount would end with this command"
+            "`pyengine unshare` first: only there the mount is seen"
         )
     mounts = engine.storage.image_mounts
     wanted = engine.images.list_images() if everything else list(map(engine.images.resolve, names))

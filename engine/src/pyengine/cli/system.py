@@ -159,7 +159,28 @@ def reset(engine: Engine, /, force: bool) -> None:
     from pyengine.storage.reset import remove_everything
 
     engine.close()
+    engine.end_namespace()
     remove_everything(engine.root, engine.runroot)
+
+
+@click.command()
+@click.option("--new-runtime", metavar="NAME", help="Let all containers have this OCI runtime.")
+@click.pass_obj
+def migrate(engine: Engine, /, new_runtime: str | None) -> None:
+    """Stop all containers, and end what holds an ordinary user's namespaces.
+
+    A change of /etc/subuid or /etc/subgid holds from the next command on.
+    """
+    path = engine.runtime_path(new_runtime) if new_runtime else ""
+    for container in engine.containers.every():
+        if container.running:
+            engine.containers.stop(container.id, None)
+            click.echo(f"stopped {container.id}")
+    if path:
+        from pyengine.containers import updating
+
+        updating.change_runtime(engine.containers.host, path)
+    engine.end_namespace()
 
 
 @click.command()

@@ -147,6 +147,7 @@ GROUPS: dict[str, Table] = {
         "df": ("pyengine.cli.df:df", "Show pyengine disk usage"),
         "info": ("pyengine.cli.info:info", "Display pyengine system information"),
         "check": ("pyengine.cli.system:check", "Check the storage, and repair it if asked to"),
+        "migrate": ("pyengine.cli.system:migrate", "Stop containers and leave their namespaces"),
         "prune": ("pyengine.cli.system:prune", "Remove unused data"),
         "reset": ("pyengine.cli.system:reset", "Reset the storage to its initial state"),
     },

@@ -167,10 +167,10 @@ def mount(
         raise click.UsageError("--all, --latest and containers cannot be used together")
     if form is not None and not is_json(form):
         raise click.UsageError(f"unsupported --format {form!r}: json is known")
-    if user.is_rootless() and (every or latest or containers):
+    if user.is_rootless() and user.is_in_own_namespace() and (every or latest or containers):
         raise ConfigError(
-            "mount: an ordinary user's mounts are seen in his user namespace only, which ends with"
-            " this command; run it as root"
+            "cannot run command `pyengine mount` in rootless mode, must execute `pyengine unshare`"
+            " first: only there the mount is seen"
         )
     if latest:
         containers = (engine.containers.latest().id,)

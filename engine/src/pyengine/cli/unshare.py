@@ -28,9 +28,7 @@ def unshare(engine: Engine, /, words: tuple[str, ...], rootless_netns: bool) -> 
             "unshare --rootless-netns: containers of an ordinary user share no network namespace "
             "here; enter a container's with `exec`"
         )
-    from pyengine.storage import user_namespace
-
-    user_namespace.enter()
+    engine.enter_namespace()
     command = list(words) or [os.environ.get("SHELL") or "/bin/sh"]
     environment = {name: value for name, value in os.environ.items() if name != user.ENTERED}
     environment["CONTAINERS_GRAPHROOT"] = engine.root

@@ -19,8 +19,24 @@ def default_runroot() -> str:
     """Directory of what a reboot may forget, such as monitors' sockets."""
     if not user.is_rootless():
         return "/run/pyengine"
-    base = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/pyengine-run-{user.user_id()}"
-    return f"{base}/pyengine"
+    return f"{runtime_directory()}/pyengine"
+
+
+def runtime_directory() -> str:
+    """An ordinary user's place for sockets and the like, also where nobody logged in properly."""
+    given = os.environ.get("XDG_RUNTIME_DIR")
+    if given:
+        return given
+    uid = user.user_id()
+    usual = f"/run/user/{uid}"
+    return usual if _is_own(usual) else f"/tmp/pyengine-run-{uid}"
+
+
+def _is_own(path: str) -> bool:
+    try:
+        return os.stat(path).st_uid == os.geteuid() and os.access(path, os.W_OK)
+    except OSError:
+        return False
 
 
 def storage_conf() -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-# Set by storage/user_namespace.py for the program that it starts again.
+# Set by storage/user_namespace.py for itself and what it starts.
 MARK = "PYENGINE_ROOTLESS_UID"
-# The process that this was; what it starts (`unshare`) is in a namespace that outlives it.
+# The process that entered; what it starts (`unshare`) sees the mounts, its caller does not.
 ENTERED = "PYENGINE_ROOTLESS_PID"
 
 
@@ -22,5 +22,5 @@ def is_rootless() -> bool:
 
 
 def is_in_own_namespace() -> bool:
-    """Whether this process made the namespace it is in, which then ends with it."""
+    """Whether this process entered the user's namespace by itself: its caller is outside."""
     return os.environ.get(ENTERED) == str(os.getpid()) or os.geteuid() != 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pyengine.config import user
 from pyengine.ocirun.call import Runtime
 from pyengine.volumes.directories import volume_path
 
@@ -53,6 +54,7 @@ class Host:
         self.runtime_flags, self.systemd = runtime_flags, systemd
         self.self_command = self_command
         self.notify_socket = notify_socket
+        self.rootless = user.is_rootless()
         self._boot_id = ""
 
     @property
@@ -106,7 +108,10 @@ class Host:
 
     def runtime(self, wanted: str) -> Runtime:
         """The runtime a container was created with."""
-        return Runtime(self.runtime_path(wanted), self.runtime_flags)
+        path, flags = self.runtime_path(wanted), self.runtime_flags
+        if self.rootless:  # runtimes choose by other rules, or a directory that is root's
+            flags = [f"--root={self.runroot}/{os.path.basename(path)}", *flags]
+        return Runtime(path, flags)
 
     def bundle(self, id_: str) -> str:
         """The run directory of a container: config.json, sockets, pid files."""

@@ -202,7 +202,7 @@ class _Start:
 
         place = generate.Place(
             container.id, container.name, self.bundle, rootfs,
-            systemd=host.systemd, volume_paths=sources, cgroup=cgroup,
+            systemd=host.systemd, volume_paths=sources, cgroup=cgroup, rootless=host.rootless,
         )  # fmt: skip
         if config["mounts"]:
             from pyengine.containers import secret_use

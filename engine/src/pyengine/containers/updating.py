@@ -51,6 +51,19 @@ def update(host: Host, id_: str, wanted: ContainerOptions) -> None:
     host.tell(container, "update")
 
 
+def change_runtime(host: Host, path: str) -> None:
+    """Let all containers have another runtime from their next start on."""
+    for id_ in [one.id for one in record.every(host)]:
+        with host.locked(id_) as lock:
+            container = record.by_id(host, id_)
+            if container is None:  # removed meanwhile
+                lock.gone = True
+                continue
+            config = {**container.config, "runtime": path}
+            with host.database.write() as connection:
+                record.update(connection, container, options=jsontext.dumps(config))
+
+
 def merge(old: Resources, wanted: ContainerOptions) -> tuple[Resources, set[str]]:
     """The limits that hold from now on, and which of them are new.
 

@@ -33,24 +33,25 @@ class Place:
     """Where one start of a container happens."""
 
     __slots__ = (
-        "bundle", "cgroup", "env", "files", "id", "name", "namespace_paths", "rootfs", "systemd",
-        "volume_paths",
+        "bundle", "cgroup", "env", "files", "id", "name", "namespace_paths", "rootfs", "rootless",
+        "systemd", "volume_paths",
     )  # fmt: skip
 
     def __init__(
         self, id_: str, name: str, bundle: str, rootfs: str, *, systemd: bool,
-        volume_paths: dict[str, str], cgroup: str = "",
+        volume_paths: dict[str, str], cgroup: str = "", rootless: bool = False,
     ) -> None:  # fmt: skip
         """``volume_paths`` holds the directory of each named volume (``mounts.build``).
 
-        ``cgroup`` is the container's where it is not the usual one.
+        ``cgroup`` is the container's where it is not the usual one; ``rootless`` says that we are
+        root of an ordinary user's namespace only.
         """
         self.env: list[str] = []  # NAME=VALUE, of this start only
         self.files: dict[str, str] = {}  # by destination, of this start only
         self.cgroup = cgroup
         self.namespace_paths: dict[str, str] = {}  # of other containers, by kind
         self.id, self.name, self.bundle, self.rootfs = id_, name, bundle, rootfs
-        self.systemd, self.volume_paths = systemd, volume_paths
+        self.systemd, self.volume_paths, self.rootless = systemd, volume_paths, rootless
 
 
 def write(config: ContainerConfig, place: Place) -> dict[str, Any]:
@@ -120,6 +121,10 @@ def build(config: ContainerConfig, place: Place) -> dict[str, Any]:
         from pyengine.specgen import confinement
 
         confinement.change(spec, config["security"])
+    if place.rootless:
+        from pyengine.specgen import rootless
+
+        rootless.change(spec, config, systemd=place.systemd)
     return spec
 
 
@@ -142,7 +147,7 @@ def _engine_facts(config: ContainerConfig, place: Place) -> str:
         "image": config["image"], "imageid": config["image_id"],
     }  # fmt: skip
     lines = [f'{name}="{value}"\n' for name, value in facts.items()]
-    return "".join([*lines, f"rootless={int(os.geteuid() != 0)}\n"])
+    return "".join([*lines, f"rootless={int(place.rootless)}\n"])
 
 
 def own_annotations(config: ContainerConfig) -> dict[str, str]:

@@ -9,6 +9,7 @@ import resource
 from pyengine import syscalls
 from pyengine.errors import CommandNotExecutableError, ConfigError
 from pyengine.specgen import capabilities, users
+from pyengine.storage import overlay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def rlimits(limits: Resources) -> list[dict[str, Any]]:
     Raises:
         ConfigError: only CAP_SYS_RESOURCE raises a hard limit, and this process does not hold it.
     """
-    may_raise = "SYS_RESOURCE" in capabilities.bounding_set()
+    may_raise = _may_raise_limits()
     found = {}
     for name in () if limits.get("ulimits_of_host") else ("NOFILE", "NPROC"):
         hard = resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[1]
@@ -137,6 +138,11 @@ def rlimits(limits: Resources) -> list[dict[str, Any]]:
         {"type": name, "hard": high % UNLIMITED, "soft": soft % UNLIMITED}
         for name, (soft, high) in found.items()
     ]
+
+
+def _may_raise_limits() -> bool:
+    """The kernel asks for the capability in its first user namespace."""
+    return "SYS_RESOURCE" in capabilities.bounding_set() and not overlay.in_user_namespace()
 
 
 def _check_hard_limit(name: str, wanted: int) -> None:

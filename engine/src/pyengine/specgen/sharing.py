@@ -64,6 +64,11 @@ def _map_ids(spec: dict[str, Any], config: ContainerConfig) -> None:
                 {"containerID": first, "hostID": host, "size": count}
                 for first, host, count in id_map
             ]
+    bind_what_is_the_hosts(spec, config)
+
+
+def bind_what_is_the_hosts(spec: dict[str, Any], config: ContainerConfig) -> None:
+    """Bind what the root of a user namespace may not mount, because it belongs to the host."""
     for mount in spec["mounts"]:
         host_network = mount["destination"] == "/sys" and config["network"] != "none"
         shared_ipc = config["namespaces"].get("ipc", "private") not in NEW

@@ -1,0 +1,94 @@
+"""What differs in config.json where an ordinary user's root of a user namespace is the caller.
+
+Such a root makes no devices, mounts nothing that belongs to the host, and has the cgroups only
+that somebody gave to the user.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyengine.config import user
+from pyengine.specgen import sharing
+from pyengine.specgen.cgroups import CGROUP_ROOT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyengine.specgen.types import ContainerConfig
+
+USER_SLICE = "user.slice"  # podman's, below the user's own manager
+TTY_GROUP = 5
+
+
+def change(spec: dict[str, Any], config: ContainerConfig, *, systemd: bool) -> None:
+    """Change config.json, which is that of root's container."""
+    linux = spec["linux"]
+    if "cgroupsPath" in linux:
+        _give_cgroup(linux, config, systemd=systemd)
+    _bind_devices(spec, config)
+    sharing.bind_what_is_the_hosts(spec, config)
+    if not _is_mapped("/proc/self/gid_map", TTY_GROUP):
+        for mount in spec["mounts"]:
+            if mount["type"] == "devpts":
+                mount["options"] = [one for one in mount["options"] if one != f"gid={TTY_GROUP}"]
+    if _denies_setgroups():
+        spec["process"]["user"].pop("additionalGids", None)
+
+
+def delegated(uid: int, *, systemd: bool) -> list[str]:
+    """The controllers of cgroup v2 that containers of a user may have limits of.
+
+    With cgroupfs these are the runtime's own, which it may find nowhere to use.
+    """
+    own = f"/{USER_SLICE}/user-{uid}.slice/user@{uid}.service" if systemd else _own_cgroup()
+    try:
+        with open(f"{CGROUP_ROOT}{own}/cgroup.controllers", encoding="utf-8") as file:
+            return file.read().split()
+    except OSError:
+        return []
+
+
+def _own_cgroup() -> str:
+    with open("/proc/self/cgroup", encoding="utf-8") as file:
+        return file.read().rpartition("0::")[2].strip().rstrip("/")
+
+
+def _give_cgroup(linux: dict[str, Any], config: ContainerConfig, *, systemd: bool) -> None:
+    """What the user asked for stays; the runtime says where it cannot be."""
+    limits, resources = config["resources"], linux["resources"]
+    del resources["devices"]  # needs the right to load programs into the kernel
+    if systemd:
+        if not limits.get("cgroup_parent"):
+            _, prefix, name = linux["cgroupsPath"].split(":")
+            linux["cgroupsPath"] = f"{USER_SLICE}:{prefix}:{name}"
+    elif not limits.get("cgroup_parent") and limits.get("cgroups") != "split":
+        del linux["cgroupsPath"]  # as podman: the runtime looks for a place below its own cgroup
+    if "pids_limit" not in limits and not (
+        systemd and "pids" in delegated(user.user_id(), systemd=True)
+    ):
+        resources.pop("pids", None)
+
+
+def _bind_devices(spec: dict[str, Any], config: ContainerConfig) -> None:
+    """Nodes of the host instead of new ones."""
+    for node in spec["linux"].pop("devices", []):
+        source = node.get("source", node["path"])
+        if not os.access(source, os.F_OK):
+            continue
+        options = ["bind", "rprivate", "nosuid", "noexec"]
+        spec["mounts"].append(
+            {"destination": node["path"], "type": "bind", "source": source, "options": options}
+        )
+
+
+def _is_mapped(path: str, inside: int) -> bool:
+    with open(path, encoding="ascii") as file:
+        rows = [[int(word) for word in line.split()] for line in file]
+    return any(first <= inside < first + count for first, _, count in rows)
+
+
+def _denies_setgroups() -> bool:
+    with open("/proc/self/setgroups", encoding="ascii") as file:
+        return file.read().strip() == "deny"

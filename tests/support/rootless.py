@@ -1,0 +1,92 @@
+"""A storage root of an ordinary user, with subordinate ids of the test's own."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from support.containers import ContainerRoot
+
+USER = "daemon"  # an account that every Debian has
+FIRST_ID = 200_000
+
+
+class OrdinaryRoot(ContainerRoot):
+    """Calls pyengine as ``USER``, in a mount namespace with a subuid file of the test's own."""
+
+    def __init__(self, pyengine: str, directory: Path, subordinate: int) -> None:
+        super().__init__(pyengine, directory)
+        self._file = directory / "subuid"
+        self.give(subordinate)
+        self.before: tuple[str, ...] = ()  # in front of the program
+
+    def give(self, subordinate: int) -> None:
+        """Let the user have so many ids, when the next namespace is made."""
+        self._file.write_text(f"{USER}:{FIRST_ID}:{subordinate}\n" if subordinate else "")
+
+    def argv(self, *arguments: str | Path) -> list[str]:
+        script = (
+            f"mount --bind {self._file} /etc/subuid; mount --bind {self._file} /etc/subgid; "
+            f'exec setpriv --reuid {USER} --regid {USER} --clear-groups "$@"'
+        )
+        inside = ["unshare", "--mount", "sh", "-c", script, "sh"]
+        environment = ["env", "-u", "XDG_RUNTIME_DIR", f"HOME={self.root.parent}"]
+        return [*inside, *environment, *self.before, *super().argv(*arguments)]
+
+    @property
+    def pause_pid(self) -> int:
+        """The process that holds the namespaces; 0 without one."""
+        try:
+            return int((self.runroot / "pause").read_text().split()[0])
+        except FileNotFoundError:
+            return 0
+
+    def mounts(self) -> list[str]:
+        """In the user's namespace."""
+        try:
+            text = Path(f"/proc/{self.pause_pid}/mounts").read_text()
+        except FileNotFoundError:
+            return []
+        found = [line.split()[1] for line in text.splitlines()]
+        return [path for path in found if path.startswith(str(self.root))]
+
+
+@contextmanager
+def ordinary_home() -> Iterator[Path]:
+    """A directory of ``USER`` where others may look; pytest's own are for root alone.
+
+    What holds the namespaces of the roots in it is ended.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="pyengine-rootless-", dir="/tmp"))
+    account = pwd.getpwnam(USER)
+    os.chown(directory, account.pw_uid, account.pw_gid)
+    try:
+        yield directory
+    finally:
+        end_pause(directory / "runroot")
+        shutil.rmtree(directory)
+
+
+def end_pause(runroot: Path) -> None:
+    """End what holds a user's namespaces, as ``system migrate`` does."""
+    try:
+        pid = int((runroot / "pause").read_text().split()[0])
+        os.kill(pid, 9)
+    except (FileNotFoundError, ProcessLookupError):
+        return
+
+
+def require_open(program: str) -> str:
+    """The program, where an ordinary user can start it."""
+    check = ["setpriv", "--reuid", USER, "--clear-groups", "test", "-x", program]
+    if subprocess.run(check, check=False).returncode != 0:
+        pytest.skip(f"{USER} may not look into {program}")
+    return program
