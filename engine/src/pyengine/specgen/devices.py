@@ -55,6 +55,12 @@ def wanted(settings: SecuritySettings) -> tuple[list[dict[str, Any]], list[dict[
     return nodes, rules
 
 
+def sources(settings: SecuritySettings) -> dict[str, str]:
+    """The path on the host of each device that ``--device`` asks for, by that in the container."""
+    wishes = settings.get("devices", [])
+    return {destination: source for wish in wishes for source, destination in _members(wish)}
+
+
 def _members(wish: DeviceWish) -> list[tuple[str, str]]:
     """Source and destination of the device, or of each in the directory."""
     top = wish["source"]

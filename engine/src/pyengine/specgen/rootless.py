@@ -72,15 +72,18 @@ def _give_cgroup(linux: dict[str, Any], config: ContainerConfig, *, systemd: boo
 
 
 def _bind_devices(spec: dict[str, Any], config: ContainerConfig) -> None:
-    """Nodes of the host instead of new ones."""
-    for node in spec["linux"].pop("devices", []):
-        source = node.get("source", node["path"])
-        if not os.access(source, os.F_OK):
-            continue
+    """Nodes of the host, which their owners let us open, instead of new ones."""
+    nodes = spec["linux"].pop("devices", [])
+    if not nodes:
+        return
+    from pyengine.specgen import devices
+
+    sources = devices.sources(config["security"])
+    for node in nodes:
+        path = node["path"]
         options = ["bind", "rprivate", "nosuid", "noexec"]
-        spec["mounts"].append(
-            {"destination": node["path"], "type": "bind", "source": source, "options": options}
-        )
+        entry = {"type": "bind", "source": sources.get(path, path), "options": options}
+        spec["mounts"].append({"destination": path, **entry})
 
 
 def _is_mapped(path: str, inside: int) -> bool:

@@ -65,7 +65,7 @@ def join(pid: int, inodes: list[int]) -> bool:
     try:
         for kind in ("user", "mnt"):
             fd = os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
-            fds.append(fd)  # noqa: PERF401 - the first is closed even if the second fails
+            fds.append(fd)
         if [os.fstat(fd).st_ino for fd in fds] != inodes:
             return False
         directory = os.getcwd()  # entering a mount namespace leads to its root
