@@ -6,8 +6,6 @@ that somebody gave to the user.
 
 from __future__ import annotations
 
-import os
-
 from pyengine.config import user
 from pyengine.specgen import sharing
 from pyengine.specgen.cgroups import CGROUP_ROOT
