@@ -47,7 +47,7 @@ def layers(tmp_path: Path) -> list[Path]:
 
 
 def changes(monkeypatch: pytest.MonkeyPatch, layers: list[Path], **place: Path) -> list[str]:
-    config: dict[str, Any] = {"rootfs": "", "volumes": [], "tmpfs": {}}
+    config: dict[str, Any] = {"rootfs": "", "volumes": [], "tmpfs": {}, "id_maps": []}
     container: Any = SimpleNamespace(config=config, name="c", started_at=1.0, live=False)
     upper = place.get("upper")
     monkeypatch.setattr(file_trees, "layers", lambda *_: list(map(str, layers)))

@@ -90,5 +90,5 @@ def test_in_a_user_namespace_of_its_own_pyengine_makes_none(
 
 def test_an_id_that_is_not_mapped_is_named() -> None:
     assert to_host([[0, 100, 5], [5, 900, 5]], 7) == 902
-    with pytest.raises(StorageError, match="id 10 of the image"):
+    with pytest.raises(StorageError, match="id 10 is not among the ids"):
         to_host([[0, 100, 5], [5, 900, 5]], 10)
