@@ -119,17 +119,18 @@ def mount(engine: Engine, /, names: tuple[str, ...], everything: bool, form: str
         )
     mounts = engine.storage.image_mounts
     wanted = engine.images.list_images() if everything else list(map(engine.images.resolve, names))
+    paths = {}
     for image in wanted:
-        mounts.mount(image.id, image.diff_ids)
+        paths[image.id] = mounts.mount(image.id, image.diff_ids)
         engine.events.tell("image", "mount", id_=image.id, name=(image.names or [""])[0])
     if wanted and form is None:
         single = len(wanted) == 1 and not everything
         for image in wanted:
-            path = mounts.mounted()[image.id]
+            path = paths[image.id]
             click.echo(path if single else f"{(image.names or [image.id[:12]])[0]}  {path}")
         return
-    shown = [(image, mounts.mounted()[image.id]) for image in engine.images.list_images()
-             if image.id in mounts.mounted()]  # fmt: skip
+    paths = mounts.mounted()
+    shown = [(image, paths[image.id]) for image in engine.images.list_images() if image.id in paths]
     if form is not None:
         listed = [{"id": image.id, "Names": image.repo_digests, "Repositories": image.names,
                    "mountpoint": path} for image, path in shown]  # fmt: skip

@@ -75,6 +75,37 @@ class Locks:
         return (ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino)
 
 
+class DirectoryHold:
+    """A block that one process at a time has for a directory, of which no lock file stays.
+
+    For files that are read, changed and replaced, where a change made meanwhile would be lost.
+    """
+
+    __slots__ = ("_fd", "_path")
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = -1
+
+    def __enter__(self) -> None:
+        """Wait for it; OSError where the directory cannot be opened or locked."""
+        self._fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+        except OSError:
+            os.close(self._fd)
+            raise
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        """Free it."""
+        os.close(self._fd)
+
+
 class Hold:
     """A block that holds a lock."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pyengine.images.store import Images
+    from pyengine.storage.store import Storage
 
 DAY_S = 86_400.0
 _DIRECTORIES = ("blobs/sha256", "layers", "containers", "staging")
@@ -110,14 +112,24 @@ def _database(images: Images, *, quick: bool) -> Iterator[Finding]:
 
 
 def _orphans(images: Images) -> list[Finding]:
-    """Under the lock, because files come and go with their rows under it."""
+    """Under the lock, because layers and blobs come and go with their rows under it.
+
+    Containers' and intents' directories are made after their row and go before it, without the
+    lock: the rows are read after the names, and what has none must still be there then.
+    """
     root = images.storage.root
-    with images.database.locks.hold("storage"), images.database.read() as connection:
+    with images.database.locks.hold("storage"):
+        paths = [
+            f"{directory}/{name}"
+            for directory in _DIRECTORIES
+            for name in os.listdir(f"{root}/{directory}")
+        ]
+        with images.database.read() as connection:
+            loose = [path for path in paths if not _is_accounted_for(connection, path)]
         return [
             Finding("orphan", path, "it belongs to nothing")
-            for directory in _DIRECTORIES
-            for path in (f"{directory}/{name}" for name in os.listdir(f"{root}/{directory}"))
-            if not _is_accounted_for(connection, path)
+            for path in loose
+            if os.path.lexists(f"{root}/{path}")
         ]
 
 
@@ -139,38 +151,48 @@ def _is_accounted_for(connection: sqlite3.Connection, path: str) -> bool:
 def _blobs(images: Images, *, quick: bool) -> Iterator[Finding]:
     with images.database.read() as connection:
         rows = connection.execute("SELECT digest, size FROM blobs ORDER BY digest").fetchall()
+    query = "SELECT image_id FROM image_blobs WHERE digest = ? ORDER BY 1"
     for digest, size in rows:
         path = images.storage.blob_path(digest)
-        problem = verifying.blob_problem(path, digest, size, quick=quick)
-        if problem:
-            query = "SELECT image_id FROM image_blobs WHERE digest = ? ORDER BY 1"
-            yield from _confirmed(images, "blob", digest, problem, query)
+        look = functools.partial(verifying.blob_problem, path, digest, size, quick=quick)
+        if look():
+            yield from _confirmed(images, "blob", digest, look, query)
 
 
 def _layers(images: Images, *, quick: bool) -> Iterator[Finding]:
     with images.database.read() as connection:
         rows = connection.execute("SELECT diff_id FROM layers ORDER BY diff_id").fetchall()
     blobs = {} if quick else _layer_blobs(images)
+    query = "SELECT DISTINCT image_id FROM image_layers WHERE diff_id = ? ORDER BY 1"
     for (diff_id,) in rows:
-        directory = images.storage.layer_path(diff_id)
-        problem = "" if os.path.isdir(directory) else "its directory is missing"
-        blob = blobs.get(diff_id)
-        if not problem and blob is not None and os.path.exists(images.storage.blob_path(blob)):
-            path = images.storage.blob_path(blob)
-            problem = verifying.layer_problem(directory, path, diff_id)
-        if problem:
-            query = "SELECT DISTINCT image_id FROM image_layers WHERE diff_id = ? ORDER BY 1"
-            yield from _confirmed(images, "layer", diff_id, problem, query)
+        look = functools.partial(_layer_problem, images.storage, diff_id, blobs.get(diff_id))
+        if look():
+            yield from _confirmed(images, "layer", diff_id, look, query)
+
+
+def _layer_problem(storage: Storage, diff_id: str, blob: str | None) -> str:
+    """Of a layer; its content is compared where there is a blob to compare it with."""
+    directory = storage.layer_path(diff_id)
+    if not os.path.isdir(directory):
+        return "its directory is missing"
+    if blob is None or not os.path.exists(storage.blob_path(blob)):
+        return ""
+    return verifying.layer_problem(directory, storage.blob_path(blob), diff_id)
 
 
 def _confirmed(
-    images: Images, kind: str, digest: str, problem: str, query: str
+    images: Images, kind: str, digest: str, look: Callable[[], str], query: str
 ) -> Iterator[Finding]:
-    """With whom it concerns; nothing if it was removed meanwhile."""
+    """What ``look`` finds and whom it concerns.
+
+    It looks again under the lock: what others removed, or removed and brought back meanwhile,
+    is not damaged.
+    """
     table, column = ("layers", "diff_id") if kind == "layer" else ("blobs", "digest")
-    with images.database.read() as connection:
+    with images.database.locks.hold("storage"), images.database.read() as connection:
         row = connection.execute(f"SELECT 1 FROM {table} WHERE {column} = ?", (digest,))
-        if row.fetchone() is None:
+        problem = look() if row.fetchone() is not None else ""
+        if not problem:
             return
         damaged = [one[0] for one in connection.execute(query, (digest,))]
         users = connection.execute(

@@ -63,6 +63,10 @@ def save(
         else:
             writer.write_docker(list(found.values()))
         writer.close()
+    except FileNotFoundError as error:
+        raise NotFoundError(
+            f"save {' '.join(names)}: {error.filename} was removed meanwhile"
+        ) from error
     except OSError as error:
         raise StorageError(f"save {' '.join(names)}: {error.strerror or error}") from error
     for image_id in found:
@@ -145,11 +149,13 @@ class _Writer:
         self._report(f"Copying blob {digest}")
         with self._images.database.read() as connection:
             query = "SELECT size FROM layers WHERE diff_id = ?"
-            size = connection.execute(query, (diff_id,)).fetchone()[0]
+            row = connection.execute(query, (diff_id,)).fetchone()
+        if row is None:
+            raise NotFoundError(f"save layer {diff_id}: it was removed meanwhile")
         with open(self._blob_path(digest), "rb", buffering=0) as file:
             stream = LayerStream(file.fileno())
             stream.read_ahead()
-            self._tar.addfile(_member(name, size), _Reader(stream))
+            self._tar.addfile(_member(name, row[0]), _Reader(stream))
             if stream.digest() != diff_id:
                 raise ArchiveError(f"save layer {digest}: its blob is damaged in the store")
         reporting.finished(self._report, digest)

@@ -168,7 +168,7 @@ class Images:
                     )
                 intent = self._delete(connection, image_id)
             if self.storage.image_mounts.is_mounted(image_id):
-                self.storage.image_mounts.unmount(image_id)
+                self.storage.image_mounts.unmount_locked(image_id)
             self.storage.trash(intent)
         for name in names:
             self.events.tell("image", "untag", id_=image_id, name=name)
@@ -226,7 +226,8 @@ class Images:
         intent.finish()
 
     def recover_removal(self, intent: Intent) -> None:
-        """Go on removing the files of images whose rows are gone."""
+        """Go on removing the files of images whose rows are gone, and what a probe left."""
+        self.storage.unmount_probe(intent)
         with self.database.locks.hold("storage"):
             self.storage.trash(intent)
         self.storage.empty_trash(intent)

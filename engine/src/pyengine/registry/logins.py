@@ -6,6 +6,7 @@ import base64
 import json
 import os
 
+from pyengine.database.locks import DirectoryHold
 from pyengine.errors import ConfigError, NotFoundError
 from pyengine.registry import credentials, helpers
 
@@ -85,17 +86,19 @@ def _helper(content: dict[str, Any], key: str) -> str:
 
 
 def _rewrite(path: str, change: Callable[[dict[str, Any]], None]) -> None:
-    """Replace the file as a whole; only its owner may read it."""
-    content = credentials.read(path, required=False)
-    change(content)
-    staged = f"{path}.{os.getpid()}"
+    """Replace the file as a whole; only its owner may read it. Logins at once all stay."""
+    staged = f"{path}.{os.urandom(8).hex()}"
+    directory = os.path.dirname(os.path.abspath(path))
     try:
-        os.makedirs(os.path.dirname(os.path.abspath(path)), mode=0o700, exist_ok=True)
-        fd = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(fd, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent="\t")
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(staged, path)
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        with DirectoryHold(directory):
+            content = credentials.read(path, required=False)
+            change(content)
+            fd = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with open(fd, "w", encoding="utf-8") as file:
+                json.dump(content, file, indent="\t")
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(staged, path)
     except OSError as error:
         raise ConfigError(f"write {path}: {error.strerror}") from error

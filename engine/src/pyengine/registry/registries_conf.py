@@ -136,15 +136,18 @@ def aliases_file() -> str:
 
 def record_alias(name: str, repository: str) -> None:
     """Remember which repository a short name stands for."""
+    from pyengine.database.locks import DirectoryHold
+
     path = aliases_file()
-    aliases = {**_aliases(_read(path) or {}, path), name: repository}
-    lines = ["[aliases]", *(f'  "{key}" = "{value}"' for key, value in sorted(aliases.items()))]
-    staged = f"{path}.{os.getpid()}"
+    staged = f"{path}.{os.urandom(8).hex()}"
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(staged, "w", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n")
-        os.rename(staged, path)
+        with DirectoryHold(os.path.dirname(path)):
+            aliases = {**_aliases(_read(path) or {}, path), name: repository}
+            lines = (f'  "{key}" = "{value}"' for key, value in sorted(aliases.items()))
+            with open(staged, "w", encoding="utf-8") as file:
+                file.write("\n".join(["[aliases]", *lines]) + "\n")
+            os.rename(staged, path)
     except OSError as error:
         raise ConfigError(f"record short name {name} in {path}: {error.strerror}") from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pyengine.errors import StorageError
+from pyengine.errors import NotFoundError, StorageError
 from pyengine.storage import overlay, trees
 
 TYPE_CHECKING = False
@@ -27,15 +27,22 @@ class ImageMounts:
     def mount(self, image_id: str, diff_ids: Sequence[str]) -> str:
         """Show an image and return the path; mounted already is fine.
 
+        Under the lock of removals, which ask whether the image is mounted.
+
         Raises:
+            NotFoundError: the image was removed meanwhile.
             StorageError: the kernel refuses, or the copy does not fit.
         """
         path = f"{self._directory}/{image_id}"
-        if self.is_mounted(image_id):
-            return path
         layers = [self._storage.layer_path(diff_id) for diff_id in diff_ids]
         try:
-            if self._storage.driver == "overlay":
+            os.makedirs(self._directory, exist_ok=True)
+            if self._storage.driver != "overlay":
+                self._copy(layers, path, image_id)
+                return path
+            with self._storage.database.locks.hold("storage"):
+                if not self._is_wanted(image_id):
+                    return path
                 empty = f"{self._directory}/empty"
                 os.makedirs(empty, exist_ok=True)
                 os.makedirs(path, exist_ok=True)
@@ -44,8 +51,6 @@ class ImageMounts:
                     [empty, *layers], None, None, path, volatile=False,
                     program=self._storage.mount_program,
                 )  # fmt: skip
-            else:
-                self._copy(layers, path, image_id)
         except OSError as error:
             raise StorageError(f"mount image {image_id[:12]}: {error.strerror}") from error
         return path
@@ -56,6 +61,11 @@ class ImageMounts:
         Raises:
             StorageError: the kernel refuses.
         """
+        with self._storage.database.locks.hold("storage"):
+            return self.unmount_locked(image_id)
+
+    def unmount_locked(self, image_id: str) -> bool:
+        """The same for who holds the lock ``storage``."""
         path = f"{self._directory}/{image_id}"
         was_mounted = self.is_mounted(image_id)
         overlay.unmount(path)
@@ -68,8 +78,19 @@ class ImageMounts:
     def is_mounted(self, image_id: str) -> bool:
         """Whether the tree is there."""
         path = f"{self._directory}/{image_id}"
-        # A reboot leaves the empty directory of a mount.
-        return os.path.isdir(path) and (os.path.ismount(path) or bool(os.listdir(path)))
+        try:
+            # A reboot leaves the empty directory of a mount.
+            return os.path.ismount(path) or bool(os.listdir(path))
+        except FileNotFoundError:
+            return False
+
+    def _is_wanted(self, image_id: str) -> bool:
+        """Whether there is something to mount: nobody else did; ask under the lock."""
+        with self._storage.database.read() as connection:
+            row = connection.execute("SELECT 1 FROM images WHERE id = ?", (image_id,)).fetchone()
+        if row is None:
+            raise NotFoundError(f"{image_id}: image not known: it was removed meanwhile")
+        return not self.is_mounted(image_id)
 
     def mounted(self) -> dict[str, str]:
         """The paths by image id."""
@@ -80,6 +101,8 @@ class ImageMounts:
 
     def _copy(self, layers: list[str], path: str, image_id: str) -> None:
         """Complete or not at all: an intent's staging directory goes with its intent."""
+        if self.is_mounted(image_id):
+            return
         storage = self._storage
         intents = storage.database.intents
         intent = intents.begin("image-files", image_id, {"paths": []})
@@ -87,8 +110,9 @@ class ImageMounts:
         try:
             os.makedirs(staged)
             trees.stack_layers(layers, staged)
-            os.makedirs(self._directory, exist_ok=True)
-            os.rename(staged, path)
+            with storage.database.locks.hold("storage"):
+                if self._is_wanted(image_id):
+                    os.rename(staged, path)
         finally:
             storage.empty_trash(intent)
             intent.finish()

@@ -226,19 +226,24 @@ class Storage:
 
     def _probe_driver(self) -> str:
         """Overlay of the kernel, then of fuse-overlayfs, then copies."""
-        directory = f"{self.root}/staging/probe-{os.getpid()}"
+        intent = self.database.intents.begin("image-files", "driver", {"paths": []})
         driver = "vfs"
-        for program in self._mount_programs():
-            os.makedirs(directory)
-            try:
-                works = overlay.works(directory, program)
-            finally:
-                os.rmdir(directory)
-            if works:
-                driver, self._mount_program = "overlay", program
-                break
+        try:
+            directory = self.staging_path(intent)
+            os.makedirs(directory, mode=0o700)
+            for program in self._mount_programs():
+                if overlay.works(directory, program):
+                    driver, self._mount_program = "overlay", program
+                    break
+        finally:
+            self.empty_trash(intent)
+            intent.finish()
         self._remember(driver=driver, mount_program=self._mount_program)
         return driver
+
+    def unmount_probe(self, intent: Intent) -> None:
+        """Detach what a process left that was killed while it tried a mount."""
+        overlay.unmount(f"{self.staging_path(intent)}/merged")
 
     def _mount_programs(self) -> Iterator[str]:
         """What may mount an overlay, the kernel (``""``) or what was asked for first."""

@@ -7,6 +7,7 @@ import os
 import shutil
 import tarfile
 
+from pyengine.database.locks import DirectoryHold
 from pyengine.errors import ArchiveError, StorageError
 from pyengine.images import manifests
 from pyengine.images.manifests import Manifest
@@ -131,18 +132,21 @@ class OciDestination(Destination):
     def commit(self) -> None:
         """Put the image in the index in place of another of its name."""
         assert self._entry is not None
-        path = f"{self._directory}/index.json"
+        with DirectoryHold(self._directory):  # several may write into one layout
+            index = {"schemaVersion": 2, "manifests": [*self._others(), self._entry]}
+            files.write(f"{self._directory}/oci-layout", [manifests.encode(_LAYOUT)], self.label)
+            files.write(f"{self._directory}/index.json", [manifests.encode(index)], self.label)
+
+    def _others(self) -> list[dict[str, Any]]:
+        """What the index says of other images."""
         try:
-            with open(path, "rb") as file:
+            with open(f"{self._directory}/index.json", "rb") as file:
                 index = json.loads(file.read())
-            kept = [entry for entry in index["manifests"] if not self._replaces(entry)]
+            return [entry for entry in index["manifests"] if not self._replaces(entry)]
         except FileNotFoundError:
-            kept = []
+            return []
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArchiveError(f"{self.label}: its index.json is no index: {error}") from error
-        index = {"schemaVersion": 2, "manifests": [*kept, self._entry]}
-        files.write(f"{self._directory}/oci-layout", [manifests.encode(_LAYOUT)], self.label)
-        files.write(path, [manifests.encode(index)], self.label)
 
     def _replaces(self, entry: dict[str, Any]) -> bool:
         assert self._entry is not None
@@ -192,6 +196,12 @@ def delete(directory: str, name: str, label: str, blobs: str | None = None) -> s
         StorageError: something cannot be written or removed.
     """
     found = files.Directory(directory, label, blobs)
+    with DirectoryHold(directory):
+        return _delete(found, directory, name, blobs)
+
+
+def _delete(found: files.Directory, directory: str, name: str, blobs: str | None) -> str:
+    label = found.label
     source = open_source(found, name, label)
     index = manifests.parse(found.read("index.json"), label)
     digest = source.entry.digest
