@@ -66,8 +66,59 @@ def test_a_container_has_users_of_its_own(box: ContainerRoot, tmp_path: Path) ->
     assert guest.splitlines()[0] == os.readlink(f"/proc/{pid}/ns/user")
     found = json.loads(box.ok("inspect", "own"))[0]
     assert found["HostConfig"]["UsernsMode"] == "private"
+    line = [f"0:{FIRST}:65536"]
+    assert found["HostConfig"]["IDMappings"] == {"UidMap": line, "GidMap": line}
     host = box.sh("ls /sys/class/net", "--uidmap", MAP, "--network", "host")
     assert set(host.split()) == set(os.listdir("/sys/class/net"))
+
+
+def test_auto_estimates_and_ns_joins(box: ContainerRoot, tmp_path: Path) -> None:
+    if not _maps_owners(tmp_path):
+        pytest.skip("owners cannot be mapped here")
+    ids = tmp_path / "subuid"
+    ids.write_text(f"containers:{FIRST}:5000\n")
+    private = f'mount --bind {ids} /etc/subuid && mount --bind {ids} /etc/subgid && exec "$@"'
+
+    def create(*words: str) -> subprocess.CompletedProcess[str]:
+        """With /etc/subuid of our own."""
+        argv = ["unshare", "-m", "sh", "-c", private, "sh", *box.argv("create", *words)]
+        return subprocess.run(argv, capture_output=True, text=True, check=False)
+
+    def id_maps(name: str) -> str:
+        template = "{{.HostConfig.IDMappings.UidMap}} {{.HostConfig.IDMappings.GidMap}}"
+        return box.ok("inspect", "--format", template, name).strip()
+
+    sleep = (IMAGE, "sleep", "1000")
+    for name, mode in (
+        ("one", "auto"), ("two", "auto:size=7"), ("three", "auto:size=3,uidmapping=1:50:1"),
+    ):  # fmt: skip
+        done = create("--name", name, "--userns", mode, *sleep)
+        assert done.returncode == 0, done.stderr
+    assert id_maps("one") == f"[0:{FIRST}:1024] [0:{FIRST}:1024]"
+    assert id_maps("two") == f"[0:{FIRST + 1024}:7] [0:{FIRST + 1024}:7]"
+    third = FIRST + 1031
+    assert id_maps("three") == f"[0:{third}:1 1:50:1 2:{third + 1}:1] [0:{third}:3]"
+    done = create("--userns", "auto:size=5000", *sleep)
+    assert (done.returncode, "could not find enough available IDs" in done.stderr) == (125, True)
+    box.ok("start", "three")
+    lines = box.ok("exec", "three", "cat", "/proc/self/uid_map").splitlines()
+    assert [line.split() for line in lines] == [
+        ["0", str(third), "1"], ["1", "50", "1"], ["2", str(third + 1), "1"],
+    ]  # fmt: skip
+    pid = box.ok("inspect", "--format", "{{.State.Pid}}", "three").strip()
+    path = f"/proc/{pid}/ns/user"
+    box.ok("create", "--name", "joins", "--userns", f"ns:{path}", *sleep)
+    box.ok("start", "joins")
+    assert box.ok(
+        "exec", "joins", "busybox", "readlink", "/proc/self/ns/user"
+    ).strip() == os.readlink(path)
+    assert box.ok("exec", "joins", "stat", "-c", "%u", "/bin") == "0\n"
+    mode = box.ok("inspect", "--format", "{{.HostConfig.UsernsMode}}", "joins").strip()
+    assert mode == f"ns:{path}"
+    assert id_maps("joins") == id_maps("three")
+    box.ok("stop", "-t", "0", "joins", "three")
+    error = box.fails("start", "joins")
+    assert "cannot find specified user namespace path" in error
 
 
 CHANGE = (

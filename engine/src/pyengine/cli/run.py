@@ -93,6 +93,9 @@ def make_options(defaults: dict[str, Any], **given: Any) -> ContainerOptions:
         from pyengine.cli import access
 
         given["retry_delay_s"] = access.seconds(delay)
+    others = ("userns", "uidmap", "gidmap", "subuidname", "subgidname")
+    if "PODMAN_USERNS" in os.environ and not any(given[name] for name in others):
+        given["userns"] = os.environ["PODMAN_USERNS"]
     proxies = _proxies() if flags["http_proxy"] else ()
     lists = (
         "attach",

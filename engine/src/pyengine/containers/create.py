@@ -50,6 +50,10 @@ def create(
         ConfigError: an option has no meaning.
         ConflictError: the name or the cidfile is taken.
     """
+    if host.defaults:
+        from pyengine.containers.configuring import defaults
+
+        defaults.apply(options, host.defaults)
     if not options.userns.startswith("auto"):
         return _create(host, options, source, then)
     with host.database.locks.hold("user-namespaces"):  # or two would choose the same ids
@@ -61,10 +65,6 @@ def _create(
 ) -> tuple[record.Container, Intent | None]:
     id_ = os.urandom(32).hex()
     table = host.defaults
-    if table:
-        from pyengine.containers.configuring import defaults
-
-        defaults.apply(options, table)
     config = configure(options, source.id, source.name, source.config)
     if options.asks(LoggingOptions) or any(table.get(key) for key in LOG_DEFAULTS):
         from pyengine.containers.configuring import logging
@@ -81,7 +81,8 @@ def _create(
     if options.asks(UserNamespaceOptions):
         from pyengine.containers import user_namespaces
 
-        user_namespaces.configure(host, config, options)
+        layers = [host.storage.layer_path(diff_id) for diff_id in reversed(source.layers)]
+        user_namespaces.configure(host, config, options, layers or [config["rootfs"]])
     shared = (config["network"], *config["namespaces"].values())
     if options.requires or any(mode.startswith("container:") for mode in shared):
         from pyengine.containers import dependencies

@@ -230,13 +230,13 @@ def _nature(status: os.stat_result) -> tuple[int, ...]:
 def lower_status(below: Sequence[str], path: str) -> os.stat_result | None:
     """What layers (directories that nobody changes, the top first) show at a path."""
     for layer in below:
-        found, is_final = _in_layer(layer, path.split("/"))
+        found, is_final = in_layer(layer, path.split("/"))
         if found is not None or is_final:
             return found
     return None
 
 
-def _in_layer(layer: str, parts: list[str]) -> tuple[os.stat_result | None, bool]:
+def in_layer(layer: str, parts: list[str]) -> tuple[os.stat_result | None, bool]:
     """What one layer has there, and whether it hides those below; follows no symbolic link."""
     place, hides, status = layer, False, None
     for number, part in enumerate(parts):

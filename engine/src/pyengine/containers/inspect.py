@@ -336,7 +336,8 @@ def _host_config(host: Host, container: Container) -> dict[str, Any]:
         "IpcMode": config["namespaces"].get("ipc", "shareable"),
         "PidMode": config["namespaces"].get("pid", "private"),
         "UTSMode": config["namespaces"].get("uts", "private"),
-        "UsernsMode": "private" if config["id_maps"] else "",
+        "UsernsMode": config["namespaces"].get("user", ""),
+        **_id_mappings(config),
         "Privileged": config["privileged"],
         "ReadonlyRootfs": config["read_only"],
         "SecurityOpt": security,
@@ -368,6 +369,13 @@ def _host_config(host: Host, container: Container) -> dict[str, Any]:
         "CgroupConf": limits.get("cgroup_conf"),
         "PidsLimit": limits.get("pids_limit", generate.PIDS_LIMIT),
     }
+
+
+def _id_mappings(config: ContainerConfig) -> dict[str, Any]:
+    if not config["id_maps"]:
+        return {}
+    texts = [[":".join(map(str, line)) for line in id_map] for id_map in config["id_maps"]]
+    return {"IDMappings": {"UidMap": texts[0], "GidMap": texts[1]}}
 
 
 def _names(config: ContainerConfig) -> dict[str, Any]:

@@ -167,6 +167,7 @@ class UserNamespaceOptions:
     subuidname: str = ""
     uidmap: tuple[str, ...] = ()
     userns: str = ""
+    userns_size: int = 0  # of auto, where containers.conf says it
 
 
 class SupervisionOptions:

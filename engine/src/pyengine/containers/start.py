@@ -212,6 +212,10 @@ class _Start:
             from pyengine.containers import joining
 
             joining.prepare(host, config, place)
+        if config["namespaces"].get("user", "").startswith("ns:"):
+            from pyengine.containers import user_namespaces
+
+            user_namespaces.check_joined(config)
         if self.notifier is not None:
             self.notifier.lay_out(place)
         generate.write(config, place)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 
-from pyengine.containers import record
+from pyengine.containers import auto_ids, record
 from pyengine.errors import ConfigError
+from pyengine.storage import idmapped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,14 +17,20 @@ if TYPE_CHECKING:
 
     IdMap = list[list[int]]
 
-AUTO_OWNER = "containers"  # whose subordinate ids --userns=auto hands out
-AUTO_SIZE = 65536
 MAX_IDS = 2**32 - 1
-SUBUID, SUBGID = "/etc/subuid", "/etc/subgid"
+JOINED = "ns:"  # begins the mode of a container in a user namespace of somebody else's
 
 
-def configure(host: Host, config: ContainerConfig, wanted: ContainerOptions) -> None:
+def configure(
+    host: Host, config: ContainerConfig, wanted: ContainerOptions, layers: list[str]
+) -> None:
     """Choose the ids; the caller holds the lock of ``auto``.
+
+    Args:
+        host: whose ids.
+        config: gets them.
+        wanted: what the user asked for.
+        layers: the directories of the image, the top first.
 
     Raises:
         ConfigError: an option has no meaning, or there are no ids left.
@@ -33,39 +40,40 @@ def configure(host: Host, config: ContainerConfig, wanted: ContainerOptions) -> 
     given = wanted.uidmap or wanted.gidmap
     if bool(mode) + bool(named) + bool(given) > 1:
         raise ConfigError("--userns, --uidmap or --gidmap, and --subuidname exclude each other")
-    if mode == "host":
+    if mode == "host" or not (mode or named or given):
         return
     if os.geteuid() != 0 or not _is_whole_host():
         raise ConfigError(
             "a user namespace for a container: pyengine runs in one itself: run it as root"
         )
     if given:
-        uid_map = [_map("--uidmap", text) for text in wanted.uidmap or wanted.gidmap]
-        gid_map = [_map("--gidmap", text) for text in wanted.gidmap or wanted.uidmap]
+        uid_map = [auto_ids.line("--uidmap", text) for text in wanted.uidmap or wanted.gidmap]
+        gid_map = [auto_ids.line("--gidmap", text) for text in wanted.gidmap or wanted.uidmap]
         _take(config, uid_map, gid_map)
     elif named:
         user, group = wanted.subuidname or named, wanted.subgidname or named
-        _take(config, _in_a_row(subordinate(SUBUID, user)), _in_a_row(subordinate(SUBGID, group)))
+        user_ranges = auto_ids.subordinate(auto_ids.SUBUID, user)
+        group_ranges = auto_ids.subordinate(auto_ids.SUBGID, group)
+        _take(config, _in_a_row(user_ranges), _in_a_row(group_ranges))
     elif mode == "auto":
-        size = _auto_size(wanted.userns, detail)
-        used = [one.config["id_maps"] for one in record.every(host)]
-        maps = []
-        for kind, path in enumerate((SUBUID, SUBGID)):
-            taken = [line for maps_ in used if maps_ for line in maps_[kind]]
-            start = free_range(subordinate(path, AUTO_OWNER), taken, size)
-            maps.append([[0, start, size]])
-        _take(config, *maps)
+        wish = auto_ids.Wish(wanted.userns, detail)
+        size = wish.size or wanted.userns_size or auto_ids.estimate(config["user"], layers)
+        _take(config, *auto_ids.choose(host, wish, size))
     elif mode == "container" and detail:
         config["namespaces"]["user"] = wanted.userns
         config["id_maps"] = record.find(host, detail).config["id_maps"]
         if not config["id_maps"]:
             raise ConfigError(f"--userns {wanted.userns}: it has no user namespace of its own")
+    elif mode == "ns" and detail:
+        path = os.path.abspath(detail)
+        _take(config, *(sorted(id_map) for id_map in _maps_of(path)))
+        config["namespaces"]["user"] = f"{JOINED}{path}"
     elif mode in ("keep-id", "nomap"):
         raise ConfigError(f"{mode} is only supported in rootless mode")
     else:
         raise ConfigError(
-            f"--userns {wanted.userns}: unrecognized namespace mode: give host, auto[:size=N] or"
-            " container:NAME"
+            f"--userns {wanted.userns}: unrecognized namespace mode {mode} passed: give host,"
+            " auto[:OPTIONS], container:NAME or ns:PATH"
         )
 
 
@@ -86,47 +94,33 @@ def _take(config: ContainerConfig, uid_map: IdMap, gid_map: IdMap) -> None:
     config["id_maps"] = [uid_map, gid_map]
 
 
-def _map(option: str, text: str) -> list[int]:
-    """``INSIDE:HOST[:COUNT]``."""
-    words = text.split(":")
-    if len(words) not in (2, 3) or not all(word.isdecimal() for word in words):
-        raise ConfigError(f"{option} {text}: must be INSIDE:HOST[:COUNT]")
-    first, host, count = (*map(int, words), 1)[:3]
-    if not count or max(first, host) + count > MAX_IDS:
-        raise ConfigError(f"{option} {text}: ids must be below {MAX_IDS}")
-    return [first, host, count]
+def _maps_of(path: str) -> tuple[IdMap, IdMap]:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot find specified user namespace path: {path}: {error.strerror}"
+        ) from error
+    try:
+        if os.path.samestat(os.fstat(fd), os.stat("/proc/self/ns/user")):
+            raise ConfigError(f"--userns ns:{path}: it is the host's: give --userns host")
+        return idmapped.maps_of(fd, path)
+    finally:
+        os.close(fd)
 
 
-def _auto_size(text: str, detail: str) -> int:
-    if not detail:
-        return AUTO_SIZE
-    name, _, value = detail.partition("=")
-    if name != "size" or not value.isdecimal() or not int(value):
-        raise ConfigError(f"--userns {text}: only size=N is known")
-    return int(value)
-
-
-def subordinate(path: str, owner: str) -> IdMap:
-    """The ranges of ``owner`` (subuid(5)), each start and count.
+def check_joined(config: ContainerConfig) -> None:
+    """See that the namespace at ``ns:PATH`` has the ids that the container's files have.
 
     Raises:
-        ConfigError: it has none.
+        ConfigError: it is gone, or another one is there.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            lines = [line.strip().split(":") for line in file]
-    except FileNotFoundError:
-        lines = []
-    found = [
-        [int(line[1]), int(line[2])] for line in lines
-        if len(line) == 3 and line[0] == owner and line[1].isdecimal() and line[2].isdecimal()
-    ]  # fmt: skip
-    if not found:
+    path = config["namespaces"]["user"].removeprefix(JOINED)
+    if [sorted(id_map) for id_map in _maps_of(path)] != config["id_maps"]:
         raise ConfigError(
-            f'cannot find subordinate ids of user "{owner}" in {path}: add a line such as'
-            f" {owner}:2147483647:2147483648"
+            f"--userns ns:{path}: the user namespace there has other ids than when the container"
+            " was created, whose files belong to those: create it again"
         )
-    return found
 
 
 def _in_a_row(ranges: IdMap) -> IdMap:
@@ -136,28 +130,3 @@ def _in_a_row(ranges: IdMap) -> IdMap:
         found.append([first, start, count])
         first += count
     return found
-
-
-def free_range(ranges: IdMap, taken: IdMap, size: int) -> int:
-    """The first ``size`` ids that no container has.
-
-    Args:
-        ranges: each start and count.
-        taken: lines of other containers' maps.
-        size: how many.
-
-    Raises:
-        ConfigError: there are not so many in a row.
-    """
-    blocks = sorted([host, host + count] for _, host, count in taken)
-    for start, count in ranges:
-        place = start
-        for begin, end in blocks:
-            if begin < place + size and end > place:
-                place = end
-        if place + size <= start + count:
-            return place
-    raise ConfigError(
-        f"could not find enough available IDs: --userns=auto needs {size} in a row, which no other"
-        " container has"
-    )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pyengine.specgen.types import ContainerConfig
 
 SHM = "/dev/shm"
+TTY_GID = 5  # of terminals, where the container has this group
 NEW = ("private", "shareable", "none")
 
 
@@ -58,12 +59,15 @@ def change(
 
 def _map_ids(spec: dict[str, Any], config: ContainerConfig) -> None:
     """The ids of a user namespace, whose root may not mount what belongs to the host."""
-    if config["namespaces"]["user"] == "private":
-        for key, id_map in zip(("uidMappings", "gidMappings"), config["id_maps"], strict=True):
-            spec["linux"][key] = [
-                {"containerID": first, "hostID": host, "size": count}
-                for first, host, count in id_map
-            ]
+    # runc 1.1 wants the maps of a namespace that it joins, too.
+    for key, id_map in zip(("uidMappings", "gidMappings"), config["id_maps"], strict=True):
+        spec["linux"][key] = [
+            {"containerID": first, "hostID": host, "size": count} for first, host, count in id_map
+        ]
+    if not any(first <= TTY_GID < first + count for first, _, count in config["id_maps"][1]):
+        for mount in spec["mounts"]:
+            if mount["type"] == "devpts":
+                mount["options"] = [word for word in mount["options"] if word != f"gid={TTY_GID}"]
     bind_what_is_the_hosts(spec, config)
 
 

@@ -94,6 +94,13 @@ def names_by_id(root_fd: int, path: str) -> dict[int, str]:
     return {int(line[2]): line[0] for line in lines if _is_id(line[2])}
 
 
+def numbers(root_fd: int, path: str, *, without: tuple[str, ...]) -> set[int]:
+    """Every id in ``etc/passwd`` or ``etc/group``, but those of some names."""
+    least_fields, columns = (7, (2, 3)) if path == "etc/passwd" else (3, (2,))
+    lines = _lines(root_fd, path, least_fields)
+    return {int(line[column]) for line in lines for column in columns if line[0] not in without}
+
+
 def is_root(spec: str) -> bool:
     """Whether ``--user`` names root, as the capability rules ask."""
     return spec.partition(":")[0] in ("", "0", "root")

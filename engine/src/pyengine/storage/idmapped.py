@@ -9,7 +9,10 @@ from pyengine.errors import StorageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import TypeVar
+
+    Result = TypeVar("Result")
 
     # Container id, host id and count, as in user_namespaces(7).
     Map = Sequence[Sequence[int]]
@@ -67,13 +70,46 @@ def namespace(uid_map: Map, gid_map: Map) -> int:
     Raises:
         StorageError: the kernel refuses.
     """
+
+    def write_maps(process: str) -> int:
+        for name, id_map in (("uid_map", uid_map), ("gid_map", gid_map)):
+            text = "".join(f"{first} {host} {count}\n" for first, host, count in id_map)
+            with open(f"{process}/{name}", "w", encoding="ascii") as file:
+                file.write(text)
+        return os.open(f"{process}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+
+    return _with_member(lambda: syscalls.unshare(syscalls.CLONE_NEWUSER), write_maps, "")
+
+
+def maps_of(namespace_fd: int, name: str) -> tuple[list[list[int]], list[list[int]]]:
+    """The maps of a user namespace, users and groups, as this process sees the host's ids.
+
+    Raises:
+        StorageError: it is none, or this process may not enter it; ``name`` is its path.
+    """
+
+    def read_maps(process: str) -> tuple[list[list[int]], list[list[int]]]:
+        found = []
+        for kind in ("uid_map", "gid_map"):
+            with open(f"{process}/{kind}", encoding="ascii") as file:
+                found.append([list(map(int, line.split())) for line in file])
+        return found[0], found[1]
+
+    def enter() -> None:
+        syscalls.setns(namespace_fd, syscalls.CLONE_NEWUSER)
+
+    return _with_member(enter, read_maps, name)
+
+
+def _with_member(enter: Callable[[], None], work: Callable[[str], Result], name: str) -> Result:
+    """Do something with the /proc/PID of a process that has called ``enter``, and then end it."""
     ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
     done_read, done_write = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if child == 0:
         try:
             os.close(done_write)
-            syscalls.unshare(syscalls.CLONE_NEWUSER)
+            enter()
             os.write(ready_write, b"x")
             os.read(done_read, 1)
         finally:
@@ -81,14 +117,9 @@ def namespace(uid_map: Map, gid_map: Map) -> int:
     os.close(ready_write)
     try:
         if not os.read(ready_read, 1):
-            raise StorageError(
-                "make a user namespace: the kernel refuses (user.max_user_namespaces)"
-            )
-        for name, id_map in (("uid_map", uid_map), ("gid_map", gid_map)):
-            text = "".join(f"{first} {host} {count}\n" for first, host, count in id_map)
-            with open(f"/proc/{child}/{name}", "w", encoding="ascii") as file:
-                file.write(text)
-        return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+            what = f"enter user namespace {name}" if name else "make a user namespace"
+            raise StorageError(f"{what}: the kernel refuses (user.max_user_namespaces)")
+        return work(f"/proc/{child}")
     except OSError as error:
         raise StorageError(f"map the ids of a user namespace: {error.strerror}") from error
     finally:

@@ -81,7 +81,7 @@ def test_a_value_of_the_wrong_type_is_named(key: str, value: object) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("nosuch", 1), ("userns", "auto"), ("prepare_volume_on_create", True),
+    [("nosuch", 1), ("prepare_volume_on_create", True),
      ("host_containers_internal_ip", "1.2.3.4"), ("apparmor_profile", "nosuch-profile")],
 )  # fmt: skip
 def test_a_key_that_is_not_honoured_is_a_warning(
@@ -95,6 +95,25 @@ def test_a_key_that_is_not_honoured_is_a_warning(
     monkeypatch.setattr(security, "apparmor", refuse)
     completed({key: value})
     assert f"containers.{key} is not honoured" in capsys.readouterr().err
+
+
+def test_a_user_namespace_counts_where_no_option_asks_for_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def asked(mode: str, *words: str) -> tuple[str, int]:
+        values = quick.Call(["create", *words, "image"]).values
+        options = run.make_options({}, **values)
+        defaults.apply(options, {"userns": mode, "userns_size": 5})
+        return options.userns, options.userns_size
+
+    monkeypatch.delenv("PODMAN_USERNS", raising=False)
+    assert asked("auto") == ("auto", 5)
+    assert asked("auto", "--uidmap", "0:1")[0] == ""
+    assert asked("auto", "--userns", "host")[0] == "host"
+    assert asked("private")[0] == ""
+    monkeypatch.setenv("PODMAN_USERNS", "auto:size=3")
+    assert asked("host")[0] == "auto:size=3"
+    assert asked("host", "--uidmap", "0:1")[0] == ""
 
 
 def test_later_files_override_keys_merge_tables_and_append_to_lists() -> None:

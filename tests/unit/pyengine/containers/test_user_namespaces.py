@@ -2,13 +2,21 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from pyengine.containers import user_namespaces
+from pyengine.containers import auto_ids, record, user_namespaces
 from pyengine.containers.options import ContainerOptions
 from pyengine.errors import ConfigError, StorageError
-from pyengine.storage.idmapped import to_host
+from pyengine.storage.idmapped import (
+    NOBODY,
+    capability_inside,
+    capability_on_host,
+    to_host,
+    to_inside,
+)
 from support.configured import configured
 
 
@@ -19,7 +27,7 @@ class NoHost:
 def chosen(**given: object) -> list[list[list[int]]]:
     config = configured("--name x")
     options = ContainerOptions("image", **given)
-    user_namespaces.configure(NoHost(), config, options)  # type: ignore[arg-type]  # not used here
+    user_namespaces.configure(NoHost(), config, options, [])  # type: ignore[arg-type]  # not used
     return config["id_maps"]
 
 
@@ -39,22 +47,62 @@ def test_subordinate_ids_follow_one_another(
     monkeypatch.setattr(user_namespaces, "_is_whole_host", lambda: True)
     path = tmp_path / "subuid"
     path.write_text("# none\nother:1:2\nbox:1000:10\nbox:5000:5\n")
-    monkeypatch.setattr(user_namespaces, "SUBUID", str(path))
-    monkeypatch.setattr(user_namespaces, "SUBGID", str(path))
+    monkeypatch.setattr(auto_ids, "SUBUID", str(path))
+    monkeypatch.setattr(auto_ids, "SUBGID", str(path))
     line = [[0, 1000, 10], [10, 5000, 5]]
     assert chosen(subuidname="box") == [line, line]
     with pytest.raises(ConfigError, match='subordinate ids of user "nobody"'):
         chosen(subuidname="nobody")
 
 
-def test_auto_takes_what_no_other_container_has() -> None:
-    ranges = [[1000, 100], [5000, 100]]
-    assert user_namespaces.free_range(ranges, [], 50) == 1000
-    assert user_namespaces.free_range(ranges, [[0, 1000, 30]], 50) == 1030
-    assert user_namespaces.free_range(ranges, [[0, 1060, 10], [0, 1000, 20]], 50) == 5000
-    assert user_namespaces.free_range(ranges, [[0, 1060, 10], [0, 1000, 20]], 40) == 1020
+def test_auto_takes_what_no_other_container_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "subuid"
+    path.write_text("containers:1000:100\ncontainers:5000:100\n")
+    monkeypatch.setattr(auto_ids, "SUBUID", str(path))
+    monkeypatch.setattr(auto_ids, "SUBGID", str(path))
+    maps: list[list[int]] = []
+    others = [
+        SimpleNamespace(config={"id_maps": [maps, []]}),
+        SimpleNamespace(config={"id_maps": []}),
+    ]
+    monkeypatch.setattr(record, "every", lambda _: others)
+
+    def chosen(size: int, detail: str = "") -> list[list[int]]:
+        host: Any = None
+        return auto_ids.choose(host, auto_ids.Wish(f"auto:{detail}", detail), size)[0]
+
+    assert chosen(50) == [[0, 1000, 50]]
+    maps[:] = [[0, 1000, 30]]
+    assert chosen(50) == [[0, 1030, 50]]
+    maps[:] = [[0, 1060, 10], [0, 1000, 20]]
+    assert chosen(50) == [[0, 5000, 50]]
+    assert chosen(40) == [[0, 1020, 40]]
+    assert chosen(120) == [[0, 1020, 40], [40, 1070, 30], [70, 5000, 50]]
+    assert chosen(6, "uidmapping=3:1020:2") == [[0, 1022, 3], [3, 1020, 2], [5, 1025, 1]]
+    assert chosen(2, "gidmapping=3:1020:2,uidmapping=9:7") == [[0, 1020, 2], [9, 7, 1]]
     with pytest.raises(ConfigError, match="could not find enough available IDs"):
-        user_namespaces.free_range(ranges, [[0, 1010, 5]], 101)
+        chosen(171)
+
+
+def test_auto_gives_as_many_ids_as_the_image_knows(tmp_path: Path) -> None:
+    bottom, top = tmp_path / "bottom/etc", tmp_path / "top/etc"
+    for directory in (bottom, top):
+        directory.mkdir(parents=True)
+    layers = [str(tmp_path / "top"), str(tmp_path / "bottom")]
+    assert auto_ids.estimate("", layers) == 1024
+    (bottom / "passwd").write_text("nobody:x:65535:65535::/:\na:x:5000:6000::/:\nb:x:65534:1::/:\n")
+    assert auto_ids.estimate("", layers) == 6001
+    (bottom / "group").write_text("nogroup:x:65000:\nx:x:7000:\n")
+    assert auto_ids.estimate("root", layers) == 7001
+    assert auto_ids.estimate("9:8000", layers) == 8001
+    (top / "group").write_text("x:x:3:\n")
+    assert auto_ids.estimate("", layers) == 6001
+    (top / "passwd").symlink_to("/etc/passwd")  # leads nowhere but below the layer
+    assert auto_ids.estimate("", layers) == 1024
+    with pytest.raises(ConfigError, match="size 70001 that is bigger than the maximum"):
+        auto_ids.estimate("70000", layers)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +116,10 @@ def test_auto_takes_what_no_other_container_has() -> None:
         ({"uidmap": ("0:1:5", "5:3:5")}, "the maps of user ids overlap"),
         ({"userns": "keep-id"}, "only supported in rootless mode"),
         ({"userns": "bogus"}, "unrecognized namespace mode"),
-        ({"userns": "auto:size=x"}, "only size=N is known"),
+        ({"userns": "auto:size=x"}, "unknown option specified: 'size=x'"),
+        ({"userns": "auto:uidmapping=x"}, "uidmapping x: must be INSIDE:HOST[:COUNT]"),
+        ({"userns": "ns:/nosuch"}, "cannot find specified user namespace path: /nosuch"),
+        ({"userns": "ns:/proc/self/ns/user"}, "it is the host's"),
     ],
 )  # fmt: skip
 def test_what_is_no_user_namespace_is_named(
@@ -92,3 +143,15 @@ def test_an_id_that_is_not_mapped_is_named() -> None:
     assert to_host([[0, 100, 5], [5, 900, 5]], 7) == 902
     with pytest.raises(StorageError, match="id 10 is not among the ids"):
         to_host([[0, 100, 5], [5, 900, 5]], 10)
+    assert to_inside([[0, 100, 5], [5, 900, 5]], 902) == 7
+    assert to_inside([[0, 100, 5]], 0) == NOBODY
+
+
+def test_a_files_capabilities_are_those_of_the_containers_root() -> None:
+    inside = bytes([1, 0, 0, 2]) + bytes(range(16))
+    outside = bytes([1, 0, 0, 3]) + bytes(range(16)) + (1000).to_bytes(4, "little")
+    assert capability_on_host(inside, [[0, 1000, 5]]) == outside
+    assert capability_inside(outside, [[0, 1000, 5]]) == inside
+    assert capability_inside(outside, [[7, 1000, 5]]) == outside[:20] + bytes([7, 0, 0, 0])
+    assert capability_inside(inside, [[0, 1000, 5]]) == inside
+    assert capability_on_host(b"?", [[0, 1000, 5]]) == b"?"

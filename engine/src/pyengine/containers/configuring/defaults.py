@@ -60,15 +60,23 @@ def apply(wanted: ContainerOptions, table: dict[str, Any]) -> None:
         elif key in ("apparmor_profile", "seccomp_profile"):
             _profile(wanted, key, _typed(key, value, str))
         elif key == "userns":
-            if _typed(key, value, str) not in ("", "host"):
-                _warn(key, "user namespaces cannot be a default")
+            _user_namespace(wanted, _typed(key, value, str))
+        elif key == "userns_size":
+            wanted.set("userns_size", _typed(key, value, int))
         elif key in OF_NETWORKS:
             _warn(key, "there are no bridged networks yet")
         elif key == "prepare_volume_on_create":
             if _typed(key, value, bool):
                 _warn(key, "a volume is filled when it is used for the first time")
-        elif key not in ELSEWHERE and key != "userns_size":
+        elif key not in ELSEWHERE:
             _warn(key, "no such key")
+
+
+def _user_namespace(wanted: ContainerOptions, mode: str) -> None:
+    """The command line may say it in other options too."""
+    others = (wanted.uidmap, wanted.gidmap, wanted.subuidname, wanted.subgidname)
+    if mode != "private" and not any(others):  # private is what a map makes of it
+        _set(wanted, "userns", mode)
 
 
 def _set(wanted: ContainerOptions, field: str, value: object) -> None:
