@@ -5,8 +5,6 @@ One life of images and containers, step by step. A step that is meant to differ 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from support import side_by_side
@@ -14,7 +12,7 @@ from support.containers import IMAGE
 from support.side_by_side import NONE, run, step
 
 pytestmark = [
-    pytest.mark.needs("root", "busybox", "podman", "runc", "conmon"),
+    side_by_side.NEEDS,
     pytest.mark.timeout(400),  # all steps are played before the first test
 ]
 
@@ -218,12 +216,7 @@ STEPS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def answers(
-    pyengine_path: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[side_by_side.Answers]:
-    """Podman's and our answer to each step."""
-    yield from side_by_side.answers(STEPS, pyengine_path, tmp_path_factory)
+answers = side_by_side.fixture(STEPS)
 
 
 @side_by_side.parameters(STEPS)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
 from support import side_by_side
 from support.containers import IMAGE
 from support.side_by_side import run, step
 
-pytestmark = pytest.mark.needs("root", "busybox", "podman", "runc", "conmon")
+pytestmark = side_by_side.NEEDS
 
 SH = (IMAGE, "sh", "-c")
 
@@ -45,12 +41,7 @@ STEPS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def answers(
-    pyengine_path: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[side_by_side.Answers]:
-    """Podman's and our answer to each step."""
-    yield from side_by_side.answers(STEPS, pyengine_path, tmp_path_factory)
+answers = side_by_side.fixture(STEPS)
 
 
 @side_by_side.parameters(STEPS)

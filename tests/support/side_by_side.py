@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -18,6 +19,7 @@ Answers = list[tuple[dict[str, object], dict[str, object]]]
 # No more than this process may set: podman asks for what only CAP_SYS_RESOURCE allows.
 LIMITS = '[containers]\ndefault_ulimits = ["nofile=1024:4096","nproc=1024:4096"]\n'
 NONE = ("--network", "none")
+NEEDS = pytest.mark.needs("root", "busybox", "podman", "runc", "conmon")
 
 
 @dataclass(frozen=True)
@@ -82,38 +84,55 @@ class Player:
         return kinds
 
 
-def answers(
-    steps: Sequence[Step], pyengine: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Answers]:
-    """Podman's and our answer to each step."""
-    directory = tmp_path_factory.mktemp("like-podman")
-    short_path = tmp_path_factory.mktemp("q")  # podman's runroot may have 50 characters
-    (directory / "containers.conf").write_text(LIMITS)
-    environment = {"CONTAINERS_CONF": str(directory / "containers.conf")}
-    box = {IMAGE: images.busybox_image()}
-    facts = {"archive": str(images.oci_archive(directory / "box.tar", box))}
-    shared = directory / "shared"
-    shared.mkdir()
-    (shared / "file").write_text("shared\n")
-    (shared / "env").write_text("# comment\n\nFROM_FILE=f\nQUOTED='q'\n")
-    facts["shared"] = str(shared)
-    podman = [
-        "podman", "--root", str(directory / "podman"), "--runroot", str(short_path),
-        "--tmpdir", str(directory / "tmp"), "--cgroup-manager", "cgroupfs",
-        "--runtime", "runc", "--conmon", "/usr/bin/conmon",
-    ]  # fmt: skip
-    root = ContainerRoot(pyengine, directory)
-    try:
-        theirs = [Player(podman, environment, facts).play(one) for one in steps]
-        ours = [Player(root.argv(), environment, facts).play(one) for one in steps]
-        yield list(zip(theirs, ours, strict=True))
-    finally:
-        subprocess.run([*podman, "rm", "-fa", "-t", "0"], check=False, capture_output=True,
-                       env={**os.environ, **environment})  # fmt: skip
-        subprocess.run(["umount", "-l", directory / "podman/overlay"], check=False,
+class Engines:
+    """Debian's podman and pyengine, each on a root of its own, to be played on."""
+
+    def __init__(self, pyengine: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+        self.directory = directory = tmp_path_factory.mktemp("like-podman")
+        short_path = tmp_path_factory.mktemp("q")  # podman's runroot may have 50 characters
+        (directory / "containers.conf").write_text(LIMITS)
+        box = {IMAGE: images.busybox_image()}
+        facts = {"archive": str(images.oci_archive(directory / "box.tar", box))}
+        shared = directory / "shared"
+        shared.mkdir()
+        (shared / "file").write_text("shared\n")
+        (shared / "env").write_text("# comment\n\nFROM_FILE=f\nQUOTED='q'\n")
+        facts["shared"] = str(shared)
+        podman = [
+            "podman", "--root", str(directory / "podman"), "--runroot", str(short_path),
+            "--tmpdir", str(directory / "tmp"), "--cgroup-manager", "cgroupfs",
+            "--runtime", "runc", "--conmon", "/usr/bin/conmon", "--events-backend", "file",
+        ]  # fmt: skip
+        self.root = ContainerRoot(pyengine, directory)
+        environment = {"CONTAINERS_CONF": str(directory / "containers.conf")}
+        self.podman = Player(podman, environment, facts)
+        self.pyengine = Player(self.root.argv(), environment, facts)
+
+    def play(self, steps: Sequence[Step]) -> Answers:
+        """Podman's and our answer to each step."""
+        theirs = [self.podman.play(one) for one in steps]
+        ours = [self.pyengine.play(one) for one in steps]
+        return list(zip(theirs, ours, strict=True))
+
+    def close(self) -> None:
+        """Remove all containers; what is left of ours then is an error."""
+        subprocess.run([*self.podman.argv, "rm", "-fa", "-t", "0"], check=False,
+                       capture_output=True, env=self.podman.environment)  # fmt: skip
+        subprocess.run(["umount", "-l", self.directory / "podman/overlay"], check=False,
                        capture_output=True)  # fmt: skip
-        root.remove_everything()
-    assert root.settled() == []
+        self.root.remove_everything()
+        assert self.root.settled() == []
+
+
+def fixture(steps: Sequence[Step]) -> Callable[..., Iterator[Answers]]:
+    """A fixture with podman's and our answer to each step."""
+
+    @pytest.fixture(scope="module")
+    def answers(pyengine_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answers]:
+        with contextlib.closing(Engines(pyengine_path, tmp_path_factory)) as engines:
+            yield engines.play(steps)
+
+    return answers
 
 
 def parameters(steps: Sequence[Step]) -> pytest.MarkDecorator:

@@ -66,6 +66,26 @@ def test_volumes_have_their_own_events(box: ContainerRoot) -> None:
     assert other[0][1] == other[1][1]
 
 
+def test_health_checks_and_prunes_are_told(box: ContainerRoot) -> None:
+    box.ok("run", "-d", "--name", "h", "--health-cmd", "test -e /tmp/up", "--health-retries", "1",
+           "--health-interval", "disable", IMAGE, "sleep", "1000")  # fmt: skip
+    box.call("healthcheck", "run", "h")
+    box.ok("rename", "h", "renamed")
+    box.ok("exec", "renamed", "busybox", "touch", "/tmp/up")
+    box.ok("healthcheck", "run", "renamed")
+    wanted = ("events", "--stream=false", "--since", "1h", "--filter", "event=health_status")
+    form = ("--format", "{{.Name}} {{.HealthStatus}}")
+    assert box.ok(*wanted, *form).splitlines() == ["h unhealthy", "renamed healthy"]
+    event = json.loads(box.ok(*wanted, "--format", "json").splitlines()[-1])
+    assert (event["health_status"], event["Image"]) == ("healthy", IMAGE)
+    assert box.ok(*wanted).splitlines()[-1].endswith("name=renamed, health_status=healthy)")
+    box.ok("volume", "create", "loose")
+    box.ok("volume", "prune", "-f")
+    loose = ("--filter", "volume=loose", "--format", "{{.Status}}")
+    told = box.ok("events", "--stream=false", "--since", "1h", *loose).split()
+    assert told == ["create", "remove", "prune"]
+
+
 def test_events_are_followed_until_a_time(box: ContainerRoot) -> None:
     box.ok("tag", IMAGE, "before:1")
     with box.popen("events", "--filter", "type=image", stdout=subprocess.PIPE) as follower:

@@ -77,3 +77,6 @@ def test_memory_that_ran_out(box: ContainerRoot) -> None:
     eat = "x=0123456789; while :; do x=$x$x$x$x; done"
     box.call("run", "--memory", "16m", "--name", "fat", IMAGE, "sh", "-c", f"exec sh -c '{eat}'")
     assert "because its memory ran out" in box.ok("why", "fat")
+    wanted = ("--filter", "container=fat", "--filter", "event=died", "--format", "json")
+    died = json.loads(box.ok("events", "--stream=false", "--since", "1h", *wanted))
+    assert (died["ContainerExitCode"], died["OOMKilled"]) == (137, True)

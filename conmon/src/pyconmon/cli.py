@@ -127,6 +127,10 @@ def _check_supervision(given: options.Options) -> None:
             f"No such health action {action}: expected none, kill, stop or restart",
         ),
         (
+            bool(given.health_events) != bool(given.health_event),
+            "--health-events and --health-event need one another",
+        ),
+        (
             not given.health_startup_interval_s,
             "The interval of a startup check must be longer than 0 seconds",
         ),

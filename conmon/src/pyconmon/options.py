@@ -44,6 +44,10 @@ TABLE = (
      "Keep the attach socket in the bundle; --socket-dir-path is ignored"),
     ("health-cmd", "", LIST, "health_command",
      "Program and arguments of the health check, one by one (pyconmon's own, as all --health-*)"),
+    ("health-event", "", TEXT, "health_event",
+     "File with the JSON object that each line in --health-events begins with"),
+    ("health-events", "", TEXT, "health_events",
+     "File to which each result of a check adds a line, in podman's form of events"),
     ("health-interval", "", SECONDS, "health_interval_s",
      "Seconds between checks; 0: only when asked for (default: 30)"),
     ("health-log", "", TEXT, "health_log",
@@ -162,6 +166,8 @@ class Options:
     exit_dir: str | None
     full_attach: bool
     health_command: list[str]
+    health_event: str | None
+    health_events: str | None
     health_interval_s: float
     health_log: str | None
     health_max_log_count: int

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 SHORT_ID = 12
 # What a template may name although an event does not have it.
 _FIELDS: dict[str, Any] = {
-    "ContainerExitCode": 0, "ID": "", "Image": "", "Name": "", "Network": "", "HealthStatus": "",
-    "PodID": "",
+    "ContainerExitCode": 0, "ContainerInspectData": "", "Error": "", "ID": "", "Image": "",
+    "Name": "", "Network": "", "HealthStatus": "", "OOMKilled": False, "PodID": "",
 }  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def _line(event: Event, form: str, *, no_trunc: bool) -> str:
         import json
 
         return json.dumps(event, separators=(",", ":"), ensure_ascii=False)
-    shown = {**_FIELDS, **event}
+    shown = {**_FIELDS, **event, "HealthStatus": event.get("health_status", "")}
     if not no_trunc:
         shown["ID"] = shown["ID"][:SHORT_ID]
     if form:
@@ -113,8 +113,9 @@ def _sentence(event: Event) -> str:
     """As podman prints each type."""
     start = f"{_moment(event)} {event['Type']} {event['Status']}"
     if event["Type"] in ("container", "pod"):
-        labels = "".join(f", {key}={value}" for key, value in
-                         sorted((event.get("Attributes") or {}).items()))  # fmt: skip
+        facts = {"health_status": event["HealthStatus"]} if event["HealthStatus"] else {}
+        facts.update(sorted((event.get("Attributes") or {}).items()))
+        labels = "".join(f", {key}={value}" for key, value in facts.items())
         return f"{start} {event['ID']} (image={event['Image']}, name={event['Name']}{labels})"
     if event["Type"] in ("image", "network"):
         return f"{start} {event['ID']} {event['Name']}"

@@ -122,20 +122,12 @@ def _tell(title: str, names: list[str]) -> None:
 def _prune_volumes(engine: Engine, filters: tuple[str, ...]) -> list[str]:
     """Remove what no container uses."""
     from pyengine.cli import image_filters
-    from pyengine.errors import InUseError, NotFoundError
     from pyengine.volumes import filters as known
 
     used = engine.volumes.users()
     tests = known.tests(engine.volumes, filters, image_filters.moment, known.PRUNE_KEYS)
-    removed = []
-    for one in engine.volumes.every():
-        if one.name not in used and all(test(one) for test in tests):
-            try:
-                engine.volumes.remove(one.name)
-            except (InUseError, NotFoundError):
-                continue  # a container has come for it, or another prune
-            removed.append(one.name)
-    return removed
+    wanted = [one for one in engine.volumes.every() if all(test(one) for test in tests)]
+    return list(engine.volumes.prune(one.name for one in wanted if one.name not in used))
 
 
 def _free_bytes(engine: Engine) -> int:

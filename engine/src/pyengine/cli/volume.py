@@ -193,13 +193,7 @@ def prune(engine: Engine, /, filters: tuple[str, ...], force: bool, _everything:
             click.echo(name)
         if not agreed():
             return
-    from pyengine.errors import InUseError
-
-    for name in names:
-        try:
-            engine.volumes.remove(name)
-        except (InUseError, NotFoundError):
-            continue  # a container has come for it, or another prune
+    for name in engine.volumes.prune(names):
         click.echo(name)
 
 

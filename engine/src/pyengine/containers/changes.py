@@ -82,4 +82,8 @@ def rename(host: Host, container: record.Container, name: str) -> None:
             record.update(connection, container, name=name)
     except sqlite3.IntegrityError as error:
         raise record.name_taken(host, name) from error
+    if container.live and container.config["supervision"]:
+        from pyengine.containers import supervising
+
+        supervising.name_events(host, container)
     host.tell(container, "rename")

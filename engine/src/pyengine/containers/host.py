@@ -89,12 +89,14 @@ class Host:
         container: Container,
         *statuses: str,
         exit_code: int | None = None,
+        health: str = "",
         **attributes: str,
     ) -> None:
         """Write an event of a container for each status, in podman's words."""
         self._events().tell(
             "container", *statuses, id_=container.id, name=container.name,
-            image=container.image_name, exit_code=exit_code,
+            image=container.image_name, exit_code=exit_code, oom_killed=bool(container.oom_killed),
+            health=health,
             attributes={**container.config["labels"], **attributes},
         )  # fmt: skip
 

@@ -81,8 +81,8 @@ def prepare(host: Host, container: Container, call: Call, *, restarted: bool) ->
     Returns:
         the name of this life, by which its exit command tells whether it is still the last one.
     """
-    config = container.config
-    directory = host.persist_dir(container.id)
+    config, id_ = container.config, container.id
+    directory = host.persist_dir(id_)
     make_directory(directory)
     if config["supervision"]:
         _remove(_health_log(host, container))
@@ -103,7 +103,30 @@ def prepare(host: Host, container: Container, call: Call, *, restarted: bool) ->
             config["supervision"], _health_log(host, container), config["stop_signal"],
             config["stop_timeout_s"],
         )  # fmt: skip
+        if host.events.path:
+            call.arguments += [
+                f"--health-events={host.events.path}", f"--health-event={_event_path(host, id_)}",
+            ]  # fmt: skip
+            name_events(host, container)
     return life
+
+
+def name_events(host: Host, container: Container) -> None:
+    """Tell the monitor what its events of the container's health are to say beside it."""
+    if container.config["supervision"].get("by") != "monitor":
+        return
+    fields = {
+        "ID": container.id, "Image": container.image_name, "Name": container.name,
+        "Type": "container", "Status": "health_status", "Attributes": container.config["labels"],
+    }  # fmt: skip
+    path = _event_path(host, container.id)
+    with open(f"{path}.new", "w", encoding="utf-8") as file:
+        file.write(jsontext.dumps(fields))
+    os.rename(f"{path}.new", path)
+
+
+def _event_path(host: Host, id_: str) -> str:
+    return f"{host.bundle(id_)}/health-event.json"
 
 
 def _remove(path: str) -> None:
@@ -180,7 +203,9 @@ def check_now(host: Host, container: Container) -> tuple[dict[str, Any], str]:
     if container.config["supervision"]["by"] != "monitor":
         from pyengine.containers import checking
 
-        return checking.run(host, container, path)
+        state, action = checking.run(host, container, path)
+        host.tell(container, "health_status", health=state["Status"])
+        return state, action
     monitor_fd = exits.open_pidfd(container.monitor_pid or 0)
     changes = _Changes(os.path.dirname(path))
     try:

@@ -44,6 +44,8 @@ class Events:
         image: str = "",
         attributes: Mapping[str, str] | None = None,
         exit_code: int | None = None,
+        oom_killed: bool = False,
+        health: str = "",
     ) -> None:
         """Write an event for each status, in one step; what fails is only warned of.
 
@@ -55,6 +57,8 @@ class Events:
             image: the name of a container's image.
             attributes: such as a container's labels.
             exit_code: goes with ``died`` and ``exec_died``.
+            oom_killed: goes with ``died``.
+            health: the state of a ``health_status``.
         """
         if not self.path:
             return
@@ -64,6 +68,10 @@ class Events:
             fields: dict[str, Any] = {key: value for key, value in named if value}
             if exit_code is not None and status in ("died", "exec_died"):
                 fields["ContainerExitCode"] = exit_code
+            if oom_killed and status == "died":
+                fields["OOMKilled"] = True
+            if health:
+                fields["health_status"] = health
             fields.update(Status=status, Time=_now(), Type=kind, Attributes=attributes)
             lines.append(f"{jsontext.dumps(fields)}\n")
         try:

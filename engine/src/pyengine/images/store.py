@@ -170,9 +170,7 @@ class Images:
             if self.storage.image_mounts.is_mounted(image_id):
                 self.storage.image_mounts.unmount_locked(image_id)
             self.storage.trash(intent)
-        for name in names:
-            self.events.tell("image", "untag", id_=image_id, name=name)
-        self.events.tell("image", "remove", id_=image_id, name=names[0] if names else "")
+        self._tell_removed(image_id, names)
         self.storage.empty_trash(intent)
         intent.finish()
         return Removal(names, image_id)
@@ -187,17 +185,18 @@ class Images:
         Returns:
             The ids of the removed images.
         """
-        removed = []
+        removed: dict[str, list[str]] = {}
         with self.database.locks.hold("storage"):
             with self.database.write(durable=True, frees_space=True) as connection:
                 for (image_id,) in connection.execute("SELECT id FROM images").fetchall():
                     if only is not None and image_id not in only:
                         continue
-                    named = self._names(connection, image_id) and not everything
+                    names = self._names(connection, image_id)
+                    named = names and not everything
                     used = self._containers(connection, image_id)
                     if not (named or used or self.storage.image_mounts.is_mounted(image_id)):
                         connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
-                        removed.append(image_id)
+                        removed[image_id] = names
                 digests = connection.execute(
                     "SELECT diff_id FROM layers UNION SELECT digest FROM blobs"
                 )
@@ -206,12 +205,17 @@ class Images:
                     "image-files", "unneeded", {"paths": paths}, connection
                 )
             self.storage.trash(intent)
-        for image_id in removed:
-            self.events.tell("image", "remove", id_=image_id)
+        for image_id, names in removed.items():
+            self._tell_removed(image_id, names)
         self.storage.empty_trash(intent)
         self.storage.drop_partials(self.storage.partials())
         intent.finish()
-        return removed
+        return list(removed)
+
+    def _tell_removed(self, image_id: str, names: list[str]) -> None:
+        for name in names:
+            self.events.tell("image", "untag", id_=image_id, name=name)
+        self.events.tell("image", "remove", id_=image_id, name=names[0] if names else "")
 
     def forget(self, digests: list[str]) -> None:
         """Remove those of some layers and blobs that nothing needs."""

@@ -14,7 +14,7 @@ from pyengine.volumes.directories import lock_name, volume_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from pyengine.database.connection import Database
@@ -152,6 +152,16 @@ class Volumes:
         self._events.tell("volume", "remove", name=volume.name)
         self.finish_removal(intent)
         intent.finish()
+
+    def prune(self, names: Iterable[str]) -> Iterator[str]:
+        """Remove these volumes unless somebody uses them; the names of those that went."""
+        for name in names:
+            try:
+                self.remove(name)
+            except (InUseError, NotFoundError):
+                continue  # a container has come for it, or another prune
+            self._events.tell("volume", "prune", name=name)
+            yield name
 
     def _remove_row(self, volume: Volume) -> Intent:
         """From here on the volume does not exist any more; its files are the intent's."""
