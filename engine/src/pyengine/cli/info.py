@@ -15,6 +15,7 @@ from pyengine.cli.system import ARCHITECTURES, facts
 from pyengine.config import user
 from pyengine.errors import ConfigError
 from pyengine.ocirun.call import Runtime
+from pyengine.specgen import rootless
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def _capitals(found: dict[str, Any]) -> dict[str, Any]:
 
 def collect(engine: Engine) -> dict[str, Any]:
     """Podman's keys, as far as they mean something here."""
+    if user.is_rootless():
+        engine.enter_namespace()
     return {
         "host": _host(engine),
         "store": _store(engine),
@@ -80,7 +83,7 @@ def _host(engine: Engine) -> dict[str, Any]:
         "arch": ARCHITECTURES.get(machine, machine),
         "cgroupManager": engine.cgroup_manager,
         "cgroupVersion": "v2" if os.path.exists(f"{CGROUP_ROOT}/cgroup.controllers") else "v1",
-        "cgroupControllers": _controllers(),
+        "cgroupControllers": _controllers(engine),
         "conmon": _program(engine.monitor_path),
         "cpus": os.cpu_count(),
         "cpuUtilization": _utilization(),
@@ -151,7 +154,10 @@ def _program(find: Callable[[], str]) -> dict[str, str]:
     }
 
 
-def _controllers() -> list[str]:
+def _controllers(engine: Engine) -> list[str]:
+    if user.is_rootless():
+        systemd = engine.cgroup_manager == "systemd"
+        return rootless.delegated(user.user_id(), systemd=systemd)
     try:
         with open(f"{CGROUP_ROOT}/cgroup.controllers", encoding="utf-8") as file:
             return file.read().split()

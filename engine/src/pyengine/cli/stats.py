@@ -10,7 +10,9 @@ import click
 from pyengine.cli import fields, sizes
 from pyengine.cli.durations import go_duration
 from pyengine.cli.report import is_json, table
-from pyengine.errors import NotFoundError
+from pyengine.config import user
+from pyengine.errors import ConfigError, NotFoundError
+from pyengine.specgen.cgroups import is_v2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,6 +70,8 @@ def stats(
     """Show what containers use of processors, memory, network and disks."""
     if every + latest + bool(containers) > 1:
         raise click.UsageError("--all, --latest and containers cannot be used together")
+    if user.is_rootless() and not is_v2():
+        raise ConfigError("stats is not supported in rootless mode without cgroups v2")
     from pyengine.containers.statistics import Usage
 
     before: dict[str, Usage] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pyengine.containers import differences, record
+from pyengine.containers import differences, record, rootless_ids
 from pyengine.errors import ConfigError
 from pyengine.specgen import users
 
@@ -61,10 +61,11 @@ def choose(host: Host, wish: Wish, size: int) -> tuple[IdMap, IdMap]:
     used = [one.config["id_maps"] for one in record.every(host)]
     found = []
     for kind, path in enumerate((SUBUID, SUBGID)):
+        owned = rootless_ids.own(kind) if host.rootless else subordinate(path, OWNER)
         extra = wish.maps[kind]
         taken = [row for maps in used if maps for row in maps[kind]]
         free = _without(
-            [(start, start + count) for start, count in subordinate(path, OWNER)],
+            [(start, start + count) for start, count in owned],
             ((row[1], row[1] + row[2]) for row in (*taken, *extra)),
         )
         wanted = _without([(0, size)], ((row[0], row[0] + row[2]) for row in extra))

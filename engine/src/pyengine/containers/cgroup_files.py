@@ -21,6 +21,7 @@ class Cgroups:
     def __init__(self, container: Container, root: str = CGROUP_ROOT, proc: str = "/proc") -> None:
         """``root`` is where the hierarchies are mounted."""
         self._root = root
+        self._first = container.pid or 0
         self._paths: dict[str, str] = {}
         try:
             with open(f"{proc}/{container.pid}/cgroup", encoding="utf-8") as file:
@@ -68,12 +69,12 @@ class Cgroups:
         return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdecimal()}
 
     def pids(self) -> list[int]:
-        """Every process in them, on the host."""
+        """Every process in them, on the host; of the container's without a cgroup too."""
         for controller, path in self._paths.items():
             directory = f"{self._root}/{controller.removeprefix('name=')}{path}"
             if self.is_v2 == (controller == "") and os.path.isdir(directory):
                 return sorted(pid for one, _, _ in os.walk(directory) for pid in _members(one))
-        return []
+        return _relatives(self._first)
 
 
 def _own_part(path: str, id_: str) -> str:
@@ -91,3 +92,22 @@ def _members(directory: str) -> list[int]:
             return [int(line) for line in file]
     except OSError:  # removed meanwhile
         return []
+
+
+def _relatives(first: int) -> list[int]:
+    """The processes of the same pid namespace, or ``first`` alone where that is ours."""
+    try:
+        wanted = os.stat(f"/proc/{first}/ns/pid").st_ino
+    except OSError:  # it has just ended
+        return []
+    if wanted == os.stat("/proc/self/ns/pid").st_ino:
+        return [first]
+    return sorted(pid for pid in map(int, filter(str.isdecimal, os.listdir("/proc")))
+                  if _namespace(pid) == wanted)  # fmt: skip
+
+
+def _namespace(pid: int) -> int:
+    try:
+        return os.stat(f"/proc/{pid}/ns/pid").st_ino
+    except OSError:  # it has just ended, or is somebody else's
+        return 0

@@ -11,6 +11,7 @@ import os
 import select
 
 from pyengine import jsontext, log
+from pyengine.containers.host import start_time
 from pyengine.specgen.cgroups import CGROUP_ROOT, cgroups_path
 
 TYPE_CHECKING = False
@@ -44,6 +45,10 @@ def end_monitor(host: Host, id_: str) -> None:
 def end_processes(host: Host, container: Container) -> None:
     """Kill every process in the container's cgroups and remove the cgroups."""
     directories = _directories(host, container)
+    if host.rootless and not directories and container.pid:  # it has no cgroup
+        if start_time(container.pid) == container.pid_start:
+            _kill(container.pid)
+        return
     _thaw(directories)
     for directory in directories:
         for parent, _, _ in os.walk(directory, topdown=False):
@@ -76,8 +81,10 @@ def _directories(host: Host, container: Container) -> list[str]:
     if limits.get("cgroups") == "disabled":
         return []
     inside = cgroups_path(container.id, limits, systemd=False)
-    if limits.get("cgroups") == "split":
+    if limits.get("cgroups") == "split" or host.rootless:
         inside = _recorded_path(host.bundle(container.id)) or inside
+        if host.rootless and not inside.startswith("/"):  # none, or one of systemd's
+            return []
     return _cgroups(inside)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 
-from pyengine.containers import auto_ids, record
+from pyengine.containers import auto_ids, record, rootless_ids
 from pyengine.errors import ConfigError
 from pyengine.storage import idmapped
 
@@ -42,7 +42,7 @@ def configure(
         raise ConfigError("--userns, --uidmap or --gidmap, and --subuidname exclude each other")
     if mode == "host" or not (mode or named or given):
         return
-    if os.geteuid() != 0 or not _is_whole_host():
+    if not host.rootless and not _is_whole_host():
         raise ConfigError(
             "a user namespace for a container: pyengine runs in one itself: run it as root"
         )
@@ -68,6 +68,10 @@ def configure(
         path = os.path.abspath(detail)
         _take(config, *(sorted(id_map) for id_map in _maps_of(path)))
         config["namespaces"]["user"] = f"{JOINED}{path}"
+    elif mode == "keep-id" and host.rootless:
+        _take(config, *rootless_ids.keep_id(config, wanted, detail))
+    elif mode == "nomap" and host.rootless:
+        _take(config, *rootless_ids.nomap(mode))
     elif mode in ("keep-id", "nomap"):
         raise ConfigError(f"{mode} is only supported in rootless mode")
     else:
@@ -75,6 +79,8 @@ def configure(
             f"--userns {wanted.userns}: unrecognized namespace mode {mode} passed: give host,"
             " auto[:OPTIONS], container:NAME or ns:PATH"
         )
+    if host.rootless:
+        rootless_ids.check(config["id_maps"])
 
 
 def _is_whole_host() -> bool:

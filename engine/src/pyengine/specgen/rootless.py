@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pyengine.specgen.types import ContainerConfig
 
 USER_SLICE = "user.slice"  # podman's, below the user's own manager
-TTY_GROUP = 5
+# What a runtime makes of itself, by binding too.
+USUAL = {f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty")}
 
 
 def change(spec: dict[str, Any], config: ContainerConfig, *, systemd: bool) -> None:
@@ -27,10 +28,8 @@ def change(spec: dict[str, Any], config: ContainerConfig, *, systemd: bool) -> N
         _give_cgroup(linux, config, systemd=systemd)
     _bind_devices(spec, config)
     sharing.bind_what_is_the_hosts(spec, config)
-    if not _is_mapped("/proc/self/gid_map", TTY_GROUP):
-        for mount in spec["mounts"]:
-            if mount["type"] == "devpts":
-                mount["options"] = [one for one in mount["options"] if one != f"gid={TTY_GROUP}"]
+    if not config["id_maps"]:
+        sharing.drop_tty_group(spec["mounts"], _group_map())
     if _denies_setgroups():
         spec["process"]["user"].pop("additionalGids", None)
 
@@ -71,7 +70,7 @@ def _give_cgroup(linux: dict[str, Any], config: ContainerConfig, *, systemd: boo
 
 def _bind_devices(spec: dict[str, Any], config: ContainerConfig) -> None:
     """Nodes of the host, which their owners let us open, instead of new ones."""
-    nodes = spec["linux"].pop("devices", [])
+    nodes = [one for one in spec["linux"].pop("devices", []) if one["path"] not in USUAL]
     if not nodes:
         return
     from pyengine.specgen import devices
@@ -84,10 +83,9 @@ def _bind_devices(spec: dict[str, Any], config: ContainerConfig) -> None:
         spec["mounts"].append({"destination": path, **entry})
 
 
-def _is_mapped(path: str, inside: int) -> bool:
-    with open(path, encoding="ascii") as file:
-        rows = [[int(word) for word in line.split()] for line in file]
-    return any(first <= inside < first + count for first, _, count in rows)
+def _group_map() -> list[list[int]]:
+    with open("/proc/self/gid_map", encoding="ascii") as file:
+        return [[int(word) for word in line.split()] for line in file]
 
 
 def _denies_setgroups() -> bool:

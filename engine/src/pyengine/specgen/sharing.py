@@ -8,13 +8,14 @@ from pyengine.specgen.mounts import SAFE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
     from pyengine.specgen.types import ContainerConfig
 
 SHM = "/dev/shm"
 TTY_GID = 5  # of terminals, where the container has this group
+HOST_TYPES = ("mqueue", "proc", "sysfs")
 NEW = ("private", "shareable", "none")
 
 
@@ -64,10 +65,7 @@ def _map_ids(spec: dict[str, Any], config: ContainerConfig) -> None:
         spec["linux"][key] = [
             {"containerID": first, "hostID": host, "size": count} for first, host, count in id_map
         ]
-    if not any(first <= TTY_GID < first + count for first, _, count in config["id_maps"][1]):
-        for mount in spec["mounts"]:
-            if mount["type"] == "devpts":
-                mount["options"] = [word for word in mount["options"] if word != f"gid={TTY_GID}"]
+    drop_tty_group(spec["mounts"], config["id_maps"][1])
     bind_what_is_the_hosts(spec, config)
 
 
@@ -77,9 +75,20 @@ def bind_what_is_the_hosts(spec: dict[str, Any], config: ContainerConfig) -> Non
         host_network = mount["destination"] == "/sys" and config["network"] != "none"
         shared_ipc = config["namespaces"].get("ipc", "private") not in NEW
         host_queues = mount["destination"] == "/dev/mqueue" and shared_ipc
-        if (host_network or host_queues) and mount["type"] in ("sysfs", "mqueue"):
+        host_pids = mount["destination"] == "/proc" and config["namespaces"].get("pid") == "host"
+        if (host_network or host_queues or host_pids) and mount["type"] in HOST_TYPES:
+            access = [] if host_pids else ["ro"]
             mount["type"], mount["source"] = "bind", mount["destination"]
-            mount["options"] = ["rbind", "rprivate", *SAFE, "ro"]
+            mount["options"] = ["rbind", "rprivate", *SAFE, *access]
+
+
+def drop_tty_group(mounts: list[dict[str, Any]], gid_map: Sequence[Sequence[int]]) -> None:
+    """Let terminals belong to root's group where the map has not theirs, as podman does."""
+    if any(first <= TTY_GID < first + count for first, _, count in gid_map):
+        return
+    for mount in mounts:
+        if mount["type"] == "devpts":
+            mount["options"] = [one for one in mount["options"] if one != f"gid={TTY_GID}"]
 
 
 def _replace_shm(spec: dict[str, Any], source: str) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pyengine.storage.image_mounts import ImageMounts
     from pyengine.storage.overlay import IdMaps
 
+MAPPED = "mapped"  # a copy of the layers with other owners, where a mount cannot map them
 ID_MAPS = "id-maps"  # in a container's directory, where it has a user namespace of its own
 
 # How long the beginning of a blob waits for the pull that goes on with it.
@@ -86,11 +87,6 @@ class Storage:
             StorageError: a layer is missing, or the disk is full.
         """
         directory = self.container_directory(container_id)
-        if id_maps is not None and (self.driver != "overlay" or not diff_ids):
-            raise StorageError(
-                f"create root file system of container {container_id}: user namespaces need the"
-                " overlay driver, which maps owners as it mounts"
-            )
         if self.is_kept(container_id):
             return
         try:
@@ -100,11 +96,16 @@ class Storage:
                 for name in ("diff", "work"):
                     os.makedirs(f"{directory}/{name}", mode=0o755, exist_ok=True)
                 self._copy_top_attributes(diff_ids[-1], f"{directory}/diff", id_maps)
-                if id_maps is not None:
+                if id_maps is not None and overlay.in_user_namespace():
+                    # Only who mounted a file system may map its owners as it is mounted again.
+                    trees.remove_tree(f"{directory}/{MAPPED}")
+                    layers = map(self.layer_path, diff_ids)
+                    trees.stack_layers(layers, f"{directory}/{MAPPED}", id_maps)
+                elif id_maps is not None:
                     with open(f"{directory}/{ID_MAPS}", "w", encoding="ascii") as file:
                         file.write(jsontext.dumps(id_maps))
             else:
-                trees.stack_layers(map(self.layer_path, diff_ids), f"{directory}/merged")
+                trees.stack_layers(map(self.layer_path, diff_ids), f"{directory}/merged", id_maps)
         except OSError as error:
             raise StorageError(
                 f"create root file system of container {container_id}: {_reason(error)}"
@@ -146,10 +147,14 @@ class Storage:
             raise NotFoundError(f"mount container {container_id}: it has no root file system here")
         if not os.path.isdir(f"{directory}/diff") or os.path.ismount(merged):
             return merged
-        if diff_ids is None:
-            diff_ids = self._container_layers(container_id)
+        if os.path.isdir(f"{directory}/{MAPPED}"):
+            layers = [f"{directory}/{MAPPED}"]
+        else:
+            if diff_ids is None:
+                diff_ids = self._container_layers(container_id)
+            layers = [self.layer_path(diff_id) for diff_id in diff_ids]
         overlay.mount(
-            [self.layer_path(diff_id) for diff_id in diff_ids],
+            layers,
             f"{directory}/diff",
             f"{directory}/work",
             merged,

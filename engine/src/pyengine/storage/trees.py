@@ -11,6 +11,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pyengine.storage.overlay import IdMaps
+
+    # By inode the copy, for what has other links.
+    Copied = dict[tuple[int, int], str]
+
 FICLONE = 0x40049409
 OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 
@@ -69,17 +74,26 @@ def _empty(directory_fd: int, top_fd: int, depth: int) -> bool:
     return complete
 
 
-def stack_layers(layers: Iterable[str], target: str) -> None:
+def stack_layers(layers: Iterable[str], target: str, id_maps: IdMaps | None = None) -> None:
     """Copy layer directories, bottom first, onto ``target``, as overlay would show them.
 
     Owners, modes, times, extended attributes and hard links are kept; data is shared with the
     layer where the file system can (FICLONE). Nobody else may be using ``target``.
+
+    Args:
+        layers: the directories.
+        target: is made if need be.
+        id_maps: of a container with a user namespace of its own, which the owners are mapped by.
+
+    Raises:
+        OSError: something cannot be read or written.
+        StorageError: an owner has no id in the maps.
     """
     for layer in layers:
-        _copy_directory(layer, target, {})
+        _copy_directory(layer, target, {}, id_maps)
 
 
-def _copy_directory(source: str, target: str, copied: dict[tuple[int, int], str]) -> None:
+def _copy_directory(source: str, target: str, copied: Copied, id_maps: IdMaps | None) -> None:
     status = os.lstat(source)
     attributes = _attributes(source)
     if any(attributes.get(name) == b"y" for name in OPAQUE) and os.path.isdir(target):
@@ -89,14 +103,16 @@ def _copy_directory(source: str, target: str, copied: dict[tuple[int, int], str]
         os.mkdir(target)
     with os.scandir(source) as entries:
         for entry in entries:
-            _copy_entry(entry, f"{target}/{entry.name}", copied)
-    _copy_metadata(target, status, attributes)
+            _copy_entry(entry, f"{target}/{entry.name}", copied, id_maps)
+    _copy_metadata(target, status, attributes, id_maps)
 
 
-def _copy_entry(entry: os.DirEntry[str], target: str, copied: dict[tuple[int, int], str]) -> None:
+def _copy_entry(
+    entry: os.DirEntry[str], target: str, copied: Copied, id_maps: IdMaps | None
+) -> None:
     status = entry.stat(follow_symlinks=False)
     if stat.S_ISDIR(status.st_mode):
-        _copy_directory(entry.path, target, copied)
+        _copy_directory(entry.path, target, copied, id_maps)
         return
     remove_tree(target)
     if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
@@ -113,7 +129,7 @@ def _copy_entry(entry: os.DirEntry[str], target: str, copied: dict[tuple[int, in
         os.mknod(target, status.st_mode, status.st_rdev)
     if status.st_nlink > 1:
         copied[inode] = target
-    _copy_metadata(target, status, _attributes(entry.path))
+    _copy_metadata(target, status, _attributes(entry.path), id_maps)
 
 
 def _copy_data(source: str, target: str) -> None:
@@ -137,8 +153,18 @@ def _attributes(path: str) -> dict[str, bytes]:
     return {name: os.getxattr(path, name, follow_symlinks=False) for name in names}
 
 
-def _copy_metadata(target: str, status: os.stat_result, attributes: dict[str, bytes]) -> None:
-    os.lchown(target, status.st_uid, status.st_gid)
+def _copy_metadata(
+    target: str, status: os.stat_result, attributes: dict[str, bytes], id_maps: IdMaps | None
+) -> None:
+    owner = (status.st_uid, status.st_gid)
+    if id_maps is not None:
+        from pyengine.storage import idmapped
+
+        owner = (idmapped.to_host(id_maps[0], owner[0]), idmapped.to_host(id_maps[1], owner[1]))
+        if idmapped.CAPABILITY in attributes:
+            data = attributes[idmapped.CAPABILITY]
+            attributes[idmapped.CAPABILITY] = idmapped.capability_on_host(data, id_maps[0])
+    os.lchown(target, *owner)
     if not stat.S_ISLNK(status.st_mode):
         os.chmod(target, stat.S_IMODE(status.st_mode))
     for name, value in attributes.items():
