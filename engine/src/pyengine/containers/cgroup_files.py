@@ -21,7 +21,7 @@ class Cgroups:
     def __init__(self, container: Container, root: str = CGROUP_ROOT, proc: str = "/proc") -> None:
         """``root`` is where the hierarchies are mounted."""
         self._root = root
-        self._first = container.pid or 0
+        self._first = f"{proc}/{container.pid}"
         self._paths: dict[str, str] = {}
         try:
             with open(f"{proc}/{container.pid}/cgroup", encoding="utf-8") as file:
@@ -94,20 +94,19 @@ def _members(directory: str) -> list[int]:
         return []
 
 
-def _relatives(first: int) -> list[int]:
-    """The processes of the same pid namespace, or ``first`` alone where that is ours."""
-    try:
-        wanted = os.stat(f"/proc/{first}/ns/pid").st_ino
-    except OSError:  # it has just ended
+def _relatives(process: str) -> list[int]:
+    """The processes of the pid namespace of a /proc/PID, or that one alone where it is ours."""
+    wanted = _namespace(process)
+    if not wanted:
         return []
-    if wanted == os.stat("/proc/self/ns/pid").st_ino:
-        return [first]
-    return sorted(pid for pid in map(int, filter(str.isdecimal, os.listdir("/proc")))
-                  if _namespace(pid) == wanted)  # fmt: skip
+    if wanted == _namespace("/proc/self"):
+        return [int(os.path.basename(process))]
+    return sorted(int(name) for name in os.listdir("/proc")
+                  if name.isdecimal() and _namespace(f"/proc/{name}") == wanted)  # fmt: skip
 
 
-def _namespace(pid: int) -> int:
+def _namespace(process: str) -> int:
     try:
-        return os.stat(f"/proc/{pid}/ns/pid").st_ino
+        return os.stat(f"{process}/ns/pid").st_ino
     except OSError:  # it has just ended, or is somebody else's
         return 0

@@ -23,6 +23,8 @@ from support.configured import configured
 class NoHost:
     """No container is looked at."""
 
+    rootless = False
+
 
 def chosen(**given: object) -> list[list[list[int]]]:
     config = configured("--name x")
