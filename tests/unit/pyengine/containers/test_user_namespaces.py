@@ -72,7 +72,7 @@ def test_auto_takes_what_no_other_container_has(
     monkeypatch.setattr(record, "every", lambda _: others)
 
     def chosen(size: int, detail: str = "") -> list[list[int]]:
-        host: Any = None
+        host: Any = NoHost()
         return auto_ids.choose(host, auto_ids.Wish(f"auto:{detail}", detail), size)[0]
 
     assert chosen(50) == [[0, 1000, 50]]
