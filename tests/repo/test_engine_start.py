@@ -17,8 +17,8 @@ BANNED = {
 
 # What a command on click's path has to have, and the commands that live without click have not.
 BANNED_WITHOUT_CLICK = BANNED | {
-    "click", "contextlib", "ctypes", "dataclasses", "enum", "inspect", "json", "re", "shutil",
-    "signal", "socket", "sqlite3", "typing",
+    "click", "collections", "contextlib", "ctypes", "dataclasses", "enum", "functools", "inspect",
+    "json", "re", "shutil", "signal", "socket", "sqlite3", "typing",
 }  # fmt: skip
 
 # "-S" as the launcher does it: site itself may import some of these.
@@ -35,7 +35,7 @@ sys.exit(status)
 """
 
 
-def modules_after(arguments: list[str]) -> set[str]:
+def modules_after(arguments: list[str], status: int = 0) -> set[str]:
     import click
 
     packages = str(Path(click.__file__).parents[1])
@@ -43,7 +43,7 @@ def modules_after(arguments: list[str]) -> set[str]:
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == status, done.stderr
     return set(done.stderr.split())
 
 
@@ -61,6 +61,14 @@ def test_a_command_of_every_day_lives_without_click(arguments: list[str], tmp_pa
     roots = ["--root", str(tmp_path / "root"), "--runroot", str(tmp_path / "run")]
     modules_after([*roots, *arguments])
     assert modules_after([*roots, *arguments]) & BANNED_WITHOUT_CLICK == set()
+
+
+def test_inspect_lives_without_click(tmp_path: Path) -> None:
+    roots = ["--root", str(tmp_path / "root"), "--runroot", str(tmp_path / "run")]
+    modules_after([*roots, "ps"])
+    assert (
+        modules_after([*roots, "container", "inspect", "web"], 125) & BANNED_WITHOUT_CLICK == set()
+    )
 
 
 def test_help_imports_no_commands_module() -> None:

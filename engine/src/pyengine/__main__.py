@@ -7,8 +7,13 @@ _interrupt = _signal.getsignal(_signal.SIGINT)
 if _interrupt is not _signal.SIG_IGN:
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
-import os  # noqa: E402 - takes a while
+import gc  # noqa: E402 - takes a while, with what follows
+import os  # noqa: E402
 import sys  # noqa: E402
+from _frozen_importlib_external import SourceFileLoader  # noqa: E402
+
+# Making modules sets the search for garbage off often, and leaves it nothing to find.
+gc.set_threshold(50_000)
 
 # A caller may have closed a standard stream; the next file opened, such as the database, would
 # take its number, and what a container writes would go there.
@@ -28,7 +33,14 @@ if not os.path.isdir(f"{_packages}/click"):
 
     site.main()
 
-from pyengine.cli import quick  # noqa: E402 - only now on the path
+# Without a search of the path.
+loader = type(sys)("pyengine.loader")
+loader.__file__ = f"{_packages}/pyengine/loader.py"
+code = SourceFileLoader(loader.__name__, loader.__file__).get_code(loader.__name__)
+exec(code, loader.__dict__)  # type: ignore[arg-type]  # there is code where there is a source
+loader.install()
+
+from pyengine.cli import quick  # noqa: E402 - from here on the loader finds the modules
 
 INTERRUPTED = 130
 try:

@@ -57,5 +57,22 @@ def dumps(value: object) -> str:
     return "".join(encode(value, 0))
 
 
+def pretty(value: object, indent: int) -> str:
+    """JSON text in lines, as ``json.dumps`` writes it with ``indent``."""
+    return _pretty(value, "\n", " " * indent)
+
+
+def _pretty(value: object, line: str, step: str) -> str:
+    """``line`` begins a line of what this value is in."""
+    if not value or not isinstance(value, (dict, list, tuple)):
+        return dumps(value)
+    below = f"{line}{step}"
+    if isinstance(value, dict):
+        rows = [f"{dumps(str(key))}: {_pretty(one, below, step)}" for key, one in value.items()]
+        return f"{{{below}{f',{below}'.join(rows)}{line}}}"
+    rows = [_pretty(one, below, step) for one in value]
+    return f"[{below}{f',{below}'.join(rows)}{line}]"
+
+
 def _refuse(value: object) -> object:
     raise TypeError(f"no JSON for {type(value).__name__}")

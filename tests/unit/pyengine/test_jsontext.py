@@ -11,11 +11,19 @@ from pyengine import jsontext
 
 @pytest.mark.parametrize(
     "value",
-    [{}, [], "", {"a": [1, -2.5, None, True, False, '\u20ac \ud800 "\\\n\x7f']}, [[{"b": {}}]], 7],
+    [
+        {},
+        [],
+        "",
+        {"a": [1, -2.5, None, True, False, '\u20ac \ud800 "\\\n\x7f']},
+        [[{"b": {}, "c": []}]],
+        7,
+    ],
 )
 def test_a_value_is_written_as_by_json_and_read_again(value: object) -> None:
     text = jsontext.dumps(value)
     assert text == json.dumps(value)
+    assert jsontext.pretty(value, 5) == json.dumps(value, indent=5)
     assert jsontext.loads(f" {text}\n") == jsontext.loads(text.encode()) == value
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pyengine import jsontext
+from pyengine.cli import declare
 from pyengine.cli.report import is_json, table
-from pyengine.templates.engine import Template
-from pyengine.templates.values import Heading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
+
+    from pyengine.templates.engine import Template
+
+FORMAT = declare.option(
+    "-f", "--format", "form", default="", metavar="TEMPLATE", help="json, or a Go template."
+)
 
 _ESCAPES = {"\\n": "\n", "\\t": "\t"}
 _TABLE = "table "
@@ -25,7 +31,13 @@ def render(form: str, fields: Mapping[str, Any], name: str = "inspect") -> str:
     Raises:
         TemplateError: as Go would.
     """
-    return Template(name, _unescaped(form)).render(fields, name)
+    return _template(name, form).render(fields, name)
+
+
+def _template(name: str, form: str) -> Template:
+    from pyengine.templates.engine import Template  # only for those who ask for one
+
+    return Template(name, _unescaped(form))
 
 
 def lines(
@@ -41,11 +53,13 @@ def lines(
     A template that begins with ``{{range .}}`` is applied once, to the list.
     """
     if not form.startswith(_TABLE):
-        template = Template(name, _unescaped(form))
+        template = _template(name, form)
         if "".join(form.split()).startswith(_OVER_LIST):
             return template.render(list(rows), name).splitlines()
         return [template.render(row, name) for row in rows]
-    template = Template(name, _unescaped(_spaces_to_tabs(form.removeprefix(_TABLE).strip())))
+    from pyengine.templates.values import Heading
+
+    template = _template(name, _spaces_to_tabs(form.removeprefix(_TABLE).strip()))
     titles = {key: Heading(headings.get(key, key.upper())) for row in rows[:1] for key in row}
     titles.update((key, Heading(title)) for key, title in headings.items())
     cells = [template.render(row, name).split("\t") for row in rows]
@@ -82,23 +96,11 @@ def _pieces(form: str) -> list[str]:
     return [*pieces, form[place:]]
 
 
-def option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``-f``, ``--format`` of the inspect commands."""
-    import click
-
-    return click.option("-f", "--format", "form", default="", metavar="TEMPLATE",
-                        help="json, or a Go template.")(function)  # fmt: skip
-
-
 def print_objects(form: str, found: list[dict[str, Any]]) -> None:
     """The objects as one JSON list, or each by its template."""
-    import json
-
-    import click
-
     if not form or is_json(form):
-        click.echo(json.dumps(found, indent=5) if found else "[]")
+        print(jsontext.pretty(found, 5))
         return
     rows = [{**one, "Config": {**_CONFIG, **(one.get("Config") or {})}} for one in found]
     for line in lines(form, rows, {}, heading=False):
-        click.echo(line)
+        print(line)

@@ -25,7 +25,7 @@ HEADING = ["ID", "CREATED", "CREATED BY", "SIZE", "COMMENT"]
 
 
 @click.command()
-@fields.option
+@fields.FORMAT.to_click()
 @click.argument("names", metavar="IMAGE...", nargs=-1, required=True)
 @click.pass_obj
 def inspect(engine: Engine, /, names: tuple[str, ...], form: str) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import click
+import sys
 
 from pyengine.cli import fields
-from pyengine.cli.declare import UsageError
+from pyengine.cli.declare import UsageError, argument, command, option
 from pyengine.cli.durations import rfc3339
 from pyengine.cli.many import LATEST, names_or_latest
 from pyengine.errors import NotFoundError
@@ -20,37 +20,37 @@ if TYPE_CHECKING:
     # One object by its name.
     Look = Callable[[Engine, str, bool], dict[str, Any]]
 
-_SIZE = click.option("-s", "--size", is_flag=True, help="Also what a container occupies.")
+_SIZE = option("-s", "--size", is_flag=True, help="Also what a container occupies.")
 
 
-@click.command()
-@fields.option
-@LATEST.to_click()
-@_SIZE
-@click.option("-t", "--type", "kind", default="all", show_default=True, metavar="TYPE",
-              help="container, image, volume or all: the first that has such a name.")  # fmt: skip
-@click.argument("names", nargs=-1, metavar="CONTAINER|IMAGE|VOLUME...")
-@click.pass_obj
+@command(
+    fields.FORMAT,
+    LATEST,
+    _SIZE,
+    option(
+        "-t", "--type", "kind", default="all", show_default=True, metavar="TYPE",
+        help="container, image, volume or all: the first that has such a name.",
+    ),
+    argument("names", nargs=-1, metavar="CONTAINER|IMAGE|VOLUME..."),
+)  # fmt: skip
 def inspect(
     engine: Engine, /, names: tuple[str, ...], form: str, latest: bool, size: bool, kind: str
 ) -> None:
     """Print the configuration and state of containers, images or volumes."""
     if kind not in ("all", *KINDS):
         known = ", ".join(("all", *KINDS))
-        raise click.UsageError(f'"{kind}" is not a valid type: invalid argument: use {known}')
+        raise UsageError(f'"{kind}" is not a valid type: invalid argument: use {known}')
     if size and kind not in ("all", "container"):
-        raise click.UsageError(f"size is not supported for type {kind}")
+        raise UsageError(f"size is not supported for type {kind}")
     if latest and kind not in ("all", "container"):
-        raise click.UsageError(f"latest is not supported for type {kind}")
+        raise UsageError(f"latest is not supported for type {kind}")
     _print(engine, names, form, KINDS if kind == "all" else (kind,), latest=latest, size=size)
 
 
-@click.command("inspect")
-@fields.option
-@LATEST.to_click()
-@_SIZE
-@click.argument("names", nargs=-1, metavar="CONTAINER...")
-@click.pass_obj
+@command(
+    fields.FORMAT, LATEST, _SIZE, argument("names", nargs=-1, metavar="CONTAINER..."),
+    name="inspect",
+)  # fmt: skip
 def inspect_containers(
     engine: Engine, /, names: tuple[str, ...], form: str, latest: bool, size: bool
 ) -> None:
@@ -62,10 +62,7 @@ def _print(
     engine: Engine, names: tuple[str, ...], form: str, kinds: tuple[str, ...], *, latest: bool,
     size: bool,
 ) -> None:  # fmt: skip
-    try:
-        wanted = names_or_latest(engine, names, latest=latest)
-    except UsageError as error:
-        raise click.UsageError(str(error)) from error
+    wanted = names_or_latest(engine, names, latest=latest)
     found: list[dict[str, Any]] = []
     missing: list[str] = []
     for name in wanted:
@@ -76,7 +73,8 @@ def _print(
             found.append(one)
     fields.print_objects(form, found)
     for name in missing[:-1]:
-        click.echo(f"Error: {_problem(name, kinds)}", err=True)
+        sys.stdout.flush()
+        print(f"Error: {_problem(name, kinds)}", file=sys.stderr)
     if missing:
         raise NotFoundError(_problem(missing[-1], kinds))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from pyengine import jsontext
 from pyengine.cli import container_rows
 from pyengine.cli.declare import Choice, IntRange, UsageError, command, option
 from pyengine.cli.many import FILTER
@@ -116,8 +117,6 @@ class Listing:
         if self.quiet:
             return [one.id if self.no_trunc else one.id[:12] for one in found]
         if is_json(self.form):
-            import json
-
             rows = [
                 container_rows.as_json(
                     one,
@@ -128,7 +127,7 @@ class Listing:
                 )
                 for one in found
             ]
-            return [json.dumps(rows, indent=2)]
+            return [jsontext.pretty(rows, 2)]
         headings = NAMESPACE_HEADINGS if self.ns else HEADINGS
         headings = {
             **headings, **(POD_HEADINGS if self.pod else {}), **(SIZE_HEADINGS if self.size else {})

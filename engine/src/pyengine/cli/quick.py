@@ -45,8 +45,8 @@ class Call:
         module, _, self.attribute = place.partition(":")
         if module not in table.DECLARED:
             raise UnusualError
-        __import__(module)
-        self.command: Command = getattr(sys.modules[module], self.attribute)
+        found = __import__(module, fromlist=(self.attribute,))
+        self.command: Command = getattr(found, self.attribute)
         options = [one for one in self.command.parameters if one.is_option]
         arguments_wanted = [one for one in self.command.parameters if not one.is_option]
         self.values, rest = read(options, words, interspersed=self.command.interspersed)

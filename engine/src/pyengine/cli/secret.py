@@ -146,7 +146,7 @@ def _row(secret: Secret) -> dict[str, Any]:
 
 
 @click.command()
-@fields.option
+@fields.FORMAT.to_click()
 @click.option("--pretty", is_flag=True, help="Print for people.")
 @click.option("--showsecret", is_flag=True, help="Print what is secret, too.")
 @NAMES

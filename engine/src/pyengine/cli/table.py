@@ -208,8 +208,8 @@ GROUPS: dict[str, Table] = {
 # Where commands are declared with ``declare`` rather than click, which the frequent ones are.
 DECLARED = {
     "pyengine.cli.changing",
-    "pyengine.cli.containers", "pyengine.cli.cp", "pyengine.cli.exec", "pyengine.cli.logs",
-    "pyengine.cli.naming",
+    "pyengine.cli.containers", "pyengine.cli.cp", "pyengine.cli.exec", "pyengine.cli.inspect",
+    "pyengine.cli.logs", "pyengine.cli.naming",
     "pyengine.cli.ps", "pyengine.cli.removal", "pyengine.cli.run", "pyengine.cli.supervision",
     "pyengine.cli.waiting",
 }  # fmt: skip

@@ -119,7 +119,7 @@ def _as_json(shown: dict[str, Any]) -> dict[str, Any]:
 
 @click.command()
 @click.option("-a", "--all", "everything", is_flag=True, help="Every volume.")
-@fields.option
+@fields.FORMAT.to_click()
 @NAMES
 @click.pass_obj
 def inspect(engine: Engine, /, volumes: tuple[str, ...], everything: bool, form: str) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import _sqlite3 as sqlite3  # sqlite3's converters import datetime (docs/adr/0008)
-
 from pyengine.containers import record
+from pyengine.database.sqlite import sqlite3
 from pyengine.errors import ConfigError, ConflictError
 from pyengine.specgen.options import is_name
 

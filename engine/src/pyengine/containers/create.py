@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _sqlite3 as sqlite3  # sqlite3's converters import datetime (docs/adr/0008)
 import os
 import time
 
@@ -10,6 +9,7 @@ from pyengine.containers import record, runfiles
 from pyengine.containers.configure import configure
 from pyengine.containers.names import random_name
 from pyengine.containers.options import LoggingOptions, MountOptions, UserNamespaceOptions
+from pyengine.database.sqlite import sqlite3
 from pyengine.errors import ConflictError
 
 TYPE_CHECKING = False

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-from typing import Any
 
+from pyengine import jsontext
 from pyengine.containers import inspect_mounts, supervising
 from pyengine.specgen import capabilities, cgroups, generate, mounts
 from pyengine.specgen.process import UMASK
@@ -14,6 +13,8 @@ CPU_PERIOD_US = 100_000  # of --cpus
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyengine.containers.host import Host
     from pyengine.containers.record import Container
     from pyengine.specgen.types import ContainerConfig, HealthCheck, Resources
@@ -262,7 +263,7 @@ def _environment(host: Host, container: Container) -> list[str]:
     """What the running process was given, or what the container was created with."""
     try:
         with open(f"{host.bundle(container.id)}/config.json", encoding="utf-8") as file:
-            found: list[str] = json.load(file)["process"]["env"]
+            found: list[str] = jsontext.loads(file.read())["process"]["env"]
     except (FileNotFoundError, ValueError):
         return container.config["env"]
     secret = container.config["mounts"].get("secret_env", {})

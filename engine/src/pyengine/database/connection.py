@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import _sqlite3 as sqlite3  # sqlite3's converters import datetime (docs/adr/0008)
 import os
 
 from pyengine import log
 from pyengine.database import schema
 from pyengine.database.intents import Intents
 from pyengine.database.locks import Locks
+from pyengine.database.sqlite import sqlite3
 from pyengine.errors import DatabaseError
 
 TYPE_CHECKING = False

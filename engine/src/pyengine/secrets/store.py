@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import _sqlite3 as sqlite3  # sqlite3's converters import datetime (docs/adr/0008)
 import os
 import time
 
 from pyengine import jsontext
+from pyengine.database.sqlite import sqlite3
 from pyengine.errors import ConfigError, ConflictError, NotFoundError
 from pyengine.secrets import drivers
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import _sqlite3 as sqlite3  # sqlite3's converters import datetime (docs/adr/0008)
 import os
 import time
 
+from pyengine.database.sqlite import sqlite3
 from pyengine.errors import ConfigError, ConflictError, InUseError, NotFoundError, StorageError
 from pyengine.specgen.options import is_name
 from pyengine.storage import trees

@@ -46,6 +46,8 @@ ORDINARY = [
     "rename web db",
     "wait --condition running,paused -i 2s web",
     "container exists web",
+    "inspect -t image -f {{.Id}} box",
+    "container inspect -sl",
     "container prune -f --filter until=1h",
     "container cleanup 0123",
     "--root /r --runroot=/s --log-level debug --runtime-flag a --runtime-flag b ps",
