@@ -17,7 +17,7 @@ from typing import Any
 
 from support.machine import BUSYBOX, with_cgroup_layout
 
-PATIENCE_S = 30
+PATIENCE_S = 60
 
 
 def wait_for(condition: Callable[[], Any], what: str) -> Any:
@@ -34,6 +34,14 @@ def read_if_there(path: Path) -> str | None:
         return path.read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
+
+
+def read_link(path: Path) -> str:
+    """Where it leads; nowhere for a descriptor that was closed meanwhile."""
+    try:
+        return os.readlink(path)
+    except FileNotFoundError:
+        return ""
 
 
 def make_bundle(directory: Path, arguments: list[str], *, terminal: bool = False) -> Path:
@@ -157,6 +165,18 @@ class Container:
     def is_resident(self) -> bool:
         """Whether pyconmon waits in its small program (docs/adr/0022)."""
         return b"\0pyconmon=" in Path(f"/proc/{self.monitor_pid}/cmdline").read_bytes()
+
+    @property
+    def program(self) -> bytes:
+        """Differs after each execve of the monitor: where the kernel has put its stack."""
+        return Path(f"/proc/{self.monitor_pid}/auxv").read_bytes()
+
+    @property
+    def holds_modules(self) -> bool:
+        """Whether a monitor that will not be resident has opened what it may load later."""
+        descriptors = Path(f"/proc/{self.monitor_pid}/fd")
+        names = (read_link(path) for path in descriptors.iterdir())
+        return any("/backlog." in name for name in names)
 
     def settle(self) -> None:
         """Wait until a monitor does nothing more by itself."""

@@ -88,7 +88,7 @@ class AttachServer:
 
     __slots__ = ("_close_input_with_client", "_held_up", "_hold_output", "_link", "_path",
                  "_socket", "clients", "directory", "finishing", "input", "loop",
-                 "on_idle")  # fmt: skip
+                 "on_empty", "on_idle")  # fmt: skip
 
     def __init__(
         self,
@@ -105,7 +105,8 @@ class AttachServer:
         self.loop = the_loop
         self.input = container_input
         self.clients: list[Client] = []
-        self.on_idle: Callable[[], None] | None = None
+        self.on_idle: Callable[[], None] | None = None  # the clients have all that was sent
+        self.on_empty: Callable[[], None] | None = None  # the last client has left
         self.finishing = False
         self._close_input_with_client = close_input_with_client
         self._link = link
@@ -188,6 +189,8 @@ class AttachServer:
             self._release()
         if self.on_idle and not self.queued_bytes:
             self.on_idle()
+        if self.on_empty and not self.clients:
+            self.on_empty()
 
     def _too_far_behind(self, limit_bytes: int) -> list[Client]:
         return [client for client in self.clients if client.queued_bytes > limit_bytes]
@@ -213,14 +216,16 @@ class AttachServer:
 
     def stop_listening(self) -> None:
         """Take no more clients and remove what was put on the disk."""
-        self.loop.cancel(self._listen)
-        self.loop.forget(self._socket.fileno())
-        self._socket.close()
         for path in filter(None, (self._path, self._link)):
             try:
                 files.remove(path)
             except OSError as error:
                 diagnostics.warn(f"Failed to remove {path}: {error.strerror}")
+        # Nobody finds it any more: who came before is let in to be sent off, and not cut off.
+        self.accept_waiting()
+        self.loop.cancel(self._listen)
+        self.loop.forget(self._socket.fileno())
+        self._socket.close()
 
     def finish(self) -> None:
         """There is no more output: disconnect each client as soon as it has all of it."""

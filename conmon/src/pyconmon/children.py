@@ -15,6 +15,25 @@ if TYPE_CHECKING:
 FORWARDED_SIGNALS = (_signal.SIGTERM, _signal.SIGQUIT, _signal.SIGINT)
 _CANNOT_EXECUTE = 127
 
+_given_mask: list[int] = []  # the signals that the caller had blocked
+
+
+def unblock_signals() -> None:
+    """Let signals come that the caller may have blocked: for the monitor, not for its children."""
+    awaited = (_signal.SIGCHLD, _signal.SIGHUP, _signal.SIGUSR1, *FORWARDED_SIGNALS)
+    remember_mask(sorted(_signal.pthread_sigmask(_signal.SIG_UNBLOCK, awaited)))
+
+
+def given_mask() -> list[int]:
+    """The signals that the caller had blocked."""
+    return _given_mask
+
+
+def remember_mask(mask: list[int]) -> None:
+    """What ``given_mask`` answered before this process executed another program."""
+    global _given_mask
+    _given_mask = mask
+
 
 def start(name: str, become: Callable[[], None]) -> int:
     """Fork a child that becomes something else, and return its pid.
@@ -38,7 +57,7 @@ def start(name: str, become: Callable[[], None]) -> int:
         return pid
     try:
         _reset_signals()
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, old_mask)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, _given_mask)
         become()
     except (OSError, MonitorError, ImportError) as error:
         text = error.strerror if isinstance(error, OSError) else error

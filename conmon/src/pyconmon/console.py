@@ -70,6 +70,11 @@ class ConsoleSocket:
         else:
             self._on_failure("Failed to receive console file descriptor: the runtime sent none")
 
+    def receive_waiting(self) -> None:
+        """Take what the runtime has sent before it ended, however late the loop would have."""
+        self._accept(0)
+        self._receive(0)
+
     def close(self) -> None:
         """Stop listening and remove the socket's file."""
         if self._socket is None:

@@ -12,7 +12,7 @@ import marshal
 import posix
 import sys
 
-from pyconmon import diagnostics
+from pyconmon import diagnostics, loader
 from pyconmon.resident import NEEDED_AT_ONCE, SIGNALS
 
 TYPE_CHECKING = False
@@ -41,14 +41,16 @@ def execute(state: dict[str, Any], environment: dict[bytes, bytes], the_loop: Lo
         if not _is_same_file(sys.executable, "/proc/self/exe"):
             raise OSError("another Python is installed meanwhile")
         for name in _MODULES:
-            held[name] = _open_module(name, state["created_ns"])
+            held[name] = _open_module(name, state["began_ns"])
             opened.append(held[name])
         state_fd = posix.memfd_create("pyconmon", posix.MFD_CLOEXEC)
         opened.append(state_fd)
         kept = [*opened, *_descriptors(state)]
         state.update(held=held, top=_TOP, cloexec=[*held.values(), *_descriptors(state)])
         now = {name: state[name] for name in NEEDED_AT_ONCE}
-        posix.write(state_fd, marshal.dumps((now, marshal.dumps(state))))
+        data = marshal.dumps((now, marshal.dumps(state)))
+        if posix.write(state_fd, data) != len(data):
+            raise OSError("no memory for the state")
         for fd in kept:
             posix.set_inheritable(fd, True)
         argv = [
@@ -65,11 +67,21 @@ def execute(state: dict[str, Any], environment: dict[bytes, bytes], the_loop: Lo
     _signal.pthread_sigmask(_signal.SIG_SETMASK, old_mask)
 
 
+def hold_modules(began_ns: int) -> None:
+    """For a monitor that stays as it is: what it may load yet is there when the package is not."""
+    for name in _MODULES:
+        if name not in loader.held and f"pyconmon.{name}" not in sys.modules:
+            try:
+                loader.held[name] = _open_module(name, began_ns)
+            except OSError as error:  # not compiled, perhaps
+                diagnostics.debug(f"{name} will be loaded from where it is installed: {error}")
+
+
 def _open_module(name: str, since_ns: int) -> int:
     """The compiled module, if it is the one that this process would have loaded.
 
     Raises:
-        OSError: it is not there, or younger than the container: another version, perhaps.
+        OSError: it is not there, or younger than this process: another version, perhaps.
     """
     path = f"{_TOP}/__pycache__/{name}.{sys.implementation.cache_tag}.pyc"
     fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
@@ -77,7 +89,8 @@ def _open_module(name: str, since_ns: int) -> int:
     changed_ns = max(posix.fstat(fd).st_ctime_ns, source.st_ctime_ns)
     words = (0, int(source.st_mtime), source.st_size)
     header = b"".join((n & 0xFFFFFFFF).to_bytes(4, "little") for n in words)
-    if changed_ns > since_ns or posix.pread(fd, 12, 4) != header:
+    is_small = posix.fstat(fd).st_size < loader.LIMIT_BYTES
+    if changed_ns > since_ns or posix.pread(fd, 12, 4) != header or not is_small:
         posix.close(fd)
         raise OSError(f"{path} has changed")
     return fd

@@ -187,6 +187,8 @@ class Health:
             self._output_fd = -1
 
     def _on_timeout(self) -> None:
+        if _has_ended(self._pid):  # in time: it is only not reaped yet
+            return
         if not self._asking and _is_frozen(self._container_pid):
             self._loop.after(self._check.timeout_s, self._on_timeout)
             return
@@ -336,6 +338,12 @@ def _become(argv: list[str], output_fd: int) -> None:
         posix.dup2(fd, target, inheritable=True)
     oom.restore_score()
     posix.execve(argv[0], argv, posix.environ)
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a child waits to be reaped."""
+    options = posix.WEXITED | posix.WNOHANG | posix.WNOWAIT
+    return pid > 0 and posix.waitid(posix.P_PID, pid, options) is not None
 
 
 def _is_frozen(pid: int) -> bool:

@@ -12,7 +12,7 @@ from _frozen_importlib_external import MAGIC_NUMBER
 
 _TOP = __file__.rpartition("/")[0]
 _HEADER_BYTES = 16  # magic number, flags, and the source's time and size, four bytes each
-_LIMIT_BYTES = 1 << 16
+LIMIT_BYTES = 1 << 16
 
 # Descriptors of compiled modules, by name: what a resident monitor loads at the container's end
 # must be there even if the package was replaced or removed meanwhile.
@@ -34,7 +34,7 @@ class Finder:
             return None
         source = f"{_TOP}/{last}.py"
         if last in held:
-            code = marshal.loads(posix.pread(held[last], _LIMIT_BYTES, _HEADER_BYTES))
+            code = marshal.loads(posix.pread(held[last], LIMIT_BYTES, _HEADER_BYTES))
             return ModuleSpec(name, Finder, origin=source, loader_state=code)  # type: ignore[arg-type]  # as above
         try:
             status = posix.stat(source)
@@ -45,12 +45,12 @@ class Finder:
         except OSError:
             return None
         try:
-            data = posix.read(fd, _LIMIT_BYTES)
+            data = posix.read(fd, LIMIT_BYTES)
         finally:
             posix.close(fd)
         words = (0, int(status.st_mtime), status.st_size)
         header = MAGIC_NUMBER + b"".join((n & 0xFFFFFFFF).to_bytes(4, "little") for n in words)
-        if data[:_HEADER_BYTES] != header or len(data) == _LIMIT_BYTES:
+        if data[:_HEADER_BYTES] != header or len(data) == LIMIT_BYTES:
             return None
         code = marshal.loads(memoryview(data)[_HEADER_BYTES:])
         return ModuleSpec(name, Finder, origin=source, loader_state=code)  # type: ignore[arg-type]  # as above

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from pyconmon.console import ConsoleSocket
     from pyconmon.health import Health
+    from pyconmon.notify import NotifyRelay
     from pyconmon.options import Options
     from pyconmon.restart import Restart
     from pyconmon.seccomp_notify import SeccompNotify
@@ -39,10 +40,15 @@ _TIMED_OUT = "command timed out"
 _SETTLED_S = 1
 # A client that takes nothing for this long after the container's end is given up.
 _LAST_CLIENT_S = 10
+_FAULT_PAUSE_S = 0.1
 
 
-def main(options: Options) -> int:
+def main(options: Options, began_ns: int) -> int:
     """Open the logs while the caller can see what is wrong with them, and monitor.
+
+    Args:
+        options: the command line.
+        began_ns: what of the package is younger may be of another version.
 
     Returns:
         the exit status of the process.
@@ -53,7 +59,7 @@ def main(options: Options) -> int:
     try:
         the_logs = logs.open_drivers(options)
         oom.protect_monitor()
-        return Monitor(options, the_logs, inherited).run()
+        return Monitor(options, the_logs, inherited, began_ns).run()
     except MonitorError as error:
         diagnostics.error(str(error))
     except OSError as error:  # a fork
@@ -75,26 +81,29 @@ def resume(
         the exit status of the process.
     """
     oom.remember_score(state["oom_score"])
-    return Monitor(options, the_logs, set(state["inherited"])).resume(
-        state, the_loop, outputs, tail
-    )
+    children.remember_mask(state["mask"])
+    monitor = Monitor(options, the_logs, set(state["inherited"]), state["began_ns"])
+    return monitor.resume(state, the_loop, outputs, tail)
 
 
 class Monitor:
     """The monitor of one container or of one exec session."""
 
     __slots__ = (
-        "_attach", "_code", "_command_code", "_command_pid", "_console",
+        "_attach", "_began_ns", "_code", "_command_code", "_command_pid", "_console",
         "_container_pid", "_control", "_environment", "_health", "_inherited",
-        "_input", "_life", "_logs", "_loop", "_oom", "_options", "_pid", "_problem", "_restart",
-        "_runtime_pid", "_seccomp", "_start_fd", "_started", "_statuses", "_stderr", "_stdout",
-        "_sync", "_terminal_fd", "_window",
+        "_input", "_life", "_logs", "_loop", "_notify", "_oom", "_options", "_pid", "_problem",
+        "_restart", "_runtime_pid", "_seccomp", "_start_fd", "_started", "_statuses", "_stderr",
+        "_stdout", "_sync", "_terminal_fd", "_window",
     )  # fmt: skip
 
-    def __init__(self, options: Options, the_logs: logs.Logs, inherited: set[int]) -> None:
+    def __init__(
+        self, options: Options, the_logs: logs.Logs, inherited: set[int], began_ns: int
+    ) -> None:
         self._options = options
         self._logs = the_logs
         self._inherited = inherited
+        self._began_ns = began_ns
         self._environment = children.environment()
         self._start_fd = -1
         self._runtime_pid = self._container_pid = -1
@@ -111,6 +120,7 @@ class Monitor:
         self._console: ConsoleSocket | None = None
         self._oom: oom.WatchV1 | oom.WatchV2 | None = None
         self._health: Health | None = None
+        self._notify: NotifyRelay | None = None
         self._seccomp: SeccompNotify | None = None
         self._restart: Restart | None = None
 
@@ -166,7 +176,7 @@ class Monitor:
     def _live(self, begin: Callable[[], None]) -> int:
         try:
             begin()
-            self._loop.run()
+            self._run_loop()
             status = self._finish()
         except Exception as error:  # noqa: BLE001 - nobody would see it; the clean-up must follow
             status = 1
@@ -174,6 +184,20 @@ class Monitor:
             diagnostics.error(text)
             self._sync.send(-1, text)
         return self._clean_up() or status
+
+    def _run_loop(self) -> None:
+        """Wait for the end; what fails meanwhile must not leave a container without a monitor."""
+        while True:
+            try:
+                self._loop.run()
+            except Exception as error:
+                if self._container_pid < 0:
+                    raise
+                diagnostics.error(f"the monitor goes on after {type(error).__name__}: {error}")
+                time.sleep(_FAULT_PAUSE_S)
+                self._loop.raise_signal(_signal.SIGCHLD)  # perhaps what could not be handled
+            else:
+                return
 
     def _detach(self) -> bool:
         """Leave the caller; ``False`` in the process that only has to end.
@@ -227,10 +251,11 @@ class Monitor:
     def _start(self, attach_pipe: caller.ResultPipe | None) -> None:
         options = self._options
         self._listen_to_signals()
+        children.unblock_signals()
         if options.sdnotify_socket:
             from pyconmon.notify import NotifyRelay
 
-            NotifyRelay(self._loop, options.sdnotify_socket, options.bundle or "")
+            self._notify = NotifyRelay(self._loop, options.sdnotify_socket, options.bundle or "")
         if options.seccomp_notify_socket:
             from pyconmon.seccomp_notify import SeccompNotify
 
@@ -266,13 +291,23 @@ class Monitor:
 
     def _hand_over(self) -> None:
         """Let the resident program wait, if nothing is under way that it knows nothing of."""
-        state = self._state()
-        if state is not None:
+        try:
             from pyconmon import handover
+        except ImportError as error:  # pyconmon is being replaced at this moment
+            diagnostics.debug(f"the monitor stays as it is: {error}")
+            return
+        state = self._state()
+        if state is None:
+            handover.hold_modules(self._began_ns)
+            return
+        handover.execute(state, self._environment, self._loop)
+        if self._loop.has_signals:
+            self._hand_over_later()
 
-            handover.execute(state, self._environment, self._loop)
-            if self._loop.has_signals:
-                self._loop.after(_SETTLED_S, self._hand_over)
+    def _hand_over_later(self) -> None:
+        if self._container_pid > 0 and not self._options.exec:
+            self._loop.cancel(self._hand_over)
+            self._loop.after(_SETTLED_S, self._hand_over)
 
     def _state(self) -> dict[str, Any] | None:
         options, life = self._options, self._life
@@ -282,6 +317,8 @@ class Monitor:
         if special or options.timeout_s > 0 or drivers is None or fifos is None:
             return None
         if self._attach is None or self._attach.clients or self._input.awaited:
+            return None
+        if self._container_pid < 0:  # it has ended in this round of the loop
             return None
         return {
             "options": {name: getattr(options, name) for name in _fields(options)},
@@ -299,8 +336,10 @@ class Monitor:
             "window": self._window,
             "attach": self._attach.fileno(),
             "fifos": fifos,
-            "oom": self._oom and self._oom.state(),
+            "oom": self._oom.state() if self._oom else None,
             "oom_events": self._oom.EVENTS if self._oom else 0,
+            "mask": children.given_mask(),
+            "began_ns": self._began_ns,
             "oom_score": oom.score(),
             "sync": self._sync.state(),
         }
@@ -329,8 +368,9 @@ class Monitor:
         if state["oom"]:
             self._oom = oom.restored_watch(self._loop, state["oom"], self._on_oom)
         self._container_pid = state["pid"]
+        self._attach.on_empty = self._hand_over_later
         self._loop.raise_signal(_signal.SIGCHLD)
-        self._loop.after(_SETTLED_S, self._hand_over)
+        self._hand_over_later()
 
     def _attach_link(self) -> str | None:
         options = self._options
@@ -472,8 +512,10 @@ class Monitor:
         if pid is None:
             self._fail(self._stderr.first_words() or self._why_no_pid(code))
             return
+        if self._console:
+            self._console.receive_waiting()
         if options.terminal and self._terminal_fd < 0:
-            self._fail("Runtime did not set up terminal")
+            self._fail(self._problem or "Runtime did not set up terminal")
             return
         self._container_pid = pid
         diagnostics.debug(f"container PID: {pid}")
@@ -520,8 +562,10 @@ class Monitor:
             return
         if ended:
             self._after_container(status)
-        elif not self._options.exec:
-            self._loop.after(_SETTLED_S, self._hand_over)
+        else:
+            self._hand_over_later()
+            if self._attach:
+                self._attach.on_empty = self._hand_over_later
 
     def _await_stranger(self, pid: int) -> None:
         """Wait for a container that is nobody's child of ours: its exit code stays unknown."""
@@ -531,7 +575,13 @@ class Monitor:
         except ProcessLookupError:
             self._after_container(None)
             return
-        self._loop.watch(fd, loop.READ, lambda _events: self._after_container(None))
+
+        def on_end(_events: int) -> None:
+            self._loop.forget(fd)
+            posix.close(fd)
+            self._after_container(None)
+
+        self._loop.watch(fd, loop.READ, on_end)
 
     def _after_container(self, status: int | None) -> None:
         self._life.status = status
@@ -550,11 +600,17 @@ class Monitor:
             self._kill_container()
             return
         self._loop.after(self._options.stop_timeout_s, self._kill_container)
-        posix.kill(self._container_pid, self._options.stop_signal)
+        self._signal_container(self._options.stop_signal)
 
     def _kill_container(self) -> None:
+        self._signal_container(_signal.SIGKILL)
+
+    def _signal_container(self, number: int) -> None:
         if self._container_pid > 0:  # -1 would be every process of the machine
-            posix.kill(self._container_pid, _signal.SIGKILL)
+            try:
+                posix.kill(self._container_pid, number)
+            except ProcessLookupError:  # it is not our child, and somebody has reaped it
+                diagnostics.debug(f"container {self._container_pid} has ended")
 
     def _on_oom(self) -> None:
         if not self._life.oom_killed:  # a container that lives on may meet its limit often
@@ -562,6 +618,10 @@ class Monitor:
             exits.record_oom(self._options)
 
     def _on_timeout(self) -> None:
+        runtime_pid = self._runtime_pid
+        self._reap(_signal.SIGCHLD)  # who has ended in time, however late this is
+        if self._problem or self._code is not None or self._runtime_pid != runtime_pid:
+            return
         if self._runtime_pid > 0:
             self._fail(f"{self._options.runtime} did not end within {self._options.timeout_s} s")
             return
@@ -589,6 +649,8 @@ class Monitor:
                 self._attach.accept_waiting()
             self._stdout.drain()
             self._stderr.drain()
+            if self._notify:
+                self._notify.relay_waiting()
         self._logs.finish(sync=not self._options.no_sync_log)
         # The caller's sockets that keep published ports busy: free before anyone learns of the end.
         for fd in self._inherited:

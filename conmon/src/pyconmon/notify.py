@@ -7,6 +7,7 @@ import _socket
 from pyconmon import attach, diagnostics, loop
 
 _RECEIVE_BYTES = 32768
+_MOST_WAITING = 1024  # more than a socket holds; who outlives the container may go on sending
 # A container may say what concerns itself; MAINPID or FDSTORE would reach into the host.
 _LINES = (b"READY=1", b"RELOADING=1", b"STOPPING=1", b"WATCHDOG=1", b"WATCHDOG=trigger")
 _PREFIXES = (b"STATUS=", b"ERRNO=", b"BUSERROR=", b"MONOTONIC_USEC=")
@@ -28,16 +29,26 @@ class NotifyRelay:
         the_loop.watch(self._socket.fileno(), loop.READ, self._relay)
 
     def _relay(self, _events: int) -> None:
+        self._relay_one()
+
+    def relay_waiting(self) -> None:
+        """Relay what the container has sent before it ended."""
+        for _ in range(_MOST_WAITING):
+            if not self._relay_one():
+                break
+
+    def _relay_one(self) -> bool:
         try:
             message = self._socket.recv(_RECEIVE_BYTES)
         except BlockingIOError:
-            return
+            return False
         allowed = safe_lines(message)
         if allowed:
             try:
                 self._host.sendto(allowed, self._host_path)
             except OSError as error:
                 diagnostics.warn(f"Failed to relay to {self._host_path}: {error.strerror}")
+        return True
 
 
 def safe_lines(message: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posix
+import select
 
 from pyconmon import diagnostics, files, loop
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 _CGROUP_ROOT = "/sys/fs/cgroup"
 _SCORE = "/proc/self/oom_score_adj"
 _PROTECTED = b"-1000"
+# The kernel takes a cgroup down a moment after its files.
+_REMOVAL_S = 0.5
 
 _old_score = b""
 
@@ -122,9 +125,9 @@ class WatchV2:
         self._seen = seen
         the_loop.watch(self._fd, self.EVENTS, lambda _events: self.check())
 
-    def state(self) -> tuple[int, str, int]:
-        """What ``restored_watch`` needs."""
-        return self._fd, self._path, self._seen
+    def state(self) -> tuple[int, str, int] | None:
+        """What ``restored_watch`` needs; None when there is nothing to watch any more."""
+        return (self._fd, self._path, self._seen) if self._fd >= 0 else None
 
     def check(self) -> None:
         """Look at the counters; also to be called after the container has ended."""
@@ -185,9 +188,16 @@ class WatchV1:
             count = posix.eventfd_read(self._fd)
         except BlockingIOError:
             return
-        # The removal of the cgroup counts as one event too.
-        if count > 1 or files.exists(self._control_file):
+        if count > 1 or files.exists(self._control_file) or self._is_event_left():
             self._on_kill()
+
+    def _is_event_left(self) -> bool:
+        """Whether one more event comes, now that the cgroup goes.
+
+        Its removal counts as an event too, a moment after the files have gone. What came before
+        it was a kill.
+        """
+        return bool(select.select((self._fd,), (), (), _REMOVAL_S)[0])
 
 
 def peak_bytes(watch: WatchV1 | WatchV2) -> int | None:

@@ -28,7 +28,7 @@ NEEDED_AT_ONCE = (
     "attach", "cloexec", "diagnostics", "fifos", "held", "logs", "oom", "oom_events", "outputs",
     "tail", "terminal", "top",
 )  # fmt: skip
-_LONGEST_BYTES = 1 << 18
+_LONGEST_MODULE_BYTES = 1 << 16  # as the loader has it
 
 
 def main() -> int:
@@ -78,7 +78,8 @@ def _make_room() -> None:
 
 def _read_state(fd: int) -> tuple[dict[str, Any], bytes]:
     """What is needed now, and all of it for the monitor."""
-    state: tuple[dict[str, Any], bytes] = marshal.loads(posix.pread(fd, _LONGEST_BYTES, 0))
+    data = posix.pread(fd, posix.fstat(fd).st_size, 0)
+    state: tuple[dict[str, Any], bytes] = marshal.loads(data)
     posix.close(fd)
     return state
 
@@ -87,7 +88,8 @@ def _install_loader(state: dict[str, Any]) -> None:
     """From here on pyconmon's modules come from the descriptors that the monitor has opened."""
     loader = type(sys)("pyconmon.loader")
     loader.__file__ = f"{state['top']}/loader.py"
-    code = marshal.loads(posix.pread(state["held"]["loader"], _LONGEST_BYTES, 16))
+    code = marshal.loads(posix.pread(state["held"]["loader"], _LONGEST_MODULE_BYTES, 16))
+    sys.modules[loader.__name__] = loader
     exec(code, loader.__dict__)
     loader.held.update(state["held"])
     loader.install()

@@ -86,7 +86,7 @@ class Output:
 
     def resume(self) -> None:
         """Read on after ``pause``."""
-        if self._fd >= 0:
+        if self._fd >= 0 and not self._loop.watches(self._fd):
             self._loop.watch(self._fd, loop.READ | self._edge, self._ready)
 
     def _ready(self, events: int) -> None:

@@ -186,6 +186,7 @@ def test_hundreds_of_checks_leave_no_process_and_no_descriptor(make: Make) -> No
     made.create("--health-cmd", "true", "--health-interval", "0.001")
     made.start()
     descriptors = Path(f"/proc/{made.monitor_pid}/fd")
+    wait_for(lambda: made.holds_modules, "what it may load later")
     wait_for(lambda: count.exists() and count.stat().st_size > 10, "checks")
     before = len(list(descriptors.iterdir()))
     wait_for(lambda: count.stat().st_size > 300, "more checks")
@@ -226,6 +227,7 @@ def test_a_socket_that_only_connects_costs_nothing(make: Make) -> None:
     made.create()
     made.start()
     monitor = made.monitor_pid
+    made.settle()
     before = len(os.listdir(f"/proc/{monitor}/fd"))
     for _ in range(50):
         made.attach().shutdown(socket.SHUT_RDWR)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -65,6 +66,18 @@ def test_a_client_reads_and_writes(make: Make) -> None:
     assert made.wait() == "5"
 
 
+def test_the_last_client_leaves_a_small_monitor_behind(make: Make) -> None:
+    made = make("echo early; read word; read word; exit 5", "-i", "--leave-stdin-open")
+    before = made.program
+    with made.attach() as client:
+        client.send(b"word\n")
+        time.sleep(1.5)  # the time comes to become small, and the client is still there
+    wait_for(lambda: made.program != before, "the resident program, once more")
+    made.settle()
+    made.attach().send(b"word\n")
+    assert made.wait() == "5"
+
+
 def test_a_terminal_is_read_and_resized(make: Make) -> None:
     made = make("read word; stty size; exit 5", "-i", terminal=True)
     (made.bundle / "winsz").write_text("33 44\n")
@@ -99,7 +112,8 @@ def test_a_signal_is_forwarded(make: Make) -> None:
 def test_an_exit_command_gets_the_callers_environment(make: Make, tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     made = make(WAITING + "exit 3", "--exit-command", "/bin/sh", "--exit-command-arg=-c",
-                f"--exit-command-arg=env > {seen}.new; mv {seen}.new {seen}")  # fmt: skip
+                f"--exit-command-arg=env > {seen}.new; mv {seen}.new {seen}",
+                *[f"--exit-command-arg={'x' * 100000}"] * 3)  # fmt: skip
     go_on(made)
     assert made.wait() == "3"
     words = str(wait_for(lambda: read_if_there(seen), "the exit command")).splitlines()
@@ -112,12 +126,7 @@ def test_an_exit_command_gets_the_callers_environment(make: Make, tmp_path: Path
 def test_nothing_is_lost_when_pyconmon_is_uninstalled_meanwhile(
     make: Make, tmp_path: Path, pyconmon_path: str
 ) -> None:
-    installed = tmp_path / "installed"
-    package = Path(pyconmon_path).parents[1].glob("lib/python3*/site-packages/pyconmon")
-    source = next(iter(package))
-    (installed / "bin").mkdir(parents=True)
-    shutil.copy(pyconmon_path, installed / "bin/pyconmon")
-    shutil.copytree(source, installed / source.relative_to(Path(pyconmon_path).parents[1]))
+    installed, _ = install_copy(pyconmon_path, tmp_path)
     made = make(WAITING + "echo late; exit 7", monitor=str(installed / "bin/pyconmon"))
     shutil.rmtree(installed)
     client = made.attach()
@@ -128,22 +137,52 @@ def test_nothing_is_lost_when_pyconmon_is_uninstalled_meanwhile(
     assert made.record()["lastOutput"] == ["early", "late"]
 
 
+def install_copy(pyconmon_path: str, directory: Path) -> tuple[Path, Path]:
+    """An installation of its own, and the package in it."""
+    installed = directory / "installed"
+    top = Path(pyconmon_path).parents[1]
+    source = next(iter(top.glob("lib/python3*/site-packages/pyconmon")))
+    (installed / "bin").mkdir(parents=True)
+    shutil.copy(pyconmon_path, installed / "bin/pyconmon")
+    return installed, Path(shutil.copytree(source, installed / source.relative_to(top)))
+
+
+def test_a_monitor_that_stays_as_it_is_outlives_its_package_too(
+    tmp_path: Path, pyconmon_path: str
+) -> None:
+    """With a log that the resident program does not know, a policy, and a client that lags."""
+    installed, _ = install_copy(pyconmon_path, tmp_path)
+    arguments = ["sh", "-c", WAITING + "head -c 4000000 /dev/zero; exit 7"]
+    with container(str(installed / "bin/pyconmon"), "runc", tmp_path / "c", arguments) as made:
+        made.create("-l", f"json-file:{tmp_path}/log.json", "--restart-policy", "on-failure:1",
+                    "--exit-command", "/bin/true")  # fmt: skip
+        made.start()
+        wait_for(lambda: made.holds_modules, "what it may need later")
+        shutil.rmtree(installed)
+        assert not made.is_resident
+        client = made.attach()
+        go_on(made)
+        assert made.wait() == "7"
+        assert len(receive_all(client)[2]) == 4000000
+        made.wait_for_monitor()
+        assert made.record()["restart"] == {"count": 1, "delaySeconds": 0.1}
+
+
 def test_a_package_that_changed_since_the_start_is_not_entered(
     tmp_path: Path, pyconmon_path: str
 ) -> None:
     """Two versions must not be mixed: the monitor stays as it is."""
-    installed = tmp_path / "installed"
-    top = Path(pyconmon_path).parents[1]
-    source = next(iter(top.glob("lib/python3*/site-packages/pyconmon")))
-    copy = installed / source.relative_to(top)
-    (installed / "bin").mkdir(parents=True)
-    shutil.copy(pyconmon_path, installed / "bin/pyconmon")
-    shutil.copytree(source, copy)
+    installed, copy = install_copy(pyconmon_path, tmp_path)
     arguments = ["sh", "-c", "until [ -e /tmp/go ]; do sleep 0.05; done; exit 7"]
     with container(str(installed / "bin/pyconmon"), "runc", tmp_path / "c", arguments) as made:
+        runtime = tmp_path / "runtime-that-takes-its-time"
+        runtime.write_text(
+            f"#!/bin/sh\nfor file in {copy}/__pycache__/*; do\ncp -p $file {copy}/new\n"
+            f'mv {copy}/new $file\ndone\nexec {made.real_runtime} "$@"\n'
+        )
+        runtime.chmod(0o755)
+        made.runtime = str(runtime)
         made.create()
-        for path in copy.glob("*.py"):
-            path.touch()
         before = switches(made)
         wait_for(lambda: switches(made) > before, "the monitor's only timer")
         assert not made.is_resident

@@ -181,3 +181,22 @@ def test_without_a_free_descriptor_new_clients_wait_and_nothing_spins(
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert len(warnings) == 1
     peer.turn(lambda: len(peer.server.clients) == 1)
+
+
+def test_who_connects_at_the_very_end_is_sent_off_and_not_cut_off(peer: Peer) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as late:
+        late.settimeout(10)
+        late.connect(str(peer.directory / "attach"))
+        peer.server.stop_listening()
+        peer.server.finish()
+        assert late.recv(100) == b"", "the end, and no ECONNRESET"
+
+
+def test_the_last_client_that_leaves_is_told(peer: Peer) -> None:
+    left: list[int] = []
+    peer.server.on_empty = lambda: left.append(len(peer.server.clients))
+    first, second = peer.connect(), peer.connect()
+    for client in (first, second):
+        client.close()
+    peer.turn(lambda: bool(left))
+    assert left == [0]

@@ -12,7 +12,7 @@ import pytest
 from pyconmon import handover, loop
 
 IDLE = {
-    "created_ns": 0, "stdin": -1, "outputs": (-1, -1), "terminal": -1, "attach": -1,
+    "began_ns": 0, "stdin": -1, "outputs": (-1, -1), "terminal": -1, "attach": -1,
     "fifos": (-1, -1), "sync": (-1, "data"), "logs": [], "oom": None,
 }  # fmt: skip
 

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import signal
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pyconmon import monitor
+
+
+class FailingLoop:
+    """Its first rounds fail."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.raised: list[int] = []
+
+    def run(self) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise OSError(28, "No space left on device")
+
+    def raise_signal(self, number: int) -> None:
+        self.raised.append(number)
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> monitor.Monitor:
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    options: Any = SimpleNamespace()
+    logs: Any = None
+    return monitor.Monitor(options, logs, set(), 0)
+
+
+def test_a_fault_does_not_leave_a_container_without_a_monitor(made: monitor.Monitor) -> None:
+    made._container_pid = 1234
+    failing: Any = FailingLoop(3)
+    made._loop = failing
+    made._run_loop()
+    assert failing.raised == [signal.SIGCHLD] * 3, "what failed may have been the end's handling"
+
+
+def test_a_fault_before_there_is_a_container_ends_the_monitor(made: monitor.Monitor) -> None:
+    failing: Any = FailingLoop(1)
+    made._loop = failing
+    with pytest.raises(OSError, match="No space"):
+        made._run_loop()
