@@ -154,13 +154,9 @@ def _graph_data(host: Host, container: Container) -> dict[str, str]:
     if container.config["rootfs"] or host.storage.driver != "overlay":
         return {}
     directory = host.storage.container_directory(container.id)
-    with host.database.read() as connection:
-        rows = connection.execute(
-            "SELECT diff_id FROM container_layers WHERE container_id = ? ORDER BY position DESC",
-            (container.id,),
-        ).fetchall()
+    lower = host.storage.lower_directories(container.id)
     return {
-        "LowerDir": ":".join(host.storage.layer_path(row[0]) for row in rows),
+        "LowerDir": ":".join(reversed(lower)),
         "MergedDir": f"{directory}/merged",
         "UpperDir": f"{directory}/diff",
         "WorkDir": f"{directory}/work",

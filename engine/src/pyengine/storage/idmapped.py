@@ -143,8 +143,7 @@ def clone(path: str, namespace_fd: int) -> int:
         if tree_fd >= 0:
             os.close(tree_fd)
         raise StorageError(
-            f"map the owners of {path}: {error.strerror}: a container with a user namespace needs"
-            " Linux 6.15 and a file system that can map ids"
+            f"map the owners of {path}: {error.strerror}: this needs a file system that can"
         ) from error
     finally:
         os.close(fd)

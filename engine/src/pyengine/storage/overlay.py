@@ -57,47 +57,63 @@ def mount(
             raise StorageError(f"mount overlay on {target}: {program} cannot map owners")
         _mount_by(program, layers, upper, work, target)
         return
-    fds: list[int] = []
-
-    def named(path: str) -> str:
-        fds.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
-        return f"/proc/self/fd/{fds[-1]}"
-
-    def mapped(path: str) -> str:
-        fds.append(idmapped.clone(path, fds[0]))
-        return f"/proc/self/fd/{fds[-1]}"
-
+    stack = Stack(layers, upper, work, volatile=volatile)
     try:
-        name_layer = named
-        if id_maps is not None:
-            from pyengine.storage import idmapped
-
-            fds.append(idmapped.namespace(*id_maps))
-            name_layer = mapped
-        lower = ":".join(name_layer(path) for path in reversed(layers))
-        options = f"lowerdir={lower},index=off"
-        if upper is not None and work is not None:
-            options += f",upperdir={named(upper)},workdir={named(work)}"
-        if in_user_namespace():
-            options += ",userxattr"
+        if id_maps is None:
+            stack.mount(layers, target)
         else:
-            # An upper directory must stand by itself to become a layer: no entry of it may point
-            # into another. Together with userxattr that is so anyhow (and before Linux 6.5 an
-            # error to ask for).
-            options += ",redirect_dir=off,metacopy=off"
-        if volatile:
-            options += ",volatile"
-        if len(options) > _OPTIONS_LIMIT_BYTES:
-            raise StorageError(
-                f"mount overlay on {target}: {len(layers)} layers do not fit in mount(2)'s page "
-                "of options; use --storage-driver vfs or squash the image"
-            )
-        syscalls.mount("overlay", target, "overlay", syscalls.MS_NODEV, options)
+            from pyengine.storage import mapped_overlay
+
+            mapped_overlay.mount(stack, id_maps, target)
     except OSError as error:
         raise StorageError(f"mount overlay on {target}: {error.strerror}") from error
-    finally:
-        for fd in fds:
-            os.close(fd)
+
+
+class Stack:
+    """What is stacked; the fields are as in ``mount``."""
+
+    __slots__ = ("layers", "upper", "volatile", "work")
+
+    def __init__(
+        self, layers: Sequence[str], upper: str | None, work: str | None, *, volatile: bool
+    ) -> None:
+        self.layers, self.upper, self.work, self.volatile = layers, upper, work, volatile
+
+    def mount(self, layers: Sequence[str], target: str) -> None:
+        """Mount it with these directories, bottom first, in the place of its layers.
+
+        Raises:
+            OSError: the kernel refuses.
+            StorageError: too many layers.
+        """
+        fds: list[int] = []
+
+        def named(path: str) -> str:
+            fds.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+            return f"/proc/self/fd/{fds[-1]}"
+
+        try:
+            options = f"lowerdir={':'.join(map(named, reversed(layers)))},index=off"
+            if self.upper is not None and self.work is not None:
+                options += f",upperdir={named(self.upper)},workdir={named(self.work)}"
+            if in_user_namespace():
+                options += ",userxattr"
+            else:
+                # An upper directory must stand by itself to become a layer: no entry of it may
+                # point into another. Together with userxattr that is so anyhow (and before Linux
+                # 6.5 an error to ask for).
+                options += ",redirect_dir=off,metacopy=off"
+            if self.volatile:
+                options += ",volatile"
+            if len(options) > _OPTIONS_LIMIT_BYTES:
+                raise StorageError(
+                    f"mount overlay on {target}: {len(layers)} layers do not fit in mount(2)'s page"
+                    " of options; use --storage-driver vfs or squash the image"
+                )
+            syscalls.mount("overlay", target, "overlay", syscalls.MS_NODEV, options)
+        finally:
+            for fd in fds:
+                os.close(fd)
 
 
 def _mount_by(
@@ -143,14 +159,14 @@ def unmount(target: str) -> None:
             raise StorageError(f"unmount {target}: {error.strerror}") from error
 
 
-def works(directory: str, program: str = "") -> bool:
+def works(directory: str, program: str = "", id_maps: IdMaps | None = None) -> bool:
     """Try a mount in ``directory``, which must be empty and is left empty."""
     paths = [f"{directory}/{name}" for name in ("lower", "upper", "work", "merged")]
     for path in paths:
         os.mkdir(path)
     lower, upper, work, merged = paths
     try:
-        mount([lower], upper, work, merged, volatile=False, program=program)
+        mount([lower], upper, work, merged, volatile=False, program=program, id_maps=id_maps)
     except StorageError:
         return False
     else:

@@ -4,6 +4,7 @@ pyengine.db            the truth: a file that no row accounts for is an orphan
 blobs/sha256/HEX       manifests, configs and layers as they came, as in an OCI image layout
 layers/HEX             unpacked layers under their diff id, in overlay's form
 containers/ID          diff, work and merged (overlay), or only merged (vfs)
+                       mapped: its layers with the owners of a user namespace, where overlay cannot
 mounts/ID              images' trees that image mount shows
 partial/HEX            beginnings of layers' blobs that a broken pull left, not verified
 staging/               what an intent is making or removing
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     from pyengine.storage.image_mounts import ImageMounts
     from pyengine.storage.overlay import IdMaps
 
-MAPPED = "mapped"  # a copy of the layers with other owners, where a mount cannot map them
-ID_MAPS = "id-maps"  # in a container's directory, where it has a user namespace of its own
+# In a container's directory, where it has a user namespace of its own: how the owners in its layers
+# are mapped as they are mounted, or a copy of the layers with other owners.
+ID_MAPS = "id-maps"
+MAPPED = "mapped"
 
 # How long the beginning of a blob waits for the pull that goes on with it.
 PARTIAL_KEPT_S = 7 * 86_400.0
@@ -76,7 +79,8 @@ class Storage:
     ) -> None:
         """Make the directories of a new container; its intent and row are the caller's.
 
-        With the vfs driver this copies the layers. Running it again after a failure is fine.
+        With the vfs driver this copies the layers, and where overlay cannot map owners too.
+        Running it again after a failure is fine.
 
         Args:
             container_id: becomes a file name.
@@ -96,16 +100,18 @@ class Storage:
                 for name in ("diff", "work"):
                     os.makedirs(f"{directory}/{name}", mode=0o755, exist_ok=True)
                 self._copy_top_attributes(diff_ids[-1], f"{directory}/diff", id_maps)
-                if id_maps is not None and overlay.in_user_namespace():
-                    # Only who mounted a file system may map its owners as it is mounted again.
+                if id_maps is not None and self.maps_owners:
+                    with open(f"{directory}/{ID_MAPS}", "w", encoding="ascii") as file:
+                        file.write(jsontext.dumps(id_maps))
+                elif id_maps is not None:
                     trees.remove_tree(f"{directory}/{MAPPED}")
                     layers = map(self.layer_path, diff_ids)
                     trees.stack_layers(layers, f"{directory}/{MAPPED}", id_maps)
-                elif id_maps is not None:
-                    with open(f"{directory}/{ID_MAPS}", "w", encoding="ascii") as file:
-                        file.write(jsontext.dumps(id_maps))
             else:
-                trees.stack_layers(map(self.layer_path, diff_ids), f"{directory}/merged", id_maps)
+                merged = f"{directory}/merged"
+                trees.stack_layers(map(self.layer_path, diff_ids), merged, id_maps)
+                if not diff_ids:
+                    os.chown(merged, *_on_host((0, 0), id_maps))
         except OSError as error:
             raise StorageError(
                 f"create root file system of container {container_id}: {_reason(error)}"
@@ -147,14 +153,8 @@ class Storage:
             raise NotFoundError(f"mount container {container_id}: it has no root file system here")
         if not os.path.isdir(f"{directory}/diff") or os.path.ismount(merged):
             return merged
-        if os.path.isdir(f"{directory}/{MAPPED}"):
-            layers = [f"{directory}/{MAPPED}"]
-        else:
-            if diff_ids is None:
-                diff_ids = self._container_layers(container_id)
-            layers = [self.layer_path(diff_id) for diff_id in diff_ids]
         overlay.mount(
-            layers,
+            self.lower_directories(container_id, diff_ids),
             f"{directory}/diff",
             f"{directory}/work",
             merged,
@@ -163,6 +163,17 @@ class Storage:
             id_maps=_read_id_maps(f"{directory}/{ID_MAPS}"),
         )
         return merged
+
+    def lower_directories(
+        self, container_id: str, diff_ids: Sequence[str] | None = None
+    ) -> list[str]:
+        """What is stacked below a container's changes, bottom first."""
+        copy = f"{self.container_directory(container_id)}/{MAPPED}"
+        if os.path.isdir(copy):
+            return [copy]
+        if diff_ids is None:
+            diff_ids = self._container_layers(container_id)
+        return [self.layer_path(diff_id) for diff_id in diff_ids]
 
     def allow_remount(self, container_id: str) -> None:
         """Let what was mounted with ``volatile`` be mounted again, before the next reboot.
@@ -250,6 +261,23 @@ class Storage:
         """Detach what a process left that was killed while it tried a mount."""
         overlay.unmount(f"{self.staging_path(intent)}/merged")
 
+    @property
+    def maps_owners(self) -> bool:
+        """Whether overlays can show other owners than their layers have; tried once per kernel."""
+        kernel = os.uname().release
+        known, _, answer = self._fact("maps_owners").rpartition(" ")
+        if known != kernel:
+            directory = f"{self.root}/staging/probe-{os.getpid()}"
+            os.makedirs(directory)
+            try:
+                ids = [[0, 1, 1]]
+                works = not self.mount_program and overlay.works(directory, id_maps=(ids, ids))
+            finally:
+                os.rmdir(directory)
+            answer = "yes" if works else "no"
+            self._remember(maps_owners=f"{kernel} {answer}")
+        return answer == "yes"
+
     def _mount_programs(self) -> Iterator[str]:
         """What may mount an overlay, the kernel (``""``) or what was asked for first."""
         yield self._mount_program
@@ -281,12 +309,7 @@ class Storage:
     ) -> None:
         """Overlay shows the upper directory's own mode and owner as those of /."""
         status = os.stat(self.layer_path(diff_id))
-        owner = (status.st_uid, status.st_gid)
-        if id_maps is not None:
-            from pyengine.storage.idmapped import to_host
-
-            owner = (to_host(id_maps[0], owner[0]), to_host(id_maps[1], owner[1]))
-        os.chown(target, *owner)
+        os.chown(target, *_on_host((status.st_uid, status.st_gid), id_maps))
         os.chmod(target, status.st_mode & 0o7777)
 
     # Layers and blobs
@@ -456,6 +479,14 @@ def _names(connection: sqlite3.Connection, query: str, directory: str) -> set[st
 def _reason(error: OSError) -> str:
     where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
     return f"{where}{error.strerror}"
+
+
+def _on_host(owner: tuple[int, int], id_maps: IdMaps | None) -> tuple[int, int]:
+    if id_maps is None:
+        return owner
+    from pyengine.storage.idmapped import to_host
+
+    return to_host(id_maps[0], owner[0]), to_host(id_maps[1], owner[1])
 
 
 def _read_id_maps(path: str) -> IdMaps | None:
