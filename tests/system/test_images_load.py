@@ -233,11 +233,16 @@ def test_what_is_no_archive_is_named(engine_root: EngineRoot, tmp_path: Path) ->
 
 
 def test_a_config_with_wrong_types_is_refused(engine_root: EngineRoot, tmp_path: Path) -> None:
-    image = images.busybox_image(Env="PATH=/bin")
-    path = images.oci_archive(tmp_path / "a.tar", {"x": image})
-    message = engine_root.fails("load", "-i", path)
-    assert "config/config/Env: 'PATH=/bin' has the wrong type" in message
-    assert engine_root.is_empty()
+    for settings, problem in (
+        ({"Env": "PATH=/bin"}, "config/config/Env: 'PATH=/bin' has the wrong type"),
+        ({"Cmd": {"a": 1}}, "config/config/Cmd: {'a': 1} has the wrong type"),
+        ({"Labels": ["a"]}, "config/config/Labels: ['a'] has the wrong type"),
+        ({"Volumes": "/v"}, "config/config/Volumes: '/v' has the wrong type"),
+    ):
+        image = images.busybox_image(**settings)
+        path = images.oci_archive(tmp_path / "a.tar", {"x": image})
+        assert problem in engine_root.fails("load", "-i", path)
+        assert engine_root.is_empty()
 
 
 def test_an_image_of_another_platform_only_is_named(

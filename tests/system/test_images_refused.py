@@ -111,5 +111,71 @@ def test_an_ordinary_user_is_told_where_he_may_not_write(
     os.chmod(tmp_path, 0o700)
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 125
-    assert f"make directory {tmp_path}/root: Permission denied" in done.stderr
+    assert f"make directory {tmp_path}/runroot: Permission denied" in done.stderr
     assert "choose another with --root" in done.stderr
+
+
+def with_types(layer: str, config: str = "", data: bytes | None = None) -> Image:
+    """An image whose manifest calls its parts so; ``data`` stands in place of the packed layer."""
+    image = images.busybox_image()
+    fields = json.loads(image.manifest)
+    fields["layers"][0]["mediaType"] = layer
+    fields["config"]["mediaType"] = config or fields["config"]["mediaType"]
+    if data is not None:
+        image.packed = [data]
+        fields["layers"][0].update(digest=images.digest(data), size=len(data))
+    image.manifest = images.encode(fields)
+    return image
+
+
+def test_of_what_kind_a_layer_is_its_content_decides(
+    engine_root: EngineRoot, tmp_path: Path
+) -> None:
+    """As for podman: what calls itself text, or says nothing, may be a tar all the same."""
+    out = tmp_path / "out"
+    for kind in ("text/plain", "", "application/vnd.oci.image.layer.v1.tar+zstd"):
+        image = with_types(kind)
+        path = images.oci_archive(tmp_path / "a.tar", {"x": image})
+        engine_root.ok("load", "-q", "-i", path)
+        engine_root.ok("rmi", "x")
+        engine_root.ok("skopeo", "copy", "-q", f"oci-archive:{path}", f"dir:{out}")
+        assert images.digest((out / "manifest.json").read_bytes()) == images.digest(image.manifest)
+    brotli = with_types(
+        "application/vnd.oci.image.layer.v1.tar+br", data=b"\x1b\xff\xff" + os.urandom(60_000)
+    )
+    path = images.oci_archive(tmp_path / "a.tar", {"x": brotli})
+    message = engine_root.fails("load", "-i", path)
+    assert f"unpack layer {images.digest(brotli.packed[0])}: it is no tar archive: " in message
+    assert engine_root.is_empty()
+    path = images.oci_archive(tmp_path / "a.tar", {"x": with_types("", "application/x-config")})
+    message = engine_root.fails("load", "-i", path)
+    assert "artifact with type 'application/x-config': it is no image that can run" in message
+    assert engine_root.is_empty()
+
+
+def test_an_image_of_another_platform_is_taken_with_a_warning(
+    engine_root: EngineRoot, registry: SmallRegistry
+) -> None:
+    image = images.busybox_image()
+    registry.add("1", image)
+    name, own = f"{registry.host}/x:1", f"linux/{images.ARCHITECTURE}"
+    words = f"image platform ({own}) does not match the expected platform "
+    assert words not in engine_root.call("pull", "-q", name).stderr
+    for command in (["pull", "-q"], ["create", "-q"]):
+        done = engine_root.call(*command, "--platform", "linux/pdp11", name)
+        assert done.returncode == 0
+        assert f"{words}(linux/pdp11)\n" in done.stderr
+    engine_root.ok("rm", "-a")
+    config = json.loads(image.config) | {"architecture": "pdp11"}
+    manifest = json.loads(image.manifest)
+    image.config = images.encode(config)
+    manifest["config"].update(digest=images.digest(image.config), size=len(image.config))
+    image.manifest = images.encode(manifest)
+    registry.add("1", image)
+    words = f"image platform (linux/pdp11) does not match the expected platform ({own})\n"
+    assert words in engine_root.call("pull", "-q", name).stderr
+    done = engine_root.call("run", "--rm", "--network", "none", name, "true")
+    assert (done.returncode, words in done.stderr) == (0, True)
+    assert "not known for linux/s390x" in engine_root.fails(
+        "create", "--pull", "never", "--platform", "linux/s390x", name
+    )

@@ -7,6 +7,7 @@ import pwd
 import shutil
 import stat
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,6 +139,22 @@ def test_one_id_owns_everything_where_there_are_no_others(program: str, home: Pa
     root.ok("load", "-i", saved)
     assert json.loads(root.ok("images", "--format", "json"))[0]["Id"] == owned_image().id
     root.ok("image", "prune", "-a", "-f")
+    assert root.is_empty()
+
+
+def test_no_layer_gives_an_ordinary_user_a_device(program: str, home: Path) -> None:
+    """Those that every container has are left out: the runtime makes them."""
+    root = OrdinaryRoot(program, home, 0)
+    layer = Layer().directory("dev").add("f", b"x")
+    layer.add("dev/null", type=tarfile.CHRTYPE, devmajor=1, devminor=3)
+    root.ok("load", "-i", write(home / "a.tar", Image([layer.tar()])))
+    (unpacked,) = (root.root / "layers").iterdir()
+    assert sorted(path.name for path in unpacked.rglob("*")) == ["dev", "f"]
+    root.ok("system", "check")
+    disk = Layer().add("disk", type=tarfile.BLKTYPE, devmajor=8, devminor=0).tar()
+    message = root.fails("load", "-i", write(home / "a.tar", Image([disk])))
+    assert "member disk: block device 8:0 is not allowed" in message
+    root.ok("rmi", "-a")
     assert root.is_empty()
 
 

@@ -228,7 +228,12 @@ class Engine:
         if pull in ("missing", "never"):
             try:
                 image = self.images.resolve(name)
-                if options.platform is None or _is_for(image, options.platform):
+                if options.platform is None:
+                    from pyengine.images import platforms
+
+                    platforms.warn_unless_fits(image.config, None)
+                    return image
+                if _is_for(image, options.platform):
                     return image
                 if pull == "never":
                     raise NotFoundError(f"{name}: image not known for {options.platform}")

@@ -146,7 +146,7 @@ def save(
         saving.save(engine.images, list(names), form, sys.stdout.buffer, progress(quiet))
         return
     try:
-        output = open(path, "wb")
+        output = open(path, "wb", buffering=0)  # what is buffered would fail once more at its end
     except OSError as error:
         raise StorageError(f"save {path}: {error.strerror}") from error
     try:

@@ -7,7 +7,7 @@ import os
 
 from pyengine.containers import differences, file_trees, record
 from pyengine.errors import ConfigError, StorageError
-from pyengine.images import changes, compression, manifests, references
+from pyengine.images import changes, compression, manifests, platforms, references
 from pyengine.images.adding import NewImage, add_image
 from pyengine.images.manifests import Manifest
 from pyengine.storage.packing import pack_tree
@@ -164,7 +164,7 @@ def _image(
     size = os.fstat(layer_fd).st_size
     digest = manifests.digest_of_chunks(_chunks(layer_fd, 0, size))
     now = datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z")
-    system, architecture, *_ = manifests.host_platform().split("/")
+    system, architecture, *_ = platforms.host().split("/")
     arguments = [*container.config["entrypoint"], *container.config["command"]]
     step = {"created": now, "created_by": " ".join(arguments),
             **({"author": options.author} if options.author else {}),

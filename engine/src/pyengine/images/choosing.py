@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyengine.errors import ArchiveError
-from pyengine.images import manifests
+from pyengine.images import manifests, platforms
 from pyengine.images.manifests import Manifest
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ def choose(source: Source, platform: str | None = None) -> tuple[Manifest, list[
         if not manifests.is_index(data, media_type, where):
             return Manifest(data, media_type, where), digests
         entries = manifests.index_entries(data, where)
-        entry = manifests.choose_platform(entries, platform or manifests.host_platform(), where)
+        entry = manifests.choose_platform(entries, platform or platforms.host(), where)
         data, media_type = instance(source, entry.digest)
         digests.append(entry.digest)
     raise ArchiveError(f"{source.label}: indexes within indexes")

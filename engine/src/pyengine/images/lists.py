@@ -7,7 +7,7 @@ import time
 
 from pyengine import jsontext
 from pyengine.errors import ArchiveError, ConfigError, ConflictError, NotFoundError
-from pyengine.images import choosing, copying, manifests, references
+from pyengine.images import choosing, copying, manifests, platforms, references
 from pyengine.images.manifests import Manifest
 from pyengine.images.model import Image
 from pyengine.images.transports import names, opening
@@ -114,7 +114,7 @@ class Lists:
             return None
         data = manifests.encode_in_order(self.index(name))
         entries = manifests.index_entries(data, name)
-        wanted = platform or manifests.host_platform()
+        wanted = platform or platforms.host()
         digest = manifests.choose_platform(entries, wanted, name).digest
         for image in self._images.list_images():
             if image.manifest_digest == digest:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import platform
 import re
 
 from pyengine.errors import ArchiveError
+from pyengine.images import platforms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ MAX_DEPTH = 8  # of indexes within indexes
 _FOREIGN = ("nondistributable", "rootfs.foreign")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
 
-_ARCHITECTURES = {
-    "x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "armv6l": "arm", "i386": "386",
-    "i686": "386", "ppc64le": "ppc64le", "s390x": "s390x", "riscv64": "riscv64",
-}  # fmt: skip
+# A registry or file system that knows nothing of images says one of these of anything.
+_NEUTRAL = ("", "application/json", "application/octet-stream", "text/plain")
+_NOT_OF_IMAGE = ("manifests", "fsLayers", "history")
+_NOT_OF_INDEX = ("config", "layers", "fsLayers", "history")
 
 
 class Descriptor:
@@ -85,6 +85,8 @@ class Manifest:
         fields = _object(parse(data, where), where)
         if fields.get("schemaVersion") != 2:
             raise ArchiveError(f"{where}/schemaVersion: {fields.get('schemaVersion')!r}, not 2")
+        _check_type(fields, media_type, (OCI_MANIFEST, DOCKER_MANIFEST), where)
+        _check_unambiguous(fields, _NOT_OF_IMAGE, where)
         self.data = data
         self.media_type = str(fields.get("mediaType") or media_type or OCI_MANIFEST)
         self.config = Descriptor(fields.get("config"), f"{where}/config")
@@ -157,8 +159,25 @@ def parse(data: bytes, where: str) -> Any:
 def index_entries(data: bytes, where: str) -> list[Descriptor]:
     """The manifests of an index or manifest list."""
     fields = _object(parse(data, where), where)
+    _check_unambiguous(fields, _NOT_OF_INDEX, where)
     entries = _list(fields.get("manifests"), f"{where}/manifests")
     return [Descriptor(entry, f"{where}/manifests/{index}") for index, entry in enumerate(entries)]
+
+
+def _check_type(fields: dict[str, Any], given: str, known: tuple[str, ...], where: str) -> None:
+    """Whether the place or the document itself says that this is a type we know, or neither any."""
+    said = [str(one) for one in (given, fields.get("mediaType") or "") if one not in _NEUTRAL]
+    if said and not any(one in known for one in said):
+        raise ArchiveError(
+            f"{where}: unknown media type {said[0]!r}: an image's is {' or '.join(known)}"
+        )
+
+
+def _check_unambiguous(fields: dict[str, Any], others: tuple[str, ...], where: str) -> None:
+    """Two readers must not see two images in one document (CVE-2021-41190)."""
+    found = [key for key in others if fields.get(key) is not None]
+    if found:
+        raise ArchiveError(f"{where}: ambiguous manifest: it also has {', '.join(found)}")
 
 
 def is_index(data: bytes, media_type: str, where: str) -> bool:
@@ -190,15 +209,9 @@ def choose_platform(entries: list[Descriptor], wanted: str, where: str) -> Descr
     raise ArchiveError(f"{where}: no image for {wanted}; it has {offers}; choose with --platform")
 
 
-def host_platform() -> str:
-    """This machine's platform, such as ``linux/amd64``."""
-    machine = platform.machine()
-    return f"linux/{_ARCHITECTURES.get(machine, machine)}"
-
-
 def platform_of(system: str | None, arch: str | None, variant: str | None) -> str:
     """A platform of which only a part was said; the rest is this machine's."""
-    host_system, host_arch = host_platform().split("/")
+    host_system, host_arch = platforms.host().split("/")
     words = [system or host_system, arch or host_arch, variant]
     return "/".join(word for word in words if word)
 

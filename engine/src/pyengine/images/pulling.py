@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from pyengine.errors import ConfigError, NotFoundError, RegistryError
-from pyengine.images import choosing, references
+from pyengine.images import choosing, manifests, platforms, references
 from pyengine.images.adding import NewImage, add_image
 from pyengine.images.transports import names, opening, schema1
 from pyengine.images.trust import policy as trust
@@ -199,15 +199,18 @@ def _add(
         return image_id
     report("Getting image source signatures")
     trust.load(options.policy_file).check(source, manifest.data)
+    config = source.small_blob(manifest.config)
     new = NewImage(
         manifest,
-        source.small_blob(manifest.config),
+        config,
         full_names,
         repository=repository,
         repo_digests=tuple(digests) if repository else (),
         resumable=bool(repository),
     )
-    return add_image(images, new, source.blob_from, report)
+    added = add_image(images, new, source.blob_from, report)
+    platforms.warn_unless_fits(manifests.parse(config, "config"), options.platform)
+    return added
 
 
 def _is_named(images: Images, image_id: str, full_names: list[str]) -> bool:

@@ -68,7 +68,8 @@ def save(
             f"save {' '.join(names)}: {error.filename} was removed meanwhile"
         ) from error
     except OSError as error:
-        raise StorageError(f"save {' '.join(names)}: {error.strerror or error}") from error
+        place = getattr(output, "name", "")
+        raise StorageError(f"save {' '.join(names)} to {place}: {error.strerror}") from error
     for image_id in found:
         images.events.tell("image", "save", id_=image_id, name=str(getattr(output, "name", "")))
 
@@ -79,7 +80,10 @@ class _Writer:
     def __init__(self, images: Images, output: IO[bytes], report: Callable[[str], None]) -> None:
         self._images = images
         self._report = report
-        self._tar = tarfile.open(fileobj=output, mode="w|", format=tarfile.PAX_FORMAT)
+        file: Any = _Output(
+            output
+        )  # not mode "w|", whose destructor complains of a full disk again
+        self._tar = tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT)
         self._written: set[str] = set()
 
     def close(self) -> None:
@@ -162,6 +166,23 @@ class _Writer:
 
     def _blob_path(self, digest: str) -> str:
         return self._images.storage.blob_path(digest)
+
+
+class _Output:
+    """A file or pipe, for tarfile, which wants to know where it is."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._position = file, 0
+
+    def write(self, data: bytes) -> int:
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+        self._position += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._position
 
 
 class _Reader(io.RawIOBase):

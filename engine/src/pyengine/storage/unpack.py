@@ -152,11 +152,11 @@ def uncompressed(blocks: Iterator[bytes]) -> Iterator[bytes]:
     if first.startswith(b"BZh"):
         import bz2
 
-        return filter(None, _pressed_out(bz2.BZ2Decompressor, whole))
+        return filter(None, _pressed_out(bz2.BZ2Decompressor, OSError, whole))
     if first.startswith(b"\xfd7zX"):
         import lzma
 
-        return filter(None, _pressed_out(lzma.LZMADecompressor, whole))
+        return filter(None, _pressed_out(lzma.LZMADecompressor, lzma.LZMAError, whole))
     return filter(None, whole)
 
 
@@ -196,14 +196,20 @@ def _gunzip(blocks: Iterator[bytes], library: Any) -> Iterator[bytes]:
         raise UnpackError("its gzip data ends too early")
 
 
-def _pressed_out(make: Callable[[], Any], blocks: Iterator[bytes]) -> Iterator[bytes]:
+def _pressed_out(
+    make: Callable[[], Any], damage: type[Exception], blocks: Iterator[bytes]
+) -> Iterator[bytes]:
     """Bzip2 and xz, in pieces of bounded size, one stream after the other."""
     stream, begun = make(), False
     for block in blocks:
         data = block
         while data or (begun and not stream.needs_input):
             begun = True
-            yield stream.decompress(data, _CHUNK_BYTES)
+            try:
+                piece = stream.decompress(data, _CHUNK_BYTES)
+            except (OSError, damage) as error:
+                raise UnpackError(f"its compressed data is damaged: {error}") from error
+            yield piece
             data = b""
             if stream.eof:
                 data = stream.unused_data.lstrip(b"\0")

@@ -37,6 +37,38 @@ def test_a_wrong_manifest_is_told_by_pointer(change: dict[str, Any], problem: st
     assert problem in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "own", "fits"),
+    [
+        ("application/x-thing", "", False),
+        ("", "application/x-thing", False),
+        ("application/x-thing", "application/x-other", False),
+        ("application/x-thing", manifests.OCI_MANIFEST, True),
+        (manifests.DOCKER_MANIFEST, "application/x-thing", True),
+        ("text/plain", "", True),
+        ("", "", True),
+    ],
+)
+def test_somebody_must_know_what_the_document_is(given: str, own: str, fits: bool) -> None:
+    fields = {"schemaVersion": 2, "mediaType": own, "config": BLOB, "layers": []}
+    if fits:
+        assert Manifest(encode(fields), given, "m").layers == []
+        return
+    with pytest.raises(ArchiveError, match="m: unknown media type 'application/x-thing': an image"):
+        Manifest(encode(fields), given, "m")
+
+
+@pytest.mark.parametrize("key", ["manifests", "fsLayers", "history"])
+def test_a_manifest_that_is_also_something_else_is_refused(key: str) -> None:
+    """CVE-2021-41190: two readers would see two images."""
+    fields = {"schemaVersion": 2, "config": BLOB, "layers": [], key: []}
+    with pytest.raises(ArchiveError, match=f"m: ambiguous manifest: it also has {key}"):
+        Manifest(encode(fields), manifests.OCI_MANIFEST, "m")
+    index = {"schemaVersion": 2, "manifests": [], "config": BLOB, "layers": []}
+    with pytest.raises(ArchiveError, match="i: ambiguous manifest: it also has config, layers"):
+        manifests.index_entries(encode(index), "i")
+
+
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"[]", b"1", b"9" * 5000])
 def test_what_is_no_object_is_refused(data: bytes) -> None:
     with pytest.raises(ArchiveError):
