@@ -70,6 +70,38 @@ def test_update_of_the_restart_policy_holds(box: ContainerRoot) -> None:
     assert "conflicts with --restart" in box.fails("update", "--restart", "always", "short")
 
 
+def test_update_of_variables_limits_and_checks_holds_from_the_next_start_on(
+    box: ContainerRoot,
+) -> None:
+    box.ok("run", "-d", "--name", "more", "-e", "A=1", "-e", "B=2", "--ulimit", "core=0",
+           "--health-cmd", "test -e /up", "--health-interval", "1h", IMAGE,
+           "sleep", "1000")  # fmt: skip
+    changed = box.call("update", "--latest", "-e", "A=3", "--unsetenv", "B", "--unsetenv", "TERM",
+                       "--ulimit", "nofile=100:200")  # fmt: skip
+    assert changed.returncode == 0
+    assert "hold from the next start of more on" in changed.stderr
+    refused = box.fails("update", "--health-retries", "7", "more")
+    assert "cannot be changed: stop it first" in refused
+    box.ok("stop", "-t", "0", "more")
+    box.ok("update", "--health-retries", "7", "--health-startup-cmd", "true", "more")
+    check = inspected(box, "more")["Config"]["Healthcheck"]
+    assert (check["Test"], check["Retries"]) == (["CMD-SHELL", "test -e /up"], 7)
+    assert check["Interval"] == 3600 * 10**9
+    box.ok("start", "more")
+    script = "echo $A.$B.$TERM; ulimit -n; ulimit -c"
+    assert box.ok("exec", "more", "sh", "-c", script).split() == ["3..", "100", "0"]
+    assert box.call("healthcheck", "run", "more").returncode == 0  # the startup check
+    box.ok("stop", "-t", "0", "more")
+    box.ok("update", "--health-startup-cmd", "none", "--health-interval", "disable", "more")
+    box.ok("start", "more")
+    assert box.call("healthcheck", "run", "more").returncode == 1
+    assert box.call("healthcheck", "run", "--ignore-result", "more").returncode == 0
+    box.ok("stop", "-t", "0", "more")
+    box.ok("update", "--no-healthcheck", "more")
+    assert "has no defined healthcheck" in box.fails("healthcheck", "run", "more")
+    assert "without a health check" in box.fails("update", "--health-on-failure", "kill", "more")
+
+
 def test_a_clone_has_the_options_and_nothing_that_was_written(box: ContainerRoot) -> None:
     box.ok("run", "-d", "--name", "web", "-m", "64m", "--stop-timeout", "0",
            "-e", "A=b", "--label", "k=v",

@@ -123,6 +123,7 @@ def test_wait_knows_conditions_and_missing_containers(three: ContainerRoot) -> N
     three.ok("pause", "runs")
     assert waiting.communicate(timeout=30)[0] == b"-1\n"
     assert three.ok("wait", "--ignore", "nosuch", "ended") == "-1\n3\n"
+    assert three.ok("wait", "--exit-first-match", "runs", "ended") == "3\n"
     assert "unknown container state: bogus" in three.fails("wait", "--condition", "bogus", "runs")
     assert "--interval x: invalid duration" in three.fails("wait", "-i", "x", "runs")
     assert "requires a name, id, or" in three.fails("wait")

@@ -144,7 +144,10 @@ def test_a_volume_in_use_stays_until_its_containers_go(root: ContainerRoot) -> N
     assert root.ok("ps", "-aq") == ""
     assert 'no volume with name "used"' in root.fails("volume", "rm", "used", status=1)
     assert root.ok("volume", "rm", "-f", "used") == ""
-    root.ok("volume", "create", "idle")
+    root.ok("volume", "create", "--uid", "7", "idle")
+    assert root.ok("volume", "inspect", "--format", "{{.UID}} {{.GID}}", "idle") == "7 0\n"
+    assert mountpoint(root, "idle").stat().st_uid == 7
+    assert root.ok("volume", "prune", "--dry-run") == "idle\n"
     assert root.ok("volume", "prune", "-f") == "idle\n"
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from pyengine.cli.declare import UsageError, argument, command, option
-from pyengine.cli.run_options import RESOURCES, SUPERVISION
+from pyengine.cli.declare import Parameter, UsageError, argument, command, option
+from pyengine.cli.many import LATEST, select
+from pyengine.cli.run import passed_on
+from pyengine.cli.run_options import PROCESS, RESOURCES, SUPERVISION
 from pyengine.containers.options import ContainerOptions
 
 TYPE_CHECKING = False
@@ -20,23 +22,35 @@ LIMITS = {
     "memory_swap", "memory_swappiness", "pids_limit",
 }  # fmt: skip
 _LIMITS = tuple(one for one in RESOURCES if one.dest in LIMITS)
+_ULIMIT = tuple(one for one in RESOURCES if one.dest == "ulimit")
+_ENV = tuple(one for one in PROCESS if one.dest in ("env", "unsetenv"))
 _RESTART = tuple(one for one in SUPERVISION if one.dest == "restart")
+# What is not given stays, so none of these has a default here.
+_HEALTH = tuple(
+    Parameter(True, one.declarations, {**one.settings, "default": None, "show_default": False})
+    for one in SUPERVISION
+    if one.dest != "restart"
+)
 
 
-@command(*_LIMITS, *_RESTART, argument("container", metavar="CONTAINER"))
-def update(engine: Engine, /, container: str, **given: Any) -> None:
-    """Update the limits of a container, at once and for its next starts.
+@command(
+    *_LIMITS, *_ULIMIT, *_ENV, *_RESTART, *_HEALTH, LATEST,
+    argument("container", required=False, default="", metavar="[CONTAINER]"),
+)  # fmt: skip
+def update(engine: Engine, /, container: str, latest: bool, **given: Any) -> None:
+    """Update a container: its limits at once and for its next starts, the rest for the next ones.
 
-    What is not given stays as it is. A restart policy holds from the next start on, except for
-    no, which holds at once.
+    What is not given stays as it is. The restart policy no holds at once. Health checks change
+    while the container does not run.
     """
-    if not any(value != _default(name) for name, value in given.items()):
+    (name,) = select(engine, (container,) if container else (), latest=latest)
+    checks = {one.dest: given.pop(one.dest) for one in _HEALTH}
+    checks = {name: value for name, value in checks.items() if value is not None}
+    given["env"] = tuple(passed_on(given["env"]))
+    if not (checks or any(given[one.dest] != one.default for one in _LIMITS + _RESTART)
+            or given["ulimit"] or given["env"] or given["unsetenv"]):  # fmt: skip
         raise UsageError("nothing to update: give at least one option")
-    print(engine.containers.update(container, ContainerOptions("", **given)))
-
-
-def _default(name: str) -> object:
-    return next(one.default for one in (*_LIMITS, *_RESTART) if one.dest == name)
+    print(engine.containers.update(name, ContainerOptions("", **given), checks))
 
 
 @command(

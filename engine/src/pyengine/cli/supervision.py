@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyengine.cli.declare import argument, command
+from pyengine.cli.declare import argument, command, option
 from pyengine.cli.many import for_each
 
 TYPE_CHECKING = False
@@ -12,11 +12,14 @@ if TYPE_CHECKING:
 UNHEALTHY = 1
 
 
-@command(argument("container"))
-def check(engine: Engine, /, container: str) -> int:
+@command(
+    option("--ignore-result", is_flag=True, help="Exit with status 0 when the check fails, too."),
+    argument("container"),
+)
+def check(engine: Engine, /, container: str, ignore_result: bool) -> int:
     """Run the health check of a container now."""
     state = engine.containers.check_health(container)
-    if state["Log"] and state["Log"][-1]["ExitCode"] == 0:
+    if ignore_result or (state["Log"] and state["Log"][-1]["ExitCode"] == 0):
         return 0
     print(state["Status"])
     return UNHEALTHY

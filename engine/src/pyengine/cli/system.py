@@ -176,6 +176,11 @@ def migrate(engine: Engine, /, new_runtime: str | None) -> None:
 
 
 @click.command()
+def renumber() -> None:
+    """Do nothing: locks are files of their objects' names, which no number limits."""
+
+
+@click.command()
 @click.option("-f", "--force", is_flag=True, help="With --repair: remove damaged containers, too.")
 @click.option("-m", "--max", "max_age", default="24h", metavar="DURATION", show_default=True,
               help="What a broken pull left counts when it is older.")  # fmt: skip

@@ -149,6 +149,7 @@ GROUPS: dict[str, Table] = {
         "check": ("pyengine.cli.system:check", "Check the storage, and repair it if asked to"),
         "migrate": ("pyengine.cli.system:migrate", "Stop containers and leave their namespaces"),
         "prune": ("pyengine.cli.system:prune", "Remove unused data"),
+        "renumber": ("pyengine.cli.system:renumber", "Renumber locks, which have no numbers here"),
         "reset": ("pyengine.cli.system:reset", "Reset the storage to its initial state"),
     },
     "container": {

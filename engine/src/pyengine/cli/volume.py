@@ -33,10 +33,12 @@ FILTER = click.option("-f", "--filter", "filters", multiple=True, metavar="KEY=V
 @click.command()
 @click.option("-d", "--driver", default="local", show_default=True, metavar="NAME",
               help="Who keeps the volume.")  # fmt: skip
+@click.option("--gid", type=click.IntRange(0), metavar="GID", help="Group of its directory.")
 @click.option("--ignore", is_flag=True, help="That it exists already is no error.")
 @click.option("-l", "--label", "labels", multiple=True, metavar="NAME[=VALUE]", help="Set a label.")
 @click.option("-o", "--opt", "options", multiple=True, metavar="NAME=VALUE",
               help="An option of the driver: type, device, o, nocopy.")  # fmt: skip
+@click.option("--uid", type=click.IntRange(0), metavar="UID", help="Owner of its directory.")
 @click.argument("names", nargs=-1, metavar="[NAME]")
 @click.pass_obj
 def create(
@@ -44,16 +46,19 @@ def create(
     /,
     names: tuple[str, ...],
     driver: str,
+    gid: int | None,
     ignore: bool,
     labels: tuple[str, ...],
     options: tuple[str, ...],
+    uid: int | None,
 ) -> None:
     """Create a volume and print its name."""
     if len(names) > 1:
         raise click.ClickException(f"accepts at most 1 arg(s), received {len(names)}")
     found = engine.volumes.create(
-        "".join(names), driver=driver, labels=pairs(labels), options=pairs(options), ignore=ignore
-    )
+        "".join(names), driver=driver, labels=pairs(labels), options=pairs(options),
+        ignore=ignore, owner=(uid, gid),
+    )  # fmt: skip
     click.echo(found)
 
 
@@ -176,14 +181,20 @@ def remove_volumes(
 @click.command()
 @click.option("-a", "--all", "_everything", is_flag=True,
               help="Named ones too, which go in any case.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Print what would be removed.")
 @click.option("--filter", "filters", multiple=True, metavar="KEY=VALUE",
               help="Only volumes that fit, such as label=K=V or until=24h.")  # fmt: skip
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def prune(engine: Engine, /, filters: tuple[str, ...], force: bool, _everything: bool) -> None:
+def prune(
+    engine: Engine, /, filters: tuple[str, ...], dry_run: bool, force: bool, _everything: bool
+) -> None:
     """Remove every volume that no container has."""
     used = engine.volumes.users()
     names = [one.name for one in _chosen(engine, filters, prune=True) if one.name not in used]
+    if dry_run:
+        click.echo("".join(f"{name}\n" for name in names), nl=False)
+        return
     if not force:
         click.echo(
             "WARNING! This will remove all volumes not used by at least one container. The"

@@ -22,6 +22,10 @@ CONDITIONS = (
     CIDFILE,
     option("--condition", "conditions", multiple=True, metavar="STATE",
            help=f"Wait for one of these states: {', '.join(CONDITIONS)}."),
+    option(
+        "--exit-first-match", "--return-on-first", "first", is_flag=True,
+        help="Wait for one of the containers only.",
+    ),
     option("--ignore", is_flag=True, help="Print -1 for a container that does not exist."),
     option("-i", "--interval", metavar="DURATION", help="Between looks, such as 250ms or 2s."),
     LATEST,
@@ -33,6 +37,7 @@ def wait(
     containers: tuple[str, ...],
     cidfiles: tuple[str, ...],
     conditions: tuple[str, ...],
+    first: bool,
     ignore: bool,
     interval: str | None,
     latest: bool,
@@ -46,6 +51,10 @@ def wait(
     if not (containers or cidfiles or latest):
         raise UsageError('"pyengine wait" requires a name, id, or the "--latest" flag')
     names = select(engine, containers, latest=latest, cidfiles=cidfiles, ignore=ignore)
+
+    if first and len(names) > 1:
+        print(engine.containers.wait_for_first(names, wanted or ["exited"], interval_s))
+        return
 
     def wait_one(name: str) -> int:
         try:

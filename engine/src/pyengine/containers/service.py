@@ -13,7 +13,7 @@ from pyengine.errors import ConfigError, ConflictError, NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from typing import Any
 
     from pyengine.containers.create import Source
@@ -146,12 +146,15 @@ class Containers:
 
         changes.pause(self.host, self.find(name_or_id).id, paused=paused)
 
-    def update(self, name_or_id: str, wanted: ContainerOptions) -> str:
-        """Give a container other limits, or another restart policy; the answer is its id."""
+    def update(self, name_or_id: str, wanted: ContainerOptions, checks: Mapping[str, Any]) -> str:
+        """Change what a container is configured to be; the answer is its id.
+
+        ``checks`` are the options of health checks that were given.
+        """
         from pyengine.containers import updating
 
         id_ = self.find(name_or_id).id
-        updating.update(self.host, id_, wanted)
+        updating.update(self.host, id_, wanted, checks)
         return id_
 
     def clone(
@@ -287,9 +290,25 @@ class Containers:
         if conditions and not set(conditions) <= {"exited", "stopped"}:
             from pyengine.containers.conditions import wait_for
 
-            if not wait_for(self.host, self.find(name_or_id).id, conditions, interval_s):
-                return -1
+            ids = [self.find(name_or_id).id]
+            return self._answer(*wait_for(self.host, ids, conditions, interval_s))
         return self._wait_for_end(self.find(name_or_id))
+
+    def wait_for_first(
+        self, names: Iterable[str], conditions: Collection[str], interval_s: float
+    ) -> int:
+        """Wait until one of these containers is in one of these states, and answer as ``wait``."""
+        from pyengine.containers.conditions import wait_for
+
+        return self._answer(*wait_for(
+            self.host, [self.find(name).id for name in names], conditions, interval_s
+        ))  # fmt: skip
+
+    def _answer(self, id_: str, ended: bool) -> int:
+        if not ended:
+            return -1
+        container = record.by_id(self.host, id_)
+        return self._wait_for_end(container) if container else self._kept_exit_code(id_)
 
     def _wait_for_end(self, container: record.Container) -> int:
         if not container.live:
@@ -298,13 +317,16 @@ class Containers:
         assert ended
         if how is not None:
             return how.code
-        kept = record.by_id(self.host, container.id)
+        return self._kept_exit_code(container.id)
+
+    def _kept_exit_code(self, id_: str) -> int:
+        kept = record.by_id(self.host, id_)
         if kept:
             code = kept.exit_code
         else:
             from pyengine.containers import ending
 
-            code = ending.recent_exit_code(self.host, container.id)
+            code = ending.recent_exit_code(self.host, id_)
         return record.UNKNOWN_EXIT_CODE if code is None else code
 
     def begin_stop(self, name_or_id: str, timeout_s: int | None) -> Callable[[], record.Container]:

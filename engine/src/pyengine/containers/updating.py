@@ -7,27 +7,40 @@ import os
 from pyengine import jsontext, log
 from pyengine.containers import record
 from pyengine.containers.configuring import resources as wanted_resources
-from pyengine.containers.configuring.supervision import restart_policy
-from pyengine.errors import ConfigError
+from pyengine.containers.configuring.supervision import (
+    as_options,
+    configure,
+    restart_policy,
+    restarts,
+)
+from pyengine.containers.options import ContainerOptions
+from pyengine.errors import ConfigError, ConflictError
 from pyengine.monitor import supervision
 from pyengine.specgen import resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from pyengine.containers.host import Host
-    from pyengine.containers.options import ContainerOptions
-    from pyengine.specgen.types import ContainerConfig, Resources
+    from pyengine.specgen.types import ContainerConfig, Resources, Supervision
 
 MEMORY = ("memory_limit_bytes", "memory_swap_bytes")
 
 
-def update(host: Host, id_: str, wanted: ContainerOptions) -> None:
-    """Let new limits hold at once, and from the next start on.
+def update(host: Host, id_: str, wanted: ContainerOptions, checks: Mapping[str, Any]) -> None:
+    """Let new limits hold at once, and from the next start on; the rest from then on only.
+
+    Args:
+        host: where.
+        id_: of the container.
+        wanted: limits, variables and a restart policy.
+        checks: options of health checks by name.
 
     Raises:
-        ConfigError: a limit makes no sense, or the container has no cgroup.
+        ConfigError: something makes no sense, or the container has no cgroup.
+        ConflictError: its health check is to be another one while it runs.
         RuntimeCallError: the kernel refuses one, such as less memory than is in use.
         NotFoundError: it was removed meanwhile.
     """
@@ -39,10 +52,17 @@ def update(host: Host, id_: str, wanted: ContainerOptions) -> None:
         record.observe(host, container)
         config = container.config
         merged, changed = merge(config["resources"], wanted)
+        ulimits = changed & {"ulimits", "ulimits_of_host"}
+        changed -= ulimits
         if changed and config["resources"].get("cgroups") == "disabled":
             raise ConfigError(f"update {container.name}: --cgroups=disabled: it has no cgroup")
         if wanted.restart:
             _set_policy(host, container, restart_policy(wanted.restart))
+        _set_variables(config, wanted)
+        if checks:
+            _set_checks(host, container, checks)
+        if ulimits and container.live:
+            log.warning(f"limits of --ulimit hold from the next start of {container.name} on")
         if changed and container.live:
             _apply(host, container, merged, changed)
         config["resources"] = merged
@@ -74,6 +94,8 @@ def merge(old: Resources, wanted: ContainerOptions) -> tuple[Resources, set[str]
         wanted.memory = str(old["memory_limit_bytes"])  # the swap limit counts it
     new = wanted_resources.configure(wanted)
     merged: Resources = {**old, **new}
+    if "ulimits" in new:
+        merged["ulimits"] = {**old.get("ulimits", {}), **new["ulimits"]}
     limit, swap = merged.get("memory_limit_bytes", 0), merged.get("memory_swap_bytes", -1)
     if 0 <= swap < limit:
         raise ConfigError(
@@ -110,7 +132,45 @@ def _set_policy(host: Host, container: record.Container, policy: str) -> None:
     elif container.live and policy != config["restart_policy"]:
         log.warning(f"the restart policy {policy} holds from the next start of {container.name} on")
     config["restart_policy"] = policy
-    config["may_restart"] = policy != "no" or config["supervision"].get("on_failure") == "restart"
+    config["may_restart"] = policy != "no" or restarts(config["supervision"])
     if config["may_restart"]:
         path = host.monitor_path(config["conmon"])
         config["conmon"], config["restart_by_monitor"] = path, supervision.is_pyconmon(path)
+
+
+def _set_variables(config: ContainerConfig, wanted: ContainerOptions) -> None:
+    given = {text.partition("=")[0] for text in wanted.env}
+    if not (given or wanted.unsetenv):
+        return
+    old = given.union(wanted.unsetenv)
+    config["env"] = [text for text in config["env"] if text.partition("=")[0] not in old]
+    config["env"] += wanted.env
+    unset = [name for name in config["process"].get("unset_env", []) if name not in old]
+    config["process"]["unset_env"] = [*unset, *(set(wanted.unsetenv) - given)]
+
+
+def _set_checks(host: Host, container: record.Container, given: Mapping[str, Any]) -> None:
+    config = container.config
+    if container.live:
+        raise ConflictError(
+            f"update {container.name}: the health check of a container that is {container.status}"
+            " cannot be changed: stop it first: container state improper"
+        )
+    before: Supervision = config["supervision"]
+    ends = given.get("no_healthcheck") or given.get("health_cmd", "").lower() == "none"
+    old = {} if ends or not before else as_options(before)
+    if given.get("health_startup_cmd") in ("", "none"):
+        old = {name: old[name] for name in old if not name.startswith("health_startup")}
+        given = {name: given[name] for name in given if name != "health_startup_cmd"}
+    wanted = ContainerOptions("", **{
+        **old, **given, "restart": config["restart_policy"], "auto_remove": config["auto_remove"],
+    })  # fmt: skip
+    interval_ns = before["health"]["start_interval_ns"] if before else 0
+    from pyengine.containers import supervising
+
+    if before:
+        supervising.remove_log(host, container)
+    config["supervision"] = {}
+    configure(config, wanted, {"Healthcheck": {"StartInterval": interval_ns}})
+    if config["supervision"] or config["may_restart"]:
+        supervising.choose_monitor(config, wanted, host.monitor_path(config["conmon"]))

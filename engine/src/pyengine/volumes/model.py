@@ -29,13 +29,14 @@ class Volume:
         driver: ``local``; there are no others.
         labels: by name.
         options: of the driver: ``type``, ``device`` and ``o`` as of mount(8), ``nocopy``.
+        owner: user and group that its directory was made with, where they were given.
         needs_copy_up: whether its first user's image may fill it.
         needs_chown: whether its first user's mount point gives it owner and mode.
     """
 
     __slots__ = (
         "anonymous", "created_at", "driver", "labels", "name", "needs_chown", "needs_copy_up",
-        "options",
+        "options", "owner",
     )  # fmt: skip
 
     def __init__(self, row: Sequence[Any]) -> None:
@@ -47,6 +48,7 @@ class Volume:
         self.driver: str = settings.get("driver", "local")
         self.labels: dict[str, str] = settings.get("labels", {})
         self.options: dict[str, str] = settings.get("options", {})
+        self.owner: tuple[int | None, int | None] = (settings.get("uid"), settings.get("gid"))
         self.needs_copy_up, self.needs_chown = bool(row[4]), bool(row[5])
 
     @property
@@ -55,9 +57,16 @@ class Volume:
         return bool(self.options.keys() & {"type", "device"})
 
 
-def settings(driver: str, labels: dict[str, str], options: dict[str, str]) -> str:
+def settings(
+    driver: str,
+    labels: dict[str, str],
+    options: dict[str, str],
+    owner: tuple[int | None, int | None],
+) -> str:
     """The column ``options``."""
-    return jsontext.dumps({"driver": driver, "labels": labels, "options": options})
+    uid, gid = owner
+    found = {"driver": driver, "labels": labels, "options": options, "uid": uid, "gid": gid}
+    return jsontext.dumps({key: value for key, value in found.items() if value is not None})
 
 
 def by_name(database: Database, name: str) -> Volume | None:
@@ -108,9 +117,7 @@ def users(database: Database) -> dict[str, list[str]]:
 
 def inspect(volume: Volume, root: str, mount_count: int, created: str) -> dict[str, Any]:
     """Everything about a volume, under podman's names; ``created`` is the time to be printed."""
-    from pyengine.volumes.local import owner
-
-    uid, gid = owner(volume.options)
+    uid, gid = volume.owner
     return {
         "Name": volume.name,
         "Driver": volume.driver,

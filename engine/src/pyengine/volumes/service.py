@@ -51,6 +51,7 @@ class Volumes:
         labels: dict[str, str] | None = None,
         options: dict[str, str] | None = None,
         ignore: bool = False,
+        owner: tuple[int | None, int | None] = (None, None),
     ) -> str:
         """Make a volume and return its name.
 
@@ -60,6 +61,7 @@ class Volumes:
             labels: by name.
             options: of the driver.
             ignore: that there is one already is no error.
+            owner: user and group of its directory; those that a mount option names win.
 
         Raises:
             ConfigError: the name, the driver or an option is wrong.
@@ -80,7 +82,8 @@ class Volumes:
         options = options or {}
         local.check(options)
         uid, gid = local.owner(options)
-        row = (name, time.time(), model.settings(driver, labels or {}, options),
+        uid, gid = owner[0] if uid is None else uid, owner[1] if gid is None else gid
+        row = (name, time.time(), model.settings(driver, labels or {}, options, (uid, gid)),
                int(uid is None and gid is None))  # fmt: skip
         with self.database.locks.hold(lock_name(name)):
             self._finish_removals(name)

@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from pyengine.containers.configuring import supervision
+from pyengine.containers.options import ContainerOptions
 from pyengine.errors import PyengineError
 from support.configured import configured
 
@@ -122,3 +124,15 @@ def test_exposed_ports_are_the_images_and_the_options() -> None:
     ]  # fmt: skip
     assert configured("--rm", image)["exposed_ports"] == ["80/tcp"]
     assert "exposed_ports" not in configured("--rm")
+
+
+def test_checks_come_back_from_their_options() -> None:
+    line = (
+        '--health-cmd ["CMD","a"] --health-interval 5s --health-retries 2 --health-timeout 3s'
+        " --health-max-log-count 9 --health-on-failure kill --health-start-period 1m"
+        " --health-startup-cmd up --health-startup-interval 2s --health-startup-success 4"
+    )
+    found = configured(line)["supervision"]
+    again = configured("--rm")
+    supervision.configure(again, ContainerOptions("", **supervision.as_options(found)), {})
+    assert again["supervision"] == found

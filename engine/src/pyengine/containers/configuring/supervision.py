@@ -65,11 +65,43 @@ def configure(config: ContainerConfig, wanted: ContainerOptions, image: dict[str
     startup = _startup(wanted)
     if startup is not None:
         found["startup"] = startup
-    if action == "restart" or (startup is not None and startup["retries"]):
+    if restarts(found):
         if wanted.auto_remove:
             raise ConfigError("the --rm option conflicts with restarts by a health check")
         config["may_restart"] = True
     config["supervision"] = found
+
+
+def restarts(found: Supervision) -> bool:
+    """Whether a check that fails may start the container again."""
+    startup = found.get("startup")
+    return found.get("on_failure") == "restart" or bool(startup and startup["retries"])
+
+
+def as_options(found: Supervision) -> dict[str, Any]:
+    """The options that come to these checks."""
+    options: dict[str, Any] = {
+        "health_on_failure": found["on_failure"],
+        "health_log_destination": found["log_directory"] or "local",
+        "health_max_log_count": found["log_count"],
+        "health_max_log_size": found["log_size"],
+        **_check_options("health", found["health"]),
+        "health_start_period": f"{found['health']['start_period_ns']}ns",
+    }
+    if startup := found.get("startup"):
+        options |= _check_options("health_startup", startup)
+        options["health_startup_success"] = startup["successes"]
+    return options
+
+
+def _check_options(prefix: str, check: HealthCheck) -> dict[str, Any]:
+    interval_ns = check["interval_ns"]
+    return {
+        f"{prefix}_cmd": jsontext.dumps(check["test"]),
+        f"{prefix}_interval": f"{interval_ns}ns" if interval_ns else "disable",
+        f"{prefix}_timeout": f"{check['timeout_ns']}ns",
+        f"{prefix}_retries": check["retries"],
+    }
 
 
 def restart_policy(text: str) -> str:
