@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -95,43 +94,45 @@ def test_what_a_container_requires_is_started_before_it(box: ContainerRoot) -> N
     assert "no such container" in box.fails("create", "--requires", "nosuch", *SLEEP)
 
 
-@pytest.fixture
-def cdi() -> Iterator[str]:
-    """A device of two nodes with every kind of edit, in a file of its own."""
-    directory = Path("/etc/cdi")
-    made = not directory.exists()
-    directory.mkdir(exist_ok=True)
-    kind = f"test{os.getpid()}.example.com/class"
-    specification = {
-        "cdiVersion": "0.6.0", "kind": kind, "containerEdits": {"env": ["ALL=yes"]},
-        "devices": [
-            {
-                "name": "one",
-                "containerEdits": {
-                    "env": ["ONE=1"],
-                    "deviceNodes": [{"path": "/dev/cdi0", "hostPath": "/dev/null",
-                                     "permissions": "rw"}],
-                    "mounts": [{"hostPath": "/etc/hostname", "containerPath": "/cdi/name"}],
-                    "hooks": [{"hookName": "createRuntime", "path": "/bin/true",
-                               "args": ["true"]}],
-                },
-            }
-        ],
+def test_a_cdi_device_brings_nodes_mounts_variables_and_hooks(
+    box: ContainerRoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = "vendor.example.com/class"
+    edits = {
+        "env": ["ONE=1", "PATH=/nowhere:/bin"],
+        "deviceNodes": [{"path": "/dev/cdi0", "hostPath": "/dev/fuse", "permissions": "r"},
+                        {"path": "/dev/fuse0", "hostPath": "/dev/zero", "fileMode": 0o600}],
+        "mounts": [{"hostPath": "/etc/hostname", "containerPath": "/cdi/name"}],
+        "hooks": [{"hookName": "createRuntime", "path": "/bin/sh",
+                   "args": ["sh", "-c", f"cat >{tmp_path}/state"]}],
+        "additionalGids": [77],
     }  # fmt: skip
-    path = directory / f"pyengine-{os.getpid()}.json"
-    path.write_text(json.dumps(specification))
-    yield kind
-    path.unlink()
-    if made:
-        directory.rmdir()
-
-
-def test_a_cdi_device_brings_nodes_mounts_and_variables(box: ContainerRoot, cdi: str) -> None:
-    script = "echo $ALL$ONE; echo x >/dev/cdi0 && echo written; busybox wc -l </cdi/name"
-    assert box.sh(script, "--device", f"{cdi}=one").split()[:2] == ["yes1", "written"]
-    error = box.fails("create", "--device", f"{cdi}=two", *SLEEP)
-    assert f"unresolvable CDI devices {cdi}=two" in error
-    assert "nvidia.com/gpu=all" in box.fails("create", "--gpus", "all", *SLEEP)
+    specification = {
+        "cdiVersion": "0.7.0", "kind": kind, "containerEdits": {"env": ["ALL=yes"]},
+        "devices": [{"name": "one", "containerEdits": edits}],
+    }  # fmt: skip
+    (tmp_path / "vendor.yaml").write_text(json.dumps(specification))  # YAML as well
+    script = (
+        "echo $ALL$ONE $PATH; busybox wc -l </cdi/name; id -G; stat -c %a /dev/fuse0;"
+        " busybox head -c 1 /dev/fuse0 | busybox wc -c;"
+        " echo x >/dev/cdi0; echo x >/cdi/name"
+    )
+    missing = box.fails("create", "--device", f"{kind}=one", *SLEEP)
+    assert f"unresolvable CDI devices {kind}=one: no specification in /etc/cdi or" in missing
+    monkeypatch.setattr(box, "programs", ("--cdi-spec-dir", str(tmp_path)))
+    id_ = box.ok("create", "--device", f"{kind}=one", IMAGE, "sh", "-c", script).strip()
+    assert f"unresolvable CDI devices {kind}=two" in box.fails(
+        "create", "--device", f"{kind}=two", *SLEEP
+    )
+    assert "CDI devices nvidia.com/gpu=all" in box.fails("create", "--gpus", "all", *SLEEP)
+    monkeypatch.setattr(box, "programs", ())  # the container knows where to look
+    done = box.call("start", "-a", id_)
+    lines = done.stdout.splitlines()
+    assert lines[:5] == ["yes1 /nowhere:/bin", "1", "0 77", "600", "1"]
+    assert len(lines) == 5
+    assert "can't create /dev/cdi0: Operation not permitted" in done.stderr
+    assert "/cdi/name: Read-only file system" in done.stderr
+    assert json.loads((tmp_path / "state").read_text())["id"] == id_
 
 
 def test_a_cgroup_parent_is_of_the_managers_kind(box: ContainerRoot) -> None:

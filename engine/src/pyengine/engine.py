@@ -52,8 +52,8 @@ class Options:
     """The global options as given; None where the user said nothing."""
 
     __slots__ = (
-        "cgroup_manager", "conmon", "events_backend", "notify_socket", "root", "runroot",
-        "runtime", "runtime_flag", "storage_driver", "tmpdir",
+        "cdi_spec_dir", "cgroup_manager", "conmon", "events_backend", "notify_socket", "root",
+        "runroot", "runtime", "runtime_flag", "storage_driver", "tmpdir",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +68,7 @@ class Options:
         events_backend: str | None = None,
         tmpdir: str | None = None,
         notify_socket: str = "",
+        cdi_spec_dir: tuple[str, ...] = (),
     ) -> None:
         """``notify_socket`` is the service manager's, where one has started us."""
         self.root = root
@@ -80,6 +81,7 @@ class Options:
         self.events_backend = events_backend
         self.tmpdir = tmpdir
         self.notify_socket = notify_socket
+        self.cdi_spec_dir = cdi_spec_dir
 
 
 class Engine:
@@ -208,11 +210,14 @@ class Engine:
         from pyengine.containers.create import Source
         from pyengine.images import references
 
+        settings = self.config.get("engine", {})
+        if directories := self.options.cdi_spec_dir or settings.get("cdi_spec_dirs"):
+            options.set("cdi_spec_dirs", tuple(directories))
         if options.rootfs:
             return Source("", "", [], {})
         image = self._obtain_image(options, report)
         if (image.config.get("config") or {}).get("Volumes") and not options.image_volume:
-            options.image_volume = self.config.get("engine", {}).get("image_volume_mode", "")
+            options.image_volume = settings.get("image_volume_mode", "")
         wanted = {reference.name for reference in references.local_candidates(options.image)}
         named = [name for name in image.names if name in wanted] or image.names or [image.id]
         return Source(image.id, named[0], image.diff_ids, image.config.get("config") or {})

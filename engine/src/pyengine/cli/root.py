@@ -15,6 +15,7 @@ PARAMETERS = (
     option("--runroot", metavar="DIR", help="Directory of what a reboot may forget."),
     option("--runtime", metavar="NAME", help="Path or name of the OCI runtime."),
     option("--runtime-flag", multiple=True, metavar="FLAG", help="Option for the OCI runtime."),
+    option("--cdi-spec-dir", multiple=True, metavar="DIR", help="Where CDI describes devices."),
     option("--conmon", metavar="PATH", help="Path of the container monitor."),
     option("--cgroup-manager", type=Choice(["cgroupfs", "systemd"]), help="Who makes cgroups."),
     option("--events-backend", type=Choice(["file", "none"]), help="Whether events are kept."),

@@ -145,6 +145,7 @@ class SecurityOptions:
 
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
+    cdi_spec_dirs: tuple[str, ...] = ()
     cgroupns: str = ""
     device: tuple[str, ...] = ()
     device_cgroup_rule: tuple[str, ...] = ()

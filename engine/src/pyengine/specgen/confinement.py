@@ -41,7 +41,7 @@ def change(spec: dict[str, Any], settings: SecuritySettings) -> None:
     if "cdi_devices" in settings:
         from pyengine.specgen import cdi
 
-        cdi.apply(spec, settings["cdi_devices"])
+        cdi.apply(spec, settings["cdi_devices"], settings["cdi_directories"])
 
 
 def _unmasked(paths: list[str], patterns: list[str]) -> list[str]:

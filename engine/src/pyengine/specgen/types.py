@@ -158,6 +158,7 @@ class SecuritySettings(TypedDict, total=False):
 
     apparmor: str
     cdi_devices: list[str]
+    cdi_directories: list[str]  # of specifications, later ones count more
     device_rules: list[tuple[str, int, int, str]]  # type, major, minor (-1: all), access
     devices: list[DeviceWish]
     masked: list[str]

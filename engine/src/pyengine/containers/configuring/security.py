@@ -58,8 +58,12 @@ def configure(config: ContainerConfig, wanted: ContainerOptions, image: dict[str
     if cdi:
         from pyengine.specgen import cdi as specifications
 
-        specifications.find(cdi)  # what is missing is this command's error
+        directories = wanted.cdi_spec_dirs or specifications.DIRECTORIES
         found["cdi_devices"] = cdi
+        found["cdi_directories"] = [os.path.abspath(path) for path in directories]
+        specifications.find(
+            cdi, found["cdi_directories"]
+        )  # what is missing is this command's error
     devices = [_device(text) for text in wanted.device if not _is_cdi(text)]
     if devices:
         found["devices"] = devices
