@@ -1,4 +1,4 @@
-"""The command line of pyrun: global options, the table of commands, the one place for errors."""
+"""The command line of pyrun: global options, the commands, the one place that prints an error."""
 
 from __future__ import annotations
 
@@ -6,62 +6,22 @@ import posix
 import sys
 
 from pyrun import names
-from pyrun.commands.settings import LEVELS, Settings
-from pyrun.errors import (
-    CommandNotExecutableError,
-    CommandNotFoundError,
-    KernelError,
-    NoSuchCommandError,
-    PyrunError,
-    UsageError,
-)
+from pyrun.commands.settings import LEVELS, Settings, wrong
+from pyrun.errors import KernelError, PyrunError
 
 # a module of pyrun.commands each
-COMMANDS = {
-    "checkpoint": "save a running container with CRIU",
-    "create": "create a container from a bundle",
-    "delete": "delete a container and what belongs to it",
-    "events": "print what a container uses, and when its memory runs out",
-    "exec": "run a process in a running container",
-    "features": "print what pyrun knows of the specification",
-    "kill": "send a signal to a container",
-    "list": "list the containers below --root",
-    "mounts": "add mounts to a running container, or remove them",
-    "pause": "stop all processes of a container",
-    "ps": "print the processes of a container",
-    "restore": "restore a container from a checkpoint",
-    "resume": "let a paused container go on",
-    "run": "create and start a container, and wait for it",
-    "spec": "write a config.json to begin with",
-    "start": "start the program of a created container",
-    "state": "print the state of a container",
-    "update": "change the limits of a container",
-}
-_OPTIONS = {
-    "--root": "directory of the containers' states",
-    "--log": "FILE, journald:NAME or syslog:NAME for messages, beside standard error",
-    "--log-format": "text or json",
-    "--log-level": "error, warning, info or debug",
-    "--cgroup-manager": "cgroupfs, systemd or disabled",
-    "--rootless": "true, false or auto: whether to go without privileges",
-    "--criu": "the criu to checkpoint and restore with, as older runc had it",
-}
-_SWITCHES = {
-    "--debug": "write more into the log",
-    "--systemd-cgroup": "the same as --cgroup-manager systemd",
-    "--help": "print this text",
-    "--version": "print the version",
-}
+COMMANDS = frozenset((
+    "checkpoint", "create", "delete", "events", "exec", "features", "kill", "list", "mounts",
+    "pause", "ps", "restore", "resume", "run", "spec", "start", "state", "update",
+))  # fmt: skip
+_VALUES = frozenset((
+    "--root", "--log", "--log-format", "--log-level", "--cgroup-manager", "--rootless", "--criu",
+))  # fmt: skip
+_SWITCHES = frozenset(("--debug", "--systemd-cgroup", "--help", "--version"))
 _SAME = {
     "-h": "--help", "-help": "--help", "-?": "--help", "--usage": "--help",
     "-v": "--version", "-V": "--version",
 }  # fmt: skip
-# 127 and 126 as a shell has them; 3, and 1 for the rest, as runc
-_STATUS: dict[type[PyrunError], int] = {
-    CommandNotFoundError: 127,
-    CommandNotExecutableError: 126,
-    NoSuchCommandError: 3,
-}
 
 
 def main(arguments: list[str]) -> int:
@@ -73,7 +33,9 @@ def main(arguments: list[str]) -> int:
         if rest[:1] == ["help"]:
             rest = [*rest[1:2], "--help"]
         if not rest or rest[0] == "--help":
-            sys.stdout.write(_help())
+            from pyrun.commands import help as overview
+
+            sys.stdout.write(overview.text())
             _flush()
             return 0
         name = rest[0]
@@ -83,14 +45,11 @@ def main(arguments: list[str]) -> int:
             sys.stdout.write(f"pyrun version {VERSION}\nspec: 1.3.0\n")
             return 0
         if name not in COMMANDS:
-            raise NoSuchCommandError(f"there is no command {name!r}: see pyrun --help")
-        from pyrun.commands.options import HelpShown
+            from pyrun.commands.usage import NoSuchCommandError
 
+            raise NoSuchCommandError(f"there is no command {name!r}: see pyrun --help")
         module = __import__(f"pyrun.commands.{name}", fromlist=["main"])
-        try:
-            status = int(module.main(rest[1:], settings))
-        except HelpShown:
-            status = 0
+        status = int(module.main(rest[1:], settings))
         _flush()
         return status
     except PyrunError as error:
@@ -122,12 +81,27 @@ def _flush() -> None:
 
 
 def _fail(settings: Settings, name: str, error: PyrunError) -> int:
-    message = str(error)
+    """Tell what went wrong; returns the exit status."""
+    from pyrun.commands import usage
+    from pyrun.particular_errors import CommandNotExecutableError, CommandNotFoundError
+
+    if type(error) is usage.HelpShown:
+        try:
+            _flush()
+        except KernelError as failure:
+            error = failure
+        else:
+            return 0
     prefix = f"pyrun {name} failed: " if name in COMMANDS else "pyrun: "
-    settings.write("error", f"{prefix}{message}")
-    if name == "exec":
-        return _STATUS.get(type(error), 255)  # as runc: 1 could be the program's own status
-    return _STATUS.get(type(error), 1)
+    settings.write("error", f"{prefix}{error}")
+    # 127 and 126 as a shell has them; 3, and 1 for the rest, as runc
+    statuses: dict[type[PyrunError], int] = {
+        CommandNotFoundError: 127,
+        CommandNotExecutableError: 126,
+        usage.NoSuchCommandError: 3,
+    }
+    # exec as runc: 1 could be the program's own status
+    return statuses.get(type(error), 255 if name == "exec" else 1)
 
 
 def _read_globals(arguments: list[str], settings: Settings) -> list[str]:
@@ -141,14 +115,14 @@ def _read_globals(arguments: list[str], settings: Settings) -> list[str]:
         word = rest.pop(0)
         name, equals, value = word.partition("=")
         name = _SAME.get(name, name)
-        if name in _OPTIONS:
+        if name in _VALUES:
             if not equals:
                 if not rest:
-                    raise UsageError(f"option {name} needs a value")
+                    raise wrong(f"option {name} needs a value")
                 value = rest.pop(0)
             _set(settings, name, value)
         elif name not in _SWITCHES:
-            raise UsageError(f"there is no option {name}: see pyrun --help")
+            raise wrong(f"there is no option {name}: see pyrun --help")
         elif name == "--help":
             return []
         elif name == "--version":
@@ -179,20 +153,20 @@ def _set(settings: Settings, name: str, value: str) -> None:
         settings.criu = value
     elif name == "--log-level":
         if value not in LEVELS:
-            raise UsageError(f"--log-level is one of {', '.join(LEVELS)}, not {value!r}")
+            raise wrong(f"--log-level is one of {', '.join(LEVELS)}, not {value!r}")
         settings.level = value
     elif name == "--log-format":
         if value not in ("text", "json"):
-            raise UsageError(f"--log-format is text or json, not {value!r}")
+            raise wrong(f"--log-format is text or json, not {value!r}")
         settings.log_format = value
     elif name == "--cgroup-manager":
         if value not in ("cgroupfs", "systemd", "disabled"):
-            raise UsageError(f"--cgroup-manager is cgroupfs, systemd or disabled, not {value!r}")
+            raise wrong(f"--cgroup-manager is cgroupfs, systemd or disabled, not {value!r}")
         settings.cgroup_driver = value
     elif value in ("true", "false"):
         settings.rootless = value == "true"
     elif value != "auto":
-        raise UsageError(f"--rootless is true, false or auto, not {value!r}")
+        raise wrong(f"--rootless is true, false or auto, not {value!r}")
 
 
 def default_root(settings: Settings) -> str:
@@ -205,13 +179,3 @@ def default_root(settings: Settings) -> str:
     if settings.rootless and user and runtime_dir:
         return f"{runtime_dir}/pyrun"
     return "/run/pyrun"
-
-
-def _help() -> str:
-    lines = ["usage: pyrun [global options] COMMAND [options] [arguments]", "", "Commands:"]
-    lines += [f"  {name:<18}{text}" for name, text in COMMANDS.items()]
-    lines += ["", "Global options:"]
-    lines += [f"  {name + ' VALUE':<24}{text}" for name, text in _OPTIONS.items()]
-    lines += [f"  {name:<24}{text}" for name, text in _SWITCHES.items()]
-    lines += ["", "pyrun COMMAND --help tells the options of a command.", ""]
-    return "\n".join(lines)

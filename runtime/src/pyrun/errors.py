@@ -1,4 +1,8 @@
-"""One exception class per layer; a message says what was done, to which object, and why not."""
+"""One exception class per layer; a message says what was done, to which object, and why not.
+
+Making a class takes the time of reading fifty lines of code, so that those of them that somebody
+tells apart are in ``particular_errors``, which is loaded when one is raised (docs/adr/0011).
+"""
 
 from __future__ import annotations
 
@@ -20,14 +24,6 @@ class ContainerError(PyrunError):
     """An operation does not fit the container, its status or its bundle."""
 
 
-class NoSuchContainerError(ContainerError):
-    """There is no container of that id."""
-
-
-class DamagedStateError(ContainerError):
-    """state.json does not say what it must, such as after a power cut."""
-
-
 class KernelError(PyrunError):
     """The kernel refused ``step``."""
 
@@ -36,19 +32,3 @@ class KernelError(PyrunError):
         super().__init__(f"{step}: {reason}")
         self.step = step
         self.errno = 0 if isinstance(error, str) else error.errno or 0
-
-
-class UsageError(PyrunError):
-    """The command line has no meaning."""
-
-
-class NoSuchCommandError(UsageError):
-    """pyrun has no such command."""
-
-
-class CommandNotFoundError(ContainerError):
-    """The program to run is not in the container."""
-
-
-class CommandNotExecutableError(ContainerError):
-    """The program to run is there and cannot be executed."""

@@ -56,6 +56,24 @@ def private_pyrun(tmp_path: Path) -> Iterator[Runtime]:
             os.removedirs(mounted.parent)
 
 
+def test_the_mounted_interpreter_finds_its_library_as_the_original_does(
+    private_pyrun: Runtime, bundle: Bundle
+) -> None:
+    """It has a path of its own, which must lack nothing."""
+    assert private_pyrun.run(bundle).returncode == 0
+    home = Path(private_pyrun.program).parent
+    code = "import sys, ctypes, encodings.idna, json, _json; print(*sys.path, sep='\\n')"
+    paths = []
+    for python in (home / "python3", Path(f"/run/pyrun-interpreter{home}/python3")):
+        words = [str(python), "-I", "-S", "-c", code]
+        done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=60)
+        assert done.stderr == ""
+        paths.append(done.stdout.splitlines())
+    first, *rest = paths[1]
+    assert rest == [entry for entry in paths[0] if Path(entry).exists()]
+    assert (Path(first) / "encodings").samefile(Path(rest[0]) / "encodings")
+
+
 def wait_for(path: Path) -> None:
     deadline = time.monotonic() + 30
     while not path.exists():

@@ -5,7 +5,8 @@ import os
 import pytest
 
 from pyrun.container import channel
-from pyrun.errors import CommandNotFoundError, ConfigError, KernelError
+from pyrun.errors import ConfigError, KernelError
+from pyrun.particular_errors import CommandNotFoundError
 
 
 def test_a_record_arrives_whole() -> None:

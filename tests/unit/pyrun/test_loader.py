@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pyrun import loader
+from pyrun import __main__ as loader
 
 SOURCES = Path(loader.__file__).parent
 EMPTY = (SOURCES / "__init__.py", *SOURCES.glob("*/__init__.py"), *SOURCES.glob("*/*/__init__.py"))
@@ -30,7 +30,7 @@ def loaders(package: Path, *names: str) -> list[str]:
     """Which loader each module of ``package`` comes from, in a Python of its own."""
     program = (
         f"import sys; sys.path.insert(0, {str(package.parent)!r}); sys.dont_write_bytecode = True\n"
-        "from pyrun import loader; loader.install()\n"
+        "from pyrun import __main__ as loader; loader.install()\n"
         f"for name in {names!r}:\n"
         "    spec = __import__(name, fromlist=['x']).__spec__\n"
         "    print('ours' if spec.loader is None else type(spec.loader).__name__)\n"
@@ -66,7 +66,10 @@ def test_a_package_with_code_is_left_to_importlib(copy: Path) -> None:
 
 def run_python(copy: Path, *lines: str) -> str:
     """What a Python with our loader prints."""
-    start = (f"import sys; sys.path.insert(0, {str(copy.parent)!r})", "from pyrun import loader")
+    start = (
+        f"import sys; sys.path.insert(0, {str(copy.parent)!r})",
+        "from pyrun import __main__ as loader",
+    )
     program = "\n".join((*start, "loader.install()", *lines))
     command = [sys.executable, "-I", "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
@@ -114,7 +117,7 @@ def test_a_future_statement_imports_nothing_and_an_import_does(copy: Path) -> No
 
 def test_every_import_is_seen_when_imports_are_timed(copy: Path) -> None:
     program = f"import sys; sys.path.insert(0, {str(copy.parent)!r})\n"
-    program += "from pyrun import loader; loader.install()\nfrom pyrun import names\n"
+    program += "from pyrun import __main__ as loader; loader.install()\nfrom pyrun import names\n"
     command = [sys.executable, "-I", "-X", "importtime", "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     assert "pyrun.names" in done.stderr

@@ -15,16 +15,12 @@ from hypothesis import strategies as st
 
 from pyrun import syscalls
 from pyrun.commands.kill import signal_number
-from pyrun.commands.options import FLAG, LIST, VALUE, HelpShown, Syntax
+from pyrun.commands.options import FLAG, LIST, VALUE, Syntax
+from pyrun.commands.usage import HelpShown, UsageError
 from pyrun.container import process, store
-from pyrun.errors import (
-    CommandNotExecutableError,
-    CommandNotFoundError,
-    ConfigError,
-    ContainerError,
-    UsageError,
-)
+from pyrun.errors import ConfigError, ContainerError
 from pyrun.linux import capabilities, paths, sysctl
+from pyrun.particular_errors import CommandNotExecutableError, CommandNotFoundError
 from pyrun.spec import jsontext
 
 JSON = st.recursive(

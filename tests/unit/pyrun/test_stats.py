@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pyrun.commands import events
-from pyrun.errors import UsageError
+from pyrun.commands.usage import UsageError
 from pyrun.linux.cgroups import stats_v1, stats_v2
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from pyrun.commands import update
+from pyrun.commands.usage import UsageError
 from pyrun.container import updating
-from pyrun.errors import ContainerError, UsageError
+from pyrun.errors import ContainerError
 from pyrun.linux import resctrl
 
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from pyrun.commands.options import FLAG, LIST, VALUE, Options, Syntax, is_number
+from pyrun.commands.usage import UsageError
 from pyrun.container import checkpoint, store
-from pyrun.errors import UsageError
 from pyrun.linux import criu
 
 TYPE_CHECKING = False

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from pyrun.commands.options import FLAG, LIST, VALUE, Options, Syntax, is_number
+from pyrun.commands.usage import UsageError
 from pyrun.container import foreground, interpreter, join
-from pyrun.errors import UsageError
 from pyrun.spec import load, validate
 
 TYPE_CHECKING = False

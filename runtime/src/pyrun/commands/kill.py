@@ -3,8 +3,9 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # typeshed has only signal
 
 from pyrun.commands.options import FLAG, Syntax, is_number
+from pyrun.commands.settings import wrong
 from pyrun.container import lifecycle, store
-from pyrun.errors import NoSuchContainerError, PyrunError, UsageError
+from pyrun.errors import PyrunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def signal_number(word: str) -> int:
     else:
         number = int(getattr(_signal, f"SIG{base}", 0)) + int(offset or 0)
     if not 1 <= number < _signal.NSIG:
-        raise UsageError(f"there is no signal {word!r}")
+        raise wrong(f"there is no signal {word!r}")
     return number
 
 
@@ -53,15 +54,18 @@ def main(words: list[str], settings: Settings) -> int:
 
 def _kill_matching(settings: Settings, expression: str, number: int, *, everyone: bool) -> int:
     """Each that runs gets the signal; what cannot get it is told, and does not stop the others."""
-    status = 0
-    for name in store.matching(settings.root, expression):
+    from pyrun.container import directories, status
+    from pyrun.particular_errors import NoSuchContainerError
+
+    result = 0
+    for name in directories.matching(settings.root, expression):
         try:
             entry = store.find(settings.root, name, lock=False)
-            if lifecycle.status(entry) != "stopped":
+            if status.of(entry) != "stopped":
                 lifecycle.kill(entry, number, everyone=everyone)
         except NoSuchContainerError:  # deleted meanwhile, or left by a killed create
             continue
         except PyrunError as error:
             settings.write("error", str(error))
-            status = 1
-    return status
+            result = 1
+    return result

@@ -3,8 +3,10 @@ from __future__ import annotations
 import sys
 
 from pyrun.commands.options import FLAG, VALUE, Syntax
-from pyrun.container import lifecycle, store
-from pyrun.errors import ContainerError, NoSuchContainerError, UsageError
+from pyrun.commands.usage import UsageError
+from pyrun.container import directories, status, store
+from pyrun.errors import ContainerError
+from pyrun.particular_errors import NoSuchContainerError
 from pyrun.spec import jsontext
 
 TYPE_CHECKING = False
@@ -29,7 +31,7 @@ def main(words: list[str], settings: Settings) -> int:
     form = options.text("format", "table")
     if form not in ("table", "json"):
         raise UsageError(f"--format is table or json, not {form!r}")
-    rows = [row for name in store.identifiers(settings.root) if (row := _row(settings, name))]
+    rows = [row for name in directories.identifiers(settings.root) if (row := _row(settings, name))]
     if options.flag("quiet"):
         sys.stdout.write("".join(f"{row['id']}\n" for row in rows))
     elif form == "json":
@@ -47,7 +49,7 @@ def _row(settings: Settings, name: str) -> JsonObject | None:
     except ContainerError as error:
         settings.write("warning", str(error))
         return None
-    state = lifecycle.state_of(entry, lifecycle.status(entry))
+    state = status.state_of(entry, status.of(entry))
     extra = {key: entry.state.get(key, "") for key in ("rootfs", "created", "owner")}
     return {**state, **extra}
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from pyrun.commands.options import Syntax
+from pyrun.commands.usage import UsageError
 from pyrun.container import late_mounts, store
-from pyrun.errors import UsageError
 from pyrun.spec import load, validate
 
 TYPE_CHECKING = False

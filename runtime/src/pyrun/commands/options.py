@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pyrun.errors import UsageError
+from pyrun.commands.settings import wrong
 
 FLAG, VALUE, LIST = "flag", "value", "list"
 
@@ -42,7 +42,7 @@ class Options:
         """
         word = self.text(name, str(default))
         if not is_number(word):
-            raise UsageError(f"option --{name} needs a number, not {word!r}")
+            raise wrong(f"option --{name} needs a number, not {word!r}")
         return int(word)
 
     def all(self, name: str) -> list[str]:
@@ -65,11 +65,7 @@ def is_true(word: str, option: str) -> bool:
         return True
     if word in ("0", "f", "F", "false", "FALSE", "False"):
         return False
-    raise UsageError(f"option {option} is true or false, not {word!r}")
-
-
-class HelpShown(Exception):  # noqa: N818 - not an error
-    """The text is printed, the command is done."""
+    raise wrong(f"option {option} is true or false, not {word!r}")
 
 
 class Syntax:
@@ -128,6 +124,8 @@ class Syntax:
                 options.arguments += rest[::-1]
                 break
             if word in ("--help", "-h", "--usage", "-?") and "h" not in self._short:
+                from pyrun.commands.usage import HelpShown
+
                 sys.stdout.write(self.help())
                 raise HelpShown
             if word.startswith("--"):
@@ -141,13 +139,13 @@ class Syntax:
                     break
         count = len(options.arguments)
         if count < self._fewest or (self._most is not None and count > self._most):
-            raise UsageError(f"wrong number of arguments: usage: pyrun {self.usage}")
+            raise wrong(f"wrong number of arguments: usage: pyrun {self.usage}")
         return options
 
     def _long(self, word: str, rest: list[str], options: Options) -> None:
         name, equals, value = word.partition("=")
         if name not in self._kinds:
-            raise UsageError(f"there is no option --{name}: usage: pyrun {self.usage}")
+            raise wrong(f"there is no option --{name}: usage: pyrun {self.usage}")
         if self._kinds[name] == FLAG:
             on = is_true(value if equals else "true", f"--{name}")
             options.add(name, "true" if on else "false")
@@ -156,7 +154,7 @@ class Syntax:
         elif rest:
             options.add(name, rest.pop())
         else:
-            raise UsageError(f"option --{name} needs a value")
+            raise wrong(f"option --{name} needs a value")
 
     def _letters(self, letters: str, rest: list[str], options: Options) -> None:
         """``-it``, ``-u0``, ``-u 0``; and ``-bundle``, which Go programs take like ``--bundle``."""
@@ -167,11 +165,11 @@ class Syntax:
             letter, letters = letters[0], letters[1:]
             name = self._short.get(letter)
             if name is None:
-                raise UsageError(f"there is no option -{letter}: usage: pyrun {self.usage}")
+                raise wrong(f"there is no option -{letter}: usage: pyrun {self.usage}")
             if self._kinds[name] == FLAG:
                 options.add(name, "true")
                 continue
             if not letters and not rest:
-                raise UsageError(f"option -{letter} needs a value")
+                raise wrong(f"option -{letter} needs a value")
             options.add(name, letters.removeprefix("=") or rest.pop())
             return

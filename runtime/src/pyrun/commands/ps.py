@@ -3,8 +3,8 @@ from __future__ import annotations
 import sys
 
 from pyrun.commands.options import VALUE, Syntax
+from pyrun.commands.usage import UsageError
 from pyrun.container import processes, store
-from pyrun.errors import UsageError
 from pyrun.spec import jsontext
 
 TYPE_CHECKING = False

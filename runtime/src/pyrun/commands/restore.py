@@ -3,9 +3,9 @@ from __future__ import annotations
 from pyrun import syscalls
 from pyrun.commands import checkpoint
 from pyrun.commands.options import FLAG, VALUE, Syntax
+from pyrun.commands.usage import UsageError
 from pyrun.container import foreground, restore
 from pyrun.container.request import Request
-from pyrun.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

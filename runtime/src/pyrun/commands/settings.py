@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import posix
-import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrun.errors import PyrunError
 
 LEVELS = ("error", "warning", "info", "debug")
 
@@ -13,10 +16,20 @@ def is_host_root() -> bool:
     if posix.geteuid() != 0:
         return False
     try:
-        with open("/proc/self/uid_map", "rb") as uid_map:
-            return uid_map.read().split() == [b"0", b"0", b"4294967295"]
+        fd = posix.open("/proc/self/uid_map", posix.O_RDONLY | posix.O_CLOEXEC)
     except FileNotFoundError:  # a kernel without user namespaces
         return True
+    try:
+        return posix.read(fd, 4096).split() == [b"0", b"0", b"4294967295"]
+    finally:
+        posix.close(fd)
+
+
+def wrong(problem: str) -> PyrunError:
+    """The error of a command line that has no meaning."""
+    from pyrun.commands.usage import UsageError
+
+    return UsageError(problem)
 
 
 class Settings:
@@ -45,37 +58,7 @@ class Settings:
 
     def write(self, level: str, message: str) -> None:
         """Write one line to the log, and errors and warnings to standard error (as runc does)."""
-        if LEVELS.index(level) > LEVELS.index(self.level):
-            return
-        line = self._line(level, message)
-        if self.log.startswith(("journald:", "syslog:")):
-            from pyrun.commands import system_log
+        if LEVELS.index(level) <= LEVELS.index(self.level):
+            from pyrun.commands import messages
 
-            try:
-                system_log.write(self.log, level, message)
-            except OSError as error:
-                sys.stderr.write(f"pyrun: write the log {self.log}: {error.strerror}\n")
-            line = f"{message}\n"
-        elif self.log:
-            try:
-                flags = posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_CLOEXEC
-                fd = posix.open(self.log, flags, 0o644)
-                try:
-                    posix.write(fd, line.encode(errors="replace"))
-                finally:
-                    posix.close(fd)
-            except OSError as error:
-                sys.stderr.write(f"pyrun: write the log {self.log}: {error.strerror}\n")
-            line = f"{message}\n"
-        if level != "debug" or not self.log:
-            sys.stderr.write(line)
-
-    def _line(self, level: str, message: str) -> str:
-        import time
-
-        from pyrun.spec import jsontext
-
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        if self.log_format == "json":
-            return jsontext.dumps({"level": level, "msg": message, "time": now}) + "\n"
-        return f'time="{now}" level={level} msg={jsontext.dumps(message)}\n'
+            messages.write(self, level, message)

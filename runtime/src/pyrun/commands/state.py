@@ -2,22 +2,22 @@ from __future__ import annotations
 
 import sys
 
-from pyrun.commands.options import Syntax
-from pyrun.container import lifecycle, store
+from pyrun.container import status, store
 from pyrun.spec import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrun.commands.settings import Settings
 
-SYNTAX = Syntax("state CONTAINER-ID", {}, (1, 1))
-
 
 def main(words: list[str], settings: Settings) -> int:
     """``pyrun state``: the specification's members, and those that runc and crun add."""
-    options = SYNTAX.parse(words)
-    entry = store.find(settings.root, options.arguments[0], lock=False)
-    state = lifecycle.state_of(entry, lifecycle.status(entry))
+    if len(words) != 1 or words[0].startswith("-"):  # not simply an id
+        from pyrun.commands.options import Syntax
+
+        words = Syntax("state CONTAINER-ID", {}, (1, 1)).parse(words).arguments
+    entry = store.find(settings.root, words[0], lock=False)
+    state = status.state_of(entry, status.of(entry))
     state["rootfs"] = entry.state["rootfs"]
     state["created"] = entry.state["created"]
     state["owner"] = entry.state["owner"]

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from pyrun.commands.options import VALUE, Options, Syntax
+from pyrun.commands.usage import UsageError
 from pyrun.container import store, updating
-from pyrun.errors import UsageError
 from pyrun.spec import load, validate
 
 TYPE_CHECKING = False

@@ -92,6 +92,10 @@ def describe(error: BaseException) -> JsonObject:
 def revive(record: JsonObject) -> errors.PyrunError:
     """The exception that ``describe`` saw."""
     kind = getattr(errors, record["name"], errors.ContainerError)
+    if kind is errors.ContainerError:
+        from pyrun import particular_errors
+
+        kind = getattr(particular_errors, record["name"], kind)
     error: errors.PyrunError = kind.__new__(kind)
     error.args = (record["message"],)
     if isinstance(error, errors.KernelError):

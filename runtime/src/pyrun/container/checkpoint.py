@@ -6,7 +6,7 @@ import _stat
 import posix
 
 from pyrun import names, syscalls
-from pyrun.container import criu_service, lifecycle
+from pyrun.container import criu_service, lifecycle, status
 from pyrun.errors import ConfigError, ContainerError
 from pyrun.linux import criu, mounts, paths
 from pyrun.linux.cgroups import select
@@ -82,14 +82,14 @@ def checkpoint(entry: Entry, request: Request) -> list[str]:
         ContainerError: its status does not allow it, or CRIU cannot do it; it runs on.
     """
     step = f"checkpoint container {entry.id}"
-    now = lifecycle.status(entry, held=True)
+    now = status.of(entry, held=True)
     if now not in ("running", "paused"):
         raise ContainerError(f"{step}: status is {now}, must be running")
     try:
         program = ready(request.images)
         _dump(entry, request, program)
     except BaseException as error:
-        if now == "running" and lifecycle.is_paused(entry):  # criu died before it could thaw it
+        if now == "running" and status.is_paused(entry):  # criu died before it could thaw it
             select.from_record(entry.state["cgroup"] or {}).thaw()
         if type(error) is ContainerError:
             raise ContainerError(f"{step}: {error}") from error

@@ -7,9 +7,10 @@ when the channel closes, and the next command with this id removes the rest.
 from __future__ import annotations
 
 import posix
+import time
 
 from pyrun import names, syscalls
-from pyrun.container import channel, fork, lifecycle, stage, store
+from pyrun.container import channel, directories, fork, stage, status, store
 from pyrun.errors import ContainerError
 from pyrun.linux.cgroups import select
 from pyrun.spec import validate
@@ -60,6 +61,8 @@ def _create(begun: Stage) -> Entry:
     try:
         _make(begun, task, entry, manager)
     except BaseException:
+        from pyrun.container import lifecycle
+
         entry.state["cgroup"] = manager.record()  # it may have turned out to be another's
         lifecycle.discard(entry)
         raise
@@ -83,20 +86,32 @@ def reserve(bundle: Bundle, request: Request) -> tuple[Entry, Manager]:
     Raises:
         PyrunError: the id is in use, or its cgroup is, or the directory cannot be made.
     """
-    entry = store.reserve(request.root, request.container_id)
+    entry = directories.reserve(request.root, request.container_id)
     try:
         if entry.state:
-            lifecycle.clear(entry)
+            _clear(entry)
         entry.empty()
         manager = _manager(bundle.config, request)
         entry.state = _state(bundle, request, manager)
         entry.save()
         entry.write(store.CONFIG, bundle.text)
     except BaseException:
-        lifecycle.clear(entry)
+        _clear(entry)
         entry.remove()
         raise
     return entry, manager
+
+
+def _timestamp() -> str:
+    """Now, as RFC 3339 with nanoseconds in UTC."""
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09d}Z"
+
+
+def _clear(entry: Entry) -> None:
+    from pyrun.container import lifecycle
+
+    lifecycle.clear(entry)
 
 
 def check_terminal(config: JsonObject, request: Request) -> None:
@@ -139,7 +154,7 @@ def _state(bundle: Bundle, request: Request, manager: Manager) -> State:
         "pid_start": 0,
         "bundle": bundle.path,
         "rootfs": rootfs,
-        "created": store.timestamp(),
+        "created": _timestamp(),
         "owner": _user_name(posix.geteuid()),
         "annotations": config.get("annotations") or {},
         "cgroup": manager.record(),
@@ -187,7 +202,7 @@ def _make(begun: Stage, task: Task | None, entry: Entry, manager: Manager) -> No
         if group:
             group.assign(pid)
         entry.state["pid"] = pid
-        entry.state["pid_start"] = lifecycle.start_time(pid)
+        entry.state["pid_start"] = status.start_time(pid)
         if config.get("hooks"):
             entry.save()  # a hook may hang: delete --force must find init
         _wait_for_init(begun, entry, ours, pid)
@@ -350,7 +365,7 @@ def _wait_for_init(begun: Stage, entry: Entry, ours: Channel, pid: int) -> None:
 
         ours.receive("settling")
         recorder = record.begin(config, config["process"], pid, first=True)
-        entry.state["recorder"] = [recorder, lifecycle.start_time(recorder)]
+        entry.state["recorder"] = [recorder, status.start_time(recorder)]
         ours.send("go")
     try:
         ours.receive("created")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # typeshed has only signal
 import posix
 
-from pyrun.container import attached, lifecycle, store
+from pyrun.container import attached, store
 from pyrun.errors import ContainerError
 
 TYPE_CHECKING = False
@@ -59,6 +59,8 @@ def _follow(
 ) -> tuple[int, list[str]]:
     """Wait for a container that runs, and delete it."""
     entry.unlock()  # state, kill and exec must work meanwhile
+    from pyrun.container import lifecycle  # while the container runs
+
     status = _pass_through(entry.state["pid"], console_fd, request.console_fd)
     if keep:
         return status, []
@@ -152,11 +154,15 @@ def detach(begun: Stage) -> None:
 
 def _start(entry: Entry, request: Request) -> None:
     """Start what was just created, or leave nothing of it."""
+    from pyrun.container import starting
+
     try:
-        lifecycle.start(entry)
+        starting.start(entry)
     except BaseException:
         found = entry if entry.lock_fd >= 0 else _again(entry, request)  # hooks hold no lock
         if found:
+            from pyrun.container import lifecycle
+
             lifecycle.discard(found)
         raise
 

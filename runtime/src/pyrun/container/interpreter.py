@@ -99,14 +99,48 @@ def _mount_on(target: str, real: str, directory: str) -> None:
         except OSError:  # never mounted on in this mount namespace
             pass
     # Python takes its library from where this file says, as in a virtual environment.
-    with open(f"{directory}/pyvenv.cfg", "w") as config:
-        config.write(f"home = {names.dirname(real)}\n")
+    _replace(f"{directory}/pyvenv.cfg", f"home = {names.dirname(real)}\n")
+    _shorten_path(directory)
     # Not executable: where the mount is missing, the launcher must not take the empty file.
     posix.close(posix.open(target, posix.O_WRONLY | posix.O_CREAT | posix.O_CLOEXEC, 0o444))
     syscalls.mount(real, target, None, syscalls.MS_BIND, None)
     flags = syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NODEV
     remount = syscalls.MS_REMOUNT | syscalls.MS_BIND | flags
     syscalls.mount(None, target, None, remount, None)
+
+
+def _shorten_path(directory: str) -> None:
+    """Let each start find what it needs at once (docs/adr/0011).
+
+    Python takes its whole path from a file of this name. Without one it searches its library, and
+    lists three directories of it, before it has as much as its encodings.
+    """
+    first = f"{directory}/first"
+    names.make_directories(first, 0o755)
+    for name in ("encodings", "_json"):
+        found = getattr(sys.modules.get(name), "__file__", None)
+        if found:  # part of the executable in some builds
+            place = found.removesuffix("/__init__.py")
+            _link(place, f"{first}/{names.basename(place)}")
+    own = names.dirname(sys.modules["pyrun"].__path__[0])
+    path = [first, *(entry for entry in sys.path if entry != own and names.exists(entry))]
+    _replace(f"{directory}/python3._pth", "".join(f"{entry}\n" for entry in path))
+
+
+def _replace(path: str, text: str) -> None:
+    """Write a file whole or not at all: Python may start beside it, in another mount namespace."""
+    with open(f"{path}.new", "w") as file:
+        file.write(text)
+    posix.rename(f"{path}.new", path)
+
+
+def _link(target: str, name: str) -> None:
+    if names.real(name) != names.real(target):
+        try:
+            posix.unlink(name)
+        except FileNotFoundError:
+            pass
+        posix.symlink(target, name)
 
 
 def _sealed_copy() -> int:

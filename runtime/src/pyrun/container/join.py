@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from pyrun import names, syscalls
-from pyrun.container import channel, fork, init, lifecycle, prepare, process, store
+from pyrun.container import channel, fork, init, prepare, process, status, store
 from pyrun.container.request import inherited, listen_environment
 from pyrun.container.stage import TRACE
 from pyrun.errors import ContainerError, KernelError
@@ -87,7 +87,7 @@ def find_running(root: str, container_id: str, *, paused: bool = False) -> Entry
         ContainerError: there is none, it has stopped, or it is paused.
     """
     entry = store.find(root, container_id, lock=False)
-    now = lifecycle.status(entry)
+    now = status.of(entry)
     if now == "paused" and not paused:
         raise ContainerError(f"exec in container {entry.id}: it is paused (or use --ignore-paused)")
     if now not in ("created", "running", "paused"):
@@ -175,7 +175,7 @@ def _prepare(request: Request, config: JsonObject, entry: Entry) -> _Task:
     if profile and profile.get("listenerPath"):
         from pyrun.container import listener
 
-        state = lifecycle.state_of(entry, lifecycle.status(entry))
+        state = status.state_of(entry, status.of(entry))
         task.identity.listener = listener.connect(compiled, state)
     task.plan, task.root_fd = _plan(entry)
     return task
@@ -196,7 +196,7 @@ def _plan(entry: Entry) -> tuple[namespaces.Plan, int]:
     except OSError as error:
         plan.close()
         raise KernelError(f"open the namespaces of process {pid}", error) from error
-    if not lifecycle.is_alive(entry):  # the number may belong to another process by now
+    if not status.is_alive(entry):  # the number may belong to another process by now
         plan.close()
         raise ContainerError(f"exec in container {entry.id}: it has stopped")
     return plan, root_fd

@@ -11,7 +11,7 @@ import _stat
 import posix
 
 from pyrun import names, syscalls
-from pyrun.container import channel, init, lifecycle, mount_trees
+from pyrun.container import channel, init, mount_trees, status
 from pyrun.errors import ConfigError, ContainerError, KernelError
 from pyrun.linux import idmap, mount_idmap, mounts, namespaces, paths
 
@@ -49,12 +49,12 @@ class _Place:
             raise KernelError(
                 f"{step}: open the namespaces of process {self.pid}", error
             ) from error
-        if not lifecycle.is_alive(entry):  # the number may belong to another process by now
+        if not status.is_alive(entry):  # the number may belong to another process by now
             raise ContainerError(f"{step}: it has stopped")
 
 
 def _open(entry: Entry, step: str) -> _Place:
-    now = lifecycle.status(entry, held=True)
+    now = status.of(entry, held=True)
     if now not in ("created", "running", "paused"):
         raise ContainerError(f"{step}: status is {now}, must be running or created")
     return _Place(entry, step)

@@ -1,15 +1,16 @@
-"""Which operation is allowed in which status (runtime-spec runtime.md, "Lifecycle")."""
+"""Which operation is allowed in which status (runtime-spec runtime.md, "Lifecycle").
+
+``create`` and ``starting`` have the first two of them.
+"""
 
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # typeshed has only signal
 import posix
-import select
 
-from pyrun import names
-from pyrun.container import store
+from pyrun.container import status
 from pyrun.errors import ContainerError, KernelError
-from pyrun.spec import jsontext
+from pyrun.linux.cgroups import places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,138 +21,11 @@ if TYPE_CHECKING:
 _END_TIMEOUT_MS = 10_000
 
 
-def start_time(pid: int) -> int:
-    """When a process started, in clock ticks since boot; 0 when it has ended (proc(5))."""
-    try:
-        fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
-    except FileNotFoundError:
-        return 0
-    try:
-        text = posix.read(fd, 4096)
-    except ProcessLookupError:
-        return 0
-    finally:
-        posix.close(fd)
-    fields = text[text.rindex(b")") + 2 :].split()
-    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
-
-
-def is_alive(entry: Entry) -> bool:
-    """Whether init runs: the number alone could be another process by now."""
-    pid = entry.state.get("pid", 0)
-    return pid > 0 and start_time(pid) == entry.state["pid_start"]
-
-
-def status(entry: Entry, *, held: bool = False) -> str:
-    """``creating``, ``created``, ``running``, ``paused`` or ``stopped``.
-
-    Args:
-        entry: read.
-        held: this process holds the lock, so nobody is creating the container.
-    """
-    if entry.state.get("stage") != "created":
-        return "creating" if not held and store.is_locked(entry) else "stopped"
-    if not is_alive(entry):
-        return "stopped"
-    if is_paused(entry):
-        return "paused"
-    return "created" if names.exists(entry.file(store.FIFO)) else "running"
-
-
-def is_paused(entry: Entry) -> bool:
-    """Whether the freezer holds the container; one small file, and no driver is loaded for it."""
-    paths = (entry.state.get("cgroup") or {}).get("paths") or {}
-    try:
-        if "freezer" in paths:
-            fd = posix.open(f"{paths['freezer']}/freezer.state", posix.O_RDONLY | posix.O_CLOEXEC)
-        elif "" in paths:
-            fd = posix.open(f"{paths['']}/cgroup.freeze", posix.O_RDONLY | posix.O_CLOEXEC)
-        else:
-            return False
-    except FileNotFoundError:
-        return False
-    try:
-        return posix.read(fd, 16).strip() not in (b"THAWED", b"0")
-    except OSError:  # ENODEV: the cgroup was removed meanwhile
-        return False
-    finally:
-        posix.close(fd)
-
-
-def state_of(entry: Entry, status_now: str) -> JsonObject:
-    """The state as the specification has it (runtime.md, "State"); hooks read it."""
-    state = entry.state
-    return {
-        "ociVersion": state.get("ociVersion", ""),
-        "id": entry.id,
-        "pid": 0 if status_now == "stopped" else state.get("pid", 0),
-        "status": status_now,
-        "bundle": state.get("bundle", ""),
-        "annotations": state.get("annotations", {}),
-    }
-
-
 def _manager(entry: Entry) -> Manager | None:
     from pyrun.linux.cgroups import select as drivers
 
     record = entry.state.get("cgroup")
     return drivers.from_record(record) if record else None
-
-
-def start(entry: Entry) -> None:
-    """Let init execute its program.
-
-    The entry is locked; hooks that run afterwards hold no lock.
-
-    Raises:
-        ContainerError: the status does not allow it, or the program cannot be executed.
-    """
-    now = status(entry, held=True)
-    if now != "created":
-        raise ContainerError(f"start container {entry.id}: status is {now}, must be created")
-    fifo = entry.file(store.FIFO)
-    path_fd = posix.open(fifo, posix.O_PATH | posix.O_CLOEXEC)
-    # From here on the status is running, even if we are killed: a second start cannot be right.
-    posix.unlink(fifo)
-    pid_fd = posix.pidfd_open(entry.state["pid"])
-    fifo_fd = posix.open(
-        f"/proc/self/fd/{path_fd}", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC
-    )
-    posix.close(path_fd)
-    said = _read_verdict(fifo_fd, pid_fd)
-    posix.close(fifo_fd)
-    posix.close(pid_fd)
-    if said:
-        from pyrun.container import channel
-
-        raise channel.revive(jsontext.loads(said.decode()))
-    poststart = entry.state["hooks"]["poststart"]
-    if poststart:
-        from pyrun.container import hooks
-
-        entry.unlock()
-        try:
-            hooks.run("poststart", poststart, state_of(entry, "running"))
-        except ContainerError:
-            end(entry)
-            raise
-
-
-def _read_verdict(fifo_fd: int, pid_fd: int) -> bytes:
-    """What init says went wrong; nothing when the program was executed.
-
-    The descriptor that init writes to is close-on-exec: its end is the news of success.
-    """
-    poll = select.poll()
-    poll.register(fifo_fd, select.POLLIN)
-    poll.register(pid_fd, select.POLLIN)
-    said = b""
-    while True:
-        events = dict(poll.poll())
-        chunk = posix.read(fifo_fd, 65536) if fifo_fd in events else b""
-        said += chunk
-        if not chunk:
-            return said
 
 
 def kill(entry: Entry, signal: int, *, everyone: bool = False) -> None:
@@ -161,7 +35,7 @@ def kill(entry: Entry, signal: int, *, everyone: bool = False) -> None:
         ContainerError: the container does not run.
         KernelError: the kernel refused.
     """
-    now = status(entry)
+    now = status.of(entry)
     if everyone:
         manager = _manager(entry)
         if manager and (manager.procs() or now == "stopped"):
@@ -176,7 +50,7 @@ def kill(entry: Entry, signal: int, *, everyone: bool = False) -> None:
     except ProcessLookupError:
         raise ContainerError(f"kill container {entry.id}: container not running") from None
     try:
-        if not is_alive(entry):  # the number went to another process before the pidfd was made
+        if not status.is_alive(entry):  # another process got the number before the pidfd was made
             raise ContainerError(f"kill container {entry.id}: container not running")
         _signal.pidfd_send_signal(pid_fd, signal)
         if signal == _signal.SIGKILL:
@@ -189,7 +63,7 @@ def kill(entry: Entry, signal: int, *, everyone: bool = False) -> None:
 
 def _thaw(entry: Entry) -> None:
     """Let a paused container die: cgroup v1 keeps SIGKILL from frozen processes, v2 does not."""
-    if (entry.state.get("cgroup") or {}).get("layout") != "v2" and is_paused(entry):
+    if (entry.state.get("cgroup") or {}).get("layout") != "v2" and status.is_paused(entry):
         manager = _manager(entry)
         if manager:
             manager.thaw()
@@ -201,16 +75,18 @@ def end(entry: Entry) -> None:
     Raises:
         KernelError: it did not end in time.
     """
-    if not is_alive(entry):
+    if not status.is_alive(entry):
         return
     try:
         pid_fd = posix.pidfd_open(entry.state["pid"])
     except ProcessLookupError:
         return
     try:
-        if is_alive(entry):
+        if status.is_alive(entry):
             _signal.pidfd_send_signal(pid_fd, _signal.SIGKILL)
             _thaw(entry)
+            import select  # not for one that has stopped
+
             poll = select.poll()
             poll.register(pid_fd, select.POLLIN)
             if not poll.poll(_END_TIMEOUT_MS):
@@ -228,11 +104,11 @@ def delete(entry: Entry, *, force: bool = False) -> list[str]:
         ContainerError: the container has not stopped, without ``force``.
         KernelError: a process or a cgroup cannot be removed.
     """
-    now = status(entry, held=True)
+    now = status.of(entry, held=True)
     if now != "stopped" and not force:
         raise _not_stopped(entry, now)
     poststop = (entry.state.get("hooks") or {}).get("poststop")
-    state = state_of(entry, "stopped")
+    state = status.state_of(entry, "stopped")
     discard(entry)
     if not poststop:
         return []
@@ -248,7 +124,7 @@ def interrupt(entry: Entry, *, force: bool) -> None:
         ContainerError: the container has not stopped, without ``force``.
         KernelError: init cannot be killed.
     """
-    now = status(entry)
+    now = status.of(entry)
     if force:
         end(entry)
     elif now != "stopped":
@@ -267,14 +143,16 @@ def clear(entry: Entry) -> None:
         KernelError: one of them resists.
     """
     end(entry)
-    manager = _manager(entry)
-    if manager:
-        manager.delete()
+    cgroup = entry.state.get("cgroup")
+    if cgroup and not _is_removed(cgroup):
+        from pyrun.linux.cgroups import select as drivers
+
+        drivers.from_record(cgroup).delete()
     if entry.state.get("recorder"):
         from pyrun.container import record
 
         recorder, begun = entry.state["recorder"]
-        if start_time(recorder) == begun:
+        if status.start_time(recorder) == begun:
             record.wait(recorder)
     if entry.state.get("resctrl"):
         from pyrun.linux import resctrl
@@ -285,6 +163,15 @@ def clear(entry: Entry) -> None:
         from pyrun.linux import host_mounts
 
         host_mounts.detach(entry.state["rootfs"], kept)
+
+
+def _is_removed(cgroup: JsonObject) -> bool:
+    """Whether the cgroup needed no more than rmdir(2), for which no driver has to be loaded.
+
+    That is the rule where all processes have ended. Elsewhere the first directory stays: it is the
+    one by which the driver finds what is left.
+    """
+    return cgroup["driver"] == "cgroupfs" and places.remove_empty(cgroup["paths"])
 
 
 def discard(entry: Entry) -> None:

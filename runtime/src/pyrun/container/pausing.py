@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyrun.container import lifecycle
+from pyrun.container import status
 from pyrun.errors import ContainerError
 from pyrun.linux.cgroups import select
 
@@ -18,7 +18,7 @@ def pause(entry: Entry) -> None:
         ContainerError: its status does not allow it.
         KernelError: there is no freezer, or the processes did not stand still in time.
     """
-    now = lifecycle.status(entry, held=True)
+    now = status.of(entry, held=True)
     if now not in ("created", "running"):
         problem = f"status is {now}, must be running or created"
         raise ContainerError(f"pause container {entry.id}: {problem}")
@@ -32,7 +32,7 @@ def resume(entry: Entry) -> None:
         ContainerError: it is not paused.
         KernelError: the kernel refused.
     """
-    now = lifecycle.status(entry, held=True)
+    now = status.of(entry, held=True)
     if now != "paused":
         raise ContainerError(f"resume container {entry.id}: status is {now}, must be paused")
     select.from_record(entry.state["cgroup"] or {}).thaw()

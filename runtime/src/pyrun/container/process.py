@@ -8,14 +8,9 @@ import posix
 
 from pyrun import names, syscalls
 from pyrun.container import fork
-from pyrun.errors import (
-    CommandNotExecutableError,
-    CommandNotFoundError,
-    ContainerError,
-    KernelError,
-    PyrunError,
-)
+from pyrun.errors import ContainerError, KernelError, PyrunError
 from pyrun.linux import capabilities, rlimits, stdio
+from pyrun.particular_errors import CommandNotExecutableError, CommandNotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

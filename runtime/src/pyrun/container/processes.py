@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix
 
-from pyrun.container import lifecycle
+from pyrun.container import status
 from pyrun.errors import ContainerError
 from pyrun.linux.cgroups import select
 
@@ -23,7 +23,7 @@ def of(entry: Entry) -> list[int]:
     manager = select.from_record(entry.state["cgroup"] or {})
     if manager.paths:
         return manager.procs()
-    if lifecycle.status(entry) == "stopped":
+    if status.of(entry) == "stopped":
         return []
     if not entry.state.get("own_pid_namespace"):
         problem = "it has neither a cgroup nor a pid namespace of its own"
@@ -48,10 +48,10 @@ def table(pids: list[int], options: list[str]) -> str:
     Raises:
         ContainerError: ps is missing or fails, or shows no process ids.
     """
-    status, output = _run(["ps", *options])
+    code, output = _run(["ps", *options])
     lines = output.splitlines()
-    if status:
-        raise ContainerError(f"ps {' '.join(options)}: exit status {status}: {output.strip()}")
+    if code:
+        raise ContainerError(f"ps {' '.join(options)}: exit status {code}: {output.strip()}")
     head = lines[0].split() if lines else []
     if "PID" not in head:
         raise ContainerError(f"ps {' '.join(options)}: its output has no column PID")
@@ -70,8 +70,8 @@ def _run(words: list[str]) -> tuple[int, str]:
         except OSError as error:
             problem = f"{error.strerror}: install procps, or use --format json"
             raise ContainerError(f"run {words[0]}: {problem}") from error
-        status = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
+        code = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
         size = posix.fstat(output_fd).st_size
-        return status, posix.pread(output_fd, size, 0).decode(errors="replace")
+        return code, posix.pread(output_fd, size, 0).decode(errors="replace")
     finally:
         posix.close(output_fd)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 import select
 
-from pyrun.container import lifecycle
+from pyrun.container import status
 from pyrun.errors import ContainerError, KernelError
 from pyrun.linux.cgroups import select as drivers
 from pyrun.linux.cgroups.hierarchy import UNIFIED, read_file, write_file
@@ -31,7 +31,7 @@ def require_alive(entry: Entry) -> None:
     Raises:
         ContainerError: it has stopped.
     """
-    now = lifecycle.status(entry)
+    now = status.of(entry)
     if now in ("stopped", "creating"):
         raise ContainerError(f"read events of container {entry.id}: it is not running: it is {now}")
 
@@ -89,7 +89,7 @@ def follow(entry: Entry, interval_s: float) -> Iterator[JsonObject]:
         pid_fd = posix.pidfd_open(entry.state["pid"])
     except ProcessLookupError:
         pid_fd = -1
-    if pid_fd < 0 or not lifecycle.is_alive(entry):
+    if pid_fd < 0 or not status.is_alive(entry):
         raise ContainerError(f"read events of container {entry.id}: it has stopped")
     watch = _watch(entry)
     poll = select.poll()

@@ -7,20 +7,11 @@ finds a directory without a finished state.json, and gets the lock, has found wh
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import posix
-import time
 
 from pyrun import names
-from pyrun.errors import (
-    ConfigError,
-    ContainerError,
-    DamagedStateError,
-    NoSuchContainerError,
-)
+from pyrun.errors import ContainerError
 from pyrun.spec import jsontext
-from pyrun.spec.load import read_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,19 +63,20 @@ class Entry:
             DamagedStateError: it does not hold a state.
             ContainerError: it cannot be read.
         """
-        damaged = f"container {self.id}: its state is damaged (delete --force removes it)"
+        path = self.file(STATE)
         try:
-            value = read_object(self.file(STATE), STATE)[0]
-        except ConfigError as error:
-            raise DamagedStateError(f"{damaged}: {error.problem}") from error
-        except ContainerError as error:
-            if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
-                raise NoSuchContainerError(f"container {self.id} does not exist") from error
-            raise
+            value = jsontext.loads(jsontext.read(path).decode())
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise no_such(self.id) from error
+        except OSError as error:
+            raise ContainerError(f"read {STATE}: {path}: {error.strerror}") from error
+        except (ValueError, RecursionError) as error:
+            raise _damaged(self.id, f"{path} is not JSON: {error}") from error
+        if type(value) is not dict:
+            raise _damaged(self.id, f"{path} must hold a JSON object")
         for name, kind in _SHAPE:
             if type(value.get(name)) is not kind:
-                problem = f"{self.file(STATE)}: /{name} is no {kind.__name__}"
-                raise DamagedStateError(f"{damaged}: {problem}")
+                raise _damaged(self.id, f"{path}: /{name} is no {kind.__name__}")
         self.state = value  # type: ignore[assignment]  # written by save
 
     def save(self) -> None:
@@ -109,7 +101,9 @@ class Entry:
         Raises:
             ContainerError: it cannot be read.
         """
-        return read_object(self.file(CONFIG), CONFIG)[0]
+        from pyrun.spec import load
+
+        return load.read_object(self.file(CONFIG), CONFIG)[0]
 
     def remove(self) -> None:
         """Remove the directory with everything in it; the lock goes with it.
@@ -141,6 +135,20 @@ class Entry:
         if self.lock_fd >= 0:
             posix.close(self.lock_fd)
             self.lock_fd = -1
+
+
+def no_such(container_id: str) -> ContainerError:
+    """The error of an id that no container has."""
+    from pyrun.particular_errors import NoSuchContainerError
+
+    return NoSuchContainerError(f"container {container_id} does not exist")
+
+
+def _damaged(container_id: str, problem: str) -> ContainerError:
+    from pyrun.particular_errors import DamagedStateError
+
+    told = f"container {container_id}: its state is damaged (delete --force removes it)"
+    return DamagedStateError(f"{told}: {problem}")
 
 
 def replace(path: str, data: bytes, step: str, mode: int = 0o600) -> None:
@@ -178,40 +186,6 @@ def check_id(container_id: str) -> None:
         )
 
 
-def reserve(root: str, container_id: str) -> Entry:
-    """Make and lock the directory of a new container.
-
-    The entry has a state when a killed command left one: the caller cleans up what it names.
-
-    Raises:
-        ContainerError: the id is invalid or in use, or the directory cannot be made.
-    """
-    check_id(container_id)
-    path = f"{root}/{container_id}"
-    in_use = f"create container {container_id}: a container with this id exists already"
-    for _ in range(100):  # another command may be removing it right now
-        try:
-            names.make_directories(root, 0o711)
-            posix.mkdir(path, 0o711)
-        except FileExistsError:
-            pass
-        except OSError as error:
-            raise ContainerError(
-                f"create container {container_id}: make {path}: {error.strerror}"
-            ) from error
-        lock_fd = _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB, in_use)
-        if lock_fd < 0:
-            continue
-        entry = Entry(container_id, path, lock_fd)
-        if names.exists(entry.file(STATE)):
-            entry.read()
-            if entry.state.get("stage") != "creating":
-                entry.unlock()
-                raise ContainerError(in_use)
-        return entry
-    raise ContainerError(in_use)
-
-
 def find(
     root: str,
     container_id: str,
@@ -237,19 +211,19 @@ def find(
     check_id(container_id)
     path = f"{root}/{container_id}"
     entry = Entry(container_id, path)
-    missing = f"container {container_id} does not exist"
     if not lock:
         entry.read()
         return entry
     if busy and names.is_dir(path) and is_locked(entry):
         try:
             entry.read()
-        except NoSuchContainerError:  # the other command makes or removes it right now
-            pass
+        except ContainerError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise  # otherwise the other command makes or removes it right now
         else:
             busy(entry)
     while names.is_dir(path):
-        lock_fd = _lock(path, fcntl.LOCK_EX, missing)
+        lock_fd = take_lock(path)
         if lock_fd < 0:
             continue
         entry = Entry(container_id, path, lock_fd)
@@ -260,11 +234,13 @@ def find(
                 entry.unlock()
                 raise
         return entry
-    raise NoSuchContainerError(missing)
+    raise no_such(container_id)
 
 
 def is_locked(entry: Entry) -> bool:
     """Whether some command works on the container now."""
+    import fcntl  # not for a state that tells by itself
+
     try:
         fd = posix.open(entry.path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
     except FileNotFoundError:
@@ -278,8 +254,15 @@ def is_locked(entry: Entry) -> bool:
     return False
 
 
-def _lock(path: str, how: int, busy: str) -> int:
-    """A descriptor that holds the lock; -1 when the directory was replaced meanwhile."""
+def take_lock(path: str, *, wait: bool = True) -> int:
+    """A descriptor that holds the lock; -1 when the directory was replaced meanwhile.
+
+    Raises:
+        BlockingIOError: another command has it, and this one is not to ``wait``.
+        ContainerError: the directory cannot be opened.
+    """
+    import fcntl
+
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
     except FileNotFoundError:
@@ -287,45 +270,14 @@ def _lock(path: str, how: int, busy: str) -> int:
     except OSError as error:
         raise ContainerError(f"open {path}: {error.strerror}") from error
     try:
-        fcntl.flock(fd, how)
-        now = posix.stat(path)
-    except OSError as error:
-        posix.close(fd)
-        if error.errno == errno.ENOENT:
-            return -1
-        raise ContainerError(busy) from error
-    held = posix.fstat(fd)
-    if (held.st_dev, held.st_ino) != (now.st_dev, now.st_ino):
-        posix.close(fd)
-        return -1
-    return fd
-
-
-def identifiers(root: str) -> list[str]:
-    """The ids of all containers, sorted."""
-    try:
-        found = posix.listdir(root)
+        fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        now, held = posix.stat(path), posix.fstat(fd)
+        if (held.st_dev, held.st_ino) == (now.st_dev, now.st_ino):
+            return fd
     except FileNotFoundError:
-        return []
-    return sorted(name for name in found if names.is_dir(f"{root}/{name}"))
-
-
-def matching(root: str, expression: str) -> list[str]:
-    """The ids of all containers in which a regular expression is found (crun's ``--regex``).
-
-    Raises:
-        ContainerError: it is no regular expression.
-    """
-    import re
-
-    try:
-        pattern = re.compile(expression)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise ContainerError(f"{expression!r} is no regular expression: {error}") from error
-    return [name for name in identifiers(root) if pattern.search(name)]
-
-
-def timestamp() -> str:
-    """Now, as RFC 3339 with nanoseconds in UTC."""
-    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09d}Z"
+        pass  # somebody removed it after we had opened it
+    except OSError:
+        posix.close(fd)
+        raise
+    posix.close(fd)
+    return -1

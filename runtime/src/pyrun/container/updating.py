@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyrun.container import lifecycle, store
+from pyrun.container import status, store
 from pyrun.errors import ContainerError, PyrunError
 from pyrun.linux.cgroups import select
 from pyrun.spec import jsontext
@@ -36,7 +36,7 @@ def update(entry: Entry, resources: JsonObject, schemata: dict[str, str]) -> Non
         ConfigError: a limit needs a controller or a file that this host does not have.
         KernelError: the kernel refused a value.
     """
-    now = lifecycle.status(entry, held=True)
+    now = status.of(entry, held=True)
     if now == "stopped":
         raise ContainerError(f"update container {entry.id}: container not running: it has stopped")
     config = entry.config()

@@ -16,7 +16,7 @@ import time
 
 from pyrun import names
 from pyrun.errors import ConfigError, KernelError
-from pyrun.linux.cgroups import hierarchy
+from pyrun.linux.cgroups import hierarchy, places
 from pyrun.linux.cgroups.hierarchy import UNIFIED, Hierarchy, read_file, write_file
 
 TYPE_CHECKING = False
@@ -193,10 +193,7 @@ class Manager(abc.ABC):
 
     def process_directory(self) -> str:
         """The directory that tells best which processes there are; empty without a cgroup."""
-        for controller in (UNIFIED, "pids", "freezer", "name=systemd", "memory", "devices"):
-            if controller in self.paths:
-                return self.paths[controller]
-        return next(iter(self.paths.values()), "")
+        return places.of_processes(self.paths)
 
     def kill_all(self, signal: int = SIGKILL) -> None:
         """Send ``signal`` to every process; SIGKILL leaves none that could fork away.
@@ -267,7 +264,7 @@ class Manager(abc.ABC):
         return {
             "driver": "cgroupfs",
             "layout": self.layout,
-            "paths": self.paths,
+            "paths": {} if self.foreign else self.paths,
             "rootless": self.rootless,
         }
 

@@ -1,0 +1,76 @@
+"""The directories below --root: making one for a new container, and listing them."""
+
+from __future__ import annotations
+
+import posix
+
+from pyrun import names
+from pyrun.container import store
+from pyrun.errors import ContainerError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrun.container.store import Entry
+
+
+def reserve(root: str, container_id: str) -> Entry:
+    """Make and lock the directory of a new container.
+
+    The entry has a state when a killed command left one: the caller cleans up what it names.
+
+    Raises:
+        ContainerError: the id is invalid or in use, or the directory cannot be made.
+    """
+    store.check_id(container_id)
+    path = f"{root}/{container_id}"
+    in_use = f"create container {container_id}: a container with this id exists already"
+    for _ in range(100):  # another command may be removing it right now
+        try:
+            names.make_directories(root, 0o711)
+            posix.mkdir(path, 0o711)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise ContainerError(
+                f"create container {container_id}: make {path}: {error.strerror}"
+            ) from error
+        entry = store.Entry(container_id, path)
+        try:
+            entry.lock_fd = store.take_lock(path, wait=False)
+        except BlockingIOError:
+            if store.is_locked(entry):
+                raise ContainerError(in_use) from None
+            continue  # somebody who only asks whether it is locked has a lock for a moment
+        if entry.lock_fd < 0:
+            continue
+        if names.exists(entry.file(store.STATE)):
+            entry.read()
+            if entry.state.get("stage") != "creating":
+                entry.unlock()
+                raise ContainerError(in_use)
+        return entry
+    raise ContainerError(in_use)
+
+
+def identifiers(root: str) -> list[str]:
+    """The ids of all containers, sorted."""
+    try:
+        found = posix.listdir(root)
+    except FileNotFoundError:
+        return []
+    return sorted(name for name in found if names.is_dir(f"{root}/{name}"))
+
+
+def matching(root: str, expression: str) -> list[str]:
+    """The ids of all containers in which a regular expression is found (crun's ``--regex``).
+
+    Raises:
+        ContainerError: it is no regular expression.
+    """
+    import re
+
+    try:
+        pattern = re.compile(expression)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ContainerError(f"{expression!r} is no regular expression: {error}") from error
+    return [name for name in identifiers(root) if pattern.search(name)]

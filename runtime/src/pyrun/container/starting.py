@@ -1,0 +1,72 @@
+"""Lets init execute its program (runtime-spec runtime.md, "Start")."""
+
+from __future__ import annotations
+
+import posix
+import select
+
+from pyrun.container import status, store
+from pyrun.errors import ContainerError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrun.container.store import Entry
+
+
+def start(entry: Entry) -> None:
+    """Let init execute its program.
+
+    The entry is locked; hooks that run afterwards hold no lock.
+
+    Raises:
+        ContainerError: the status does not allow it, or the program cannot be executed.
+    """
+    now = status.of(entry, held=True)
+    if now != "created":
+        raise ContainerError(f"start container {entry.id}: status is {now}, must be created")
+    fifo = entry.file(store.FIFO)
+    path_fd = posix.open(fifo, posix.O_PATH | posix.O_CLOEXEC)
+    # From here on the status is running, even if we are killed: a second start cannot be right.
+    posix.unlink(fifo)
+    pid_fd = posix.pidfd_open(entry.state["pid"])
+    fifo_fd = posix.open(
+        f"/proc/self/fd/{path_fd}", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC
+    )
+    posix.close(path_fd)
+    said = _read_verdict(fifo_fd, pid_fd)
+    posix.close(fifo_fd)
+    posix.close(pid_fd)
+    if said:
+        from pyrun.container import channel
+        from pyrun.spec import jsontext
+
+        raise channel.revive(jsontext.loads(said.decode()))
+    poststart = entry.state["hooks"]["poststart"]
+    if poststart:
+        from pyrun.container import hooks
+
+        entry.unlock()
+        try:
+            hooks.run("poststart", poststart, status.state_of(entry, "running"))
+        except ContainerError:
+            from pyrun.container import lifecycle
+
+            lifecycle.end(entry)
+            raise
+
+
+def _read_verdict(fifo_fd: int, pid_fd: int) -> bytes:
+    """What init says went wrong; nothing when the program was executed.
+
+    The descriptor that init writes to is close-on-exec: its end is the news of success.
+    """
+    poll = select.poll()
+    poll.register(fifo_fd, select.POLLIN)
+    poll.register(pid_fd, select.POLLIN)
+    said = b""
+    while True:
+        events = dict(poll.poll())
+        chunk = posix.read(fifo_fd, 65536) if fifo_fd in events else b""
+        said += chunk
+        if not chunk:
+            return said
