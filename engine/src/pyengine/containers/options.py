@@ -69,6 +69,7 @@ class NameOptions:
     dns_option: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
     expose: tuple[str, ...] = ()
+    host_ip: str = ""  # of containers.conf: an address, none, or empty for the host's own
     hosts_file: str = ""
     ip: str = ""
     ip6: str = ""

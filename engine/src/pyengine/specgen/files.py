@@ -8,6 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyengine.specgen.types import ContainerConfig
 
+ANYWHERE = ("192.0.2.1", 9)  # RFC 5737: connecting a datagram socket sends nothing
+HOST_NAMES = "host.containers.internal host.docker.internal"
 LOOPBACK = "127.0.0.1\tlocalhost\n::1\tlocalhost\n"
 
 
@@ -25,14 +27,16 @@ def write(
         "/run/.containerenv": "",
         **more,
     }
-    if config["network"] == "none":
-        texts["/etc/hosts"] += own_line(hostname, name)
     if host:
         texts["/etc/resolv.conf"] = host_file("/etc/resolv.conf")
     if config["names"]:
         from pyengine.specgen import name_files
 
         name_files.change(texts, config, hostname, name)
+    else:
+        texts["/etc/hosts"] += internal_line(host_address())
+        if config["network"] == "none":
+            texts["/etc/hosts"] += own_line(hostname, name)
     taken = {os.path.normpath(volume["destination"]) for volume in config["volumes"]}
     paths = {}
     for destination, text in texts.items():
@@ -55,6 +59,25 @@ def base_hosts(path: str) -> str:
 def own_line(hostname: str, name: str) -> str:
     """Under which names a container knows itself."""
     return f"127.0.0.1\t{hostname} {name}\n"
+
+
+def internal_line(address: str) -> str:
+    """Under which names a container knows its host; nothing where that has no address."""
+    return f"{address}\t{HOST_NAMES}\n" if address else ""
+
+
+def host_address() -> str:
+    """The address that this host would send from; empty where it has none."""
+    import _socket
+
+    probe = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+    try:
+        probe.connect(ANYWHERE)
+        return str(probe.getsockname()[0])
+    except OSError:  # without a route
+        return ""
+    finally:
+        probe.close()
 
 
 def host_file(path: str) -> str:

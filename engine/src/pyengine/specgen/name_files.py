@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import _socket
-
 from pyengine.errors import ConfigError
 from pyengine.specgen import files
 
@@ -12,7 +10,6 @@ if TYPE_CHECKING:
     from pyengine.specgen.types import ContainerConfig, NameSettings
 
 HOSTS, RESOLVER = "/etc/hosts", "/etc/resolv.conf"
-ANYWHERE = ("192.0.2.1", 9)  # RFC 5737: connecting a datagram socket sends nothing
 
 
 def change(texts: dict[str, str], config: ContainerConfig, hostname: str, name: str) -> None:
@@ -30,8 +27,10 @@ def change(texts: dict[str, str], config: ContainerConfig, hostname: str, name: 
         del texts[HOSTS]  # podman: the image's file as it is
     else:
         own = files.own_line(hostname, name) if config["network"] == "none" else ""
-        lines = "".join(f"{line}\n" for line in _own_hosts(settings))
-        texts[HOSTS] = lines + _base(settings) + own
+        text = "".join(f"{line}\n" for line in _own_hosts(settings)) + _base(settings)
+        if "host.containers.internal" not in text.split():
+            text += files.internal_line(_host_address(settings))
+        texts[HOSTS] = text + own
     if settings.get("dns") == ["none"]:
         texts.pop(RESOLVER, None)
     elif settings.keys() & {"dns", "dns_searches", "dns_options"}:
@@ -41,7 +40,12 @@ def change(texts: dict[str, str], config: ContainerConfig, hostname: str, name: 
 def _own_hosts(settings: NameSettings) -> list[str]:
     lines = list(settings.get("hosts", []))
     if settings.get("host_gateway"):
-        address = _host_address()
+        address = _host_address(settings)
+        if not address:
+            raise ConfigError(
+                "--add-host NAME:host-gateway: this host has no address to reach it by: give"
+                " host_containers_internal_ip in containers.conf"
+            )
         lines += [f"{address}\t{names}" for names in settings["host_gateway"]]
     return lines
 
@@ -55,19 +59,10 @@ def _base(settings: NameSettings) -> str:
     return files.base_hosts(path)
 
 
-def _host_address() -> str:
-    """The address that this host would send from."""
-    probe = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
-    try:
-        probe.connect(ANYWHERE)
-        return str(probe.getsockname()[0])
-    except OSError as error:
-        raise ConfigError(
-            f"--add-host NAME:host-gateway: this host has no address to reach it by:"
-            f" {error.strerror}"
-        ) from error
-    finally:
-        probe.close()
+def _host_address(settings: NameSettings) -> str:
+    """Of ``host_containers_internal_ip``, or what this host has; empty for none."""
+    given = settings.get("host_ip", "")
+    return "" if given == "none" else given or files.host_address()
 
 
 def _resolver(settings: NameSettings, base: str) -> str:

@@ -139,6 +139,7 @@ class NameSettings(TypedDict, total=False):
     dns_searches: list[str]
     hosts: list[str]  # lines of /etc/hosts
     hosts_file: str  # a path, "image" or "none"
+    host_ip: str  # what the container calls its host by; none for nothing
     host_gateway: list[str]  # names for the host's own address
     no_hostname: bool
     no_hosts: bool

@@ -72,7 +72,8 @@ def test_the_user_wins_also_by_saying_no(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("key", "value"),
     [("init", "yes"), ("umask", 22), ("pids_limit", True), ("env", "A=1"), ("devices", [1]),
-     ("default_capabilities", ["NOSUCH"]), ("default_sysctls", ["x"])],
+     ("default_capabilities", ["NOSUCH"]), ("default_sysctls", ["x"]),
+     ("host_containers_internal_ip", "host")],
 )  # fmt: skip
 def test_a_value_of_the_wrong_type_is_named(key: str, value: object) -> None:
     with pytest.raises(ConfigError, match=re.escape(key)):
@@ -82,7 +83,7 @@ def test_a_value_of_the_wrong_type_is_named(key: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [("nosuch", 1), ("prepare_volume_on_create", True),
-     ("host_containers_internal_ip", "1.2.3.4"), ("apparmor_profile", "nosuch-profile")],
+     ("interface_name", "eth7"), ("apparmor_profile", "nosuch-profile")],
 )  # fmt: skip
 def test_a_key_that_is_not_honoured_is_a_warning(
     key: str, value: object, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 # Keys and the fields they stand for; the text of a key is that of its option.
 TEXTS = {
     "base_hosts_file": "hosts_file", "cgroupns": "cgroupns", "cgroups": "cgroups",
-    "init_path": "init_path", "ipcns": "ipc", "netns": "network", "pidns": "pid",
-    "shm_size": "shm_size", "tz": "timezone", "umask": "umask", "utsns": "uts",
+    "host_containers_internal_ip": "host_ip", "init_path": "init_path", "ipcns": "ipc",
+    "netns": "network", "pidns": "pid", "shm_size": "shm_size", "tz": "timezone", "umask": "umask",
+    "utsns": "uts",
 }  # fmt: skip
 FLAGS = ("init", "keyring", "no_hosts", "privileged", "read_only")
 NUMBERS = ("oom_score_adj", "pids_limit")
@@ -34,7 +35,7 @@ INSTEAD = {"dns_options": "dns_option", "dns_searches": "dns_search", "dns_serve
 ELSEWHERE = {
     "env_host", "http_proxy", "label", "label_users", "log_driver", "log_size_max", "log_tag",
 }  # fmt: skip
-OF_NETWORKS = {"host_containers_internal_ip", "interface_name", "rootless_networking"}
+OF_NETWORKS = {"interface_name", "rootless_networking"}
 
 
 def apply(wanted: ContainerOptions, table: dict[str, Any]) -> None:

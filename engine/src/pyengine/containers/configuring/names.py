@@ -108,6 +108,10 @@ def _hosts(found: NameSettings, wanted: ContainerOptions) -> None:
             if value:
                 raise ConfigError(f"--no-hosts and --{option} cannot be set together")
         found["no_hosts"] = True
+    if wanted.host_ip:
+        if wanted.host_ip != "none":
+            check_address("host_containers_internal_ip", wanted.host_ip)
+        found["host_ip"] = wanted.host_ip
     if wanted.hosts_file:
         found["hosts_file"] = _hosts_file(wanted.hosts_file)
     for text in wanted.add_host:
