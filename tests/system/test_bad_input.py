@@ -241,21 +241,43 @@ def test_a_monitor_killed_in_the_foreground_ends_the_run(box: ContainerRoot) -> 
     box.ok("rm", "fg")
 
 
-def test_a_monitor_that_hangs_keeps_nobody_from_removing(box: ContainerRoot) -> None:
-    box.ok("run", "-d", "--name", "hung", IMAGE, "sleep", "1000")
-    monitor_pid = int(box.ok("inspect", "--format", "{{.State.ConmonPid}}", "hung"))
-    os.kill(monitor_pid, signal.SIGSTOP)
+def test_a_monitor_that_hangs_keeps_nobody_from_removing_and_waiting(box: ContainerRoot) -> None:
     impatient = (  # it waits for half a minute
-        "import sys; from pyengine.containers import stopping; from pyengine.cli import quick;"
-        "stopping.MONITOR_S = 0.3; sys.exit(quick.main(sys.argv[1:]))"
+        "import sys; from pyengine.monitor import exits; from pyengine.cli import quick;"
+        "exits.MONITOR_S = 0.3; sys.exit(quick.main(sys.argv[1:]))"
     )
-    program, *arguments = box.argv("rm", "-f", "-t", "0", "hung")
-    python = Path(program).parent / "python3"
-    done = subprocess.run(
-        [python, "-c", impatient, *arguments], capture_output=True, text=True, timeout=60
-    )
-    assert (done.returncode, done.stdout) == (0, "hung\n")
-    assert "the monitor of container hung does not record its end" in done.stderr
+    for words, printed in ((("rm", "-f", "-t", "0"), "hung\n"), (("wait",), "255\n")):
+        box.ok("run", "-d", "--name", "hung", IMAGE, "sleep", "1000")
+        shown = box.ok("inspect", "--format", "{{.State.Pid}} {{.State.ConmonPid}}", "hung")
+        pid, monitor_pid = map(int, shown.split())
+        os.kill(monitor_pid, signal.SIGSTOP)
+        if words[0] == "wait":
+            os.kill(pid, signal.SIGKILL)
+        program, *arguments = box.argv(*words, "hung")
+        python = Path(program).parent / "python3"
+        done = subprocess.run(
+            [python, "-c", impatient, *arguments], capture_output=True, text=True, timeout=60
+        )
+        assert (done.returncode, done.stdout) == (0, printed)
+        assert "the monitor of container hung does not record its end" in done.stderr
+    box.ok("rm", "-f", "-t", "0", "hung")
+
+
+def test_a_pid_that_another_process_has_got_is_not_waited_for(box: ContainerRoot) -> None:
+    box.ok("run", "-d", "--name", "web", IMAGE, "sleep", "1000")
+    shown = box.ok("inspect", "--format", "{{.State.Pid}} {{.State.ConmonPid}}", "web")
+    pid, monitor_pid = map(int, shown.split())
+    os.kill(monitor_pid, signal.SIGKILL)
+    with subprocess.Popen(["sleep", "1000"]) as other:
+        box.execute(f"UPDATE containers SET monitor_pid = {other.pid}")
+        waiting = box.popen("wait", "web", stdout=subprocess.PIPE)
+        os.kill(pid, signal.SIGKILL)
+        assert waiting.communicate(timeout=60) == (b"255\n", None)
+        box.execute(f"UPDATE containers SET status = 'running', pid = {other.pid}")
+        assert box.ok("stop", "-t", "0", "web") == "web\n"
+        assert other.poll() is None
+        other.kill()
+    box.ok("rm", "web")
 
 
 def test_a_killed_runtime_is_an_error_and_leaves_nothing(

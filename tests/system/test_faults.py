@@ -190,6 +190,24 @@ def test_what_the_runtime_has_forgotten_can_be_stopped_and_removed(box: Containe
     check_nothing_is_left(box)
 
 
+def test_who_empties_the_run_directory_loses_no_container(box: ContainerRoot) -> None:
+    names = ("stopped", "removed", "waited", "restarted")
+    for name in names:
+        box.ok("run", "-d", "--name", name, IMAGE, *SLEEPER)
+    pid, _ = pids_of(box, "waited")
+    shutil.rmtree(box.runroot)
+    check_truth(box)
+    assert "config.json" in box.fails("exec", "stopped", "true", status=125)
+    assert box.ok("stop", "-t", "0", "stopped") == "stopped\n"
+    assert box.ok("rm", "-f", "-t", "0", "removed") == "removed\n"
+    waiting = box.popen("wait", "waited", stdout=subprocess.PIPE)
+    os.kill(pid, signal.SIGKILL)
+    assert waiting.communicate(timeout=60)[0] in (b"137\n", b"255\n")
+    assert box.ok("restart", "-t", "0", "restarted") == "restarted\n"
+    check_truth(box)
+    check_nothing_is_left(box)
+
+
 def test_a_root_that_is_mounted_already_or_not_any_more_is_no_obstacle(box: ContainerRoot) -> None:
     box.ok("create", "--name", "m", IMAGE, "sh", "-c", "echo x >>/kept; exec sleep 1000")
     box.ok("start", "m")

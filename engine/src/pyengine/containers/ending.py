@@ -22,7 +22,7 @@ REMOVE_INTENT = "container-remove"
 EXIT_CODE_KEPT_S = 300  # for a `wait` that comes after a --rm container has gone, as podman
 
 
-def finish(host: Host, id_: str, how: Exit | None = None) -> None:
+def finish(host: Host, id_: str, how: Exit | None = None, *, wait: bool = True) -> None:
     """Clean up after a container that has ended, and remove it if it was run with ``--rm``.
 
     Does nothing where it still runs, was cleaned up already, or is gone.
@@ -31,9 +31,11 @@ def finish(host: Host, id_: str, how: Exit | None = None) -> None:
         host: where.
         id_: of the container.
         how: the caller's knowledge of the end; without it the exit file is read.
+        wait: for somebody who just works on the container; otherwise it is left to them.
     """
-    lock_fd = host.database.locks.acquire(host.lock_name(id_), wait=True)
-    assert lock_fd is not None
+    lock_fd = host.database.locks.acquire(host.lock_name(id_), wait=wait)
+    if lock_fd is None:
+        return
     gone = False
     try:
         container = record.by_id(host, id_)
@@ -224,6 +226,9 @@ def recover(host: Host, intent: Intent) -> None:
     try:
         container = record.by_id(host, intent.object)
         if container is not None and intent.kind == record.START_INTENT:
+            if container.running:  # taken back by somebody who was killed too, and started since
+                gone = False
+                return
             from pyengine.containers.start import take_back
 
             remove = container.config["auto_remove"]
@@ -248,6 +253,6 @@ def settle(host: Host, abandoned: list[record.Container]) -> None:
     """Clean up after containers whose monitor was killed, so that nobody else will."""
     for container in abandoned:
         try:
-            finish(host, container.id)
+            finish(host, container.id, wait=False)  # who only looks does not wait
         except (PyengineError, OSError) as error:
             log.warning(f"clean up {container.id[:12]}: {error}")

@@ -123,8 +123,9 @@ class Session:
             pid = running.wait_for_pid()
             self._host.tell(self._container, "exec", execID=self.id)
             watch = Watch(
-                f"{self._exit_dir}/{self._container.id}", self._directory, pid, self._monitor_pid()
-            )
+                f"{self._exit_dir}/{self._container.id}", self._directory, open_pidfd(pid),
+                open_pidfd(self._monitor_pid()), self._container.name,
+            )  # fmt: skip
             try:
                 how = attachment.run(watch, lambda number: _send(pid, number))
             finally:

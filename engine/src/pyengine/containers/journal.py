@@ -101,6 +101,10 @@ class Follower:
         """What to poll for."""
         return [self._output.fileno(), *self._watch.fds()]
 
+    def limit_ms(self) -> float | None:
+        """For how long, at most."""
+        return self._watch.limit_ms()
+
     def go_on(self) -> bool:
         """Pass on what has come; false when the container has ended."""
         ended, _ = self._watch.poll_result()

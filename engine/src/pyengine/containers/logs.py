@@ -13,6 +13,7 @@ import time
 
 from pyengine import jsontext, syscalls
 from pyengine.errors import NotFoundError
+from pyengine.monitor.exits import earlier
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -205,6 +206,10 @@ class Follower:
         """What to poll for."""
         return [self._inotify_fd, *self._watch.fds()]
 
+    def limit_ms(self) -> float | None:
+        """For how long, at most."""
+        return self._watch.limit_ms()
+
     def go_on(self) -> bool:
         """Pass on what has come; false when the container has ended."""
         try:
@@ -234,5 +239,5 @@ def follow(followers: Sequence[Follower | journal.Follower], until_s: float | No
         for one in going:
             for fd in one.fds():
                 poller.register(fd, select.POLLIN)
-        poller.poll(left_ms)
+        poller.poll(earlier(left_ms, *(one.limit_ms() for one in going)))
         going = [one for one in going if one.go_on()]

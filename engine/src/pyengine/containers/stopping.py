@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 KILL = 9
 FOREVER = float("inf")
-MONITOR_S = 15.0  # a monitor that has not recorded an end after two of these hangs
 
 
 class Stop:
@@ -70,22 +69,7 @@ class Stop:
             if self._deadline:
                 self._warn()
             self._kill()
-        self._wait_for_record()
-
-    def _wait_for_record(self) -> None:
-        """Wait for the end of what was killed, but not for a monitor that hangs."""
-        gone = False
-        while not wait(self._host, self._container, MONITOR_S)[0]:
-            if gone:
-                from pyengine.containers import remains
-
-                log.warning(
-                    f"the monitor of container {self._container.name} does not record its end:"
-                    " killing the monitor, so the exit code is unknown"
-                )
-                remains.end_monitor(self._host, self._container.id)
-            pid = self._container.pid
-            gone = not pid or start_time(pid) != self._container.pid_start
+        wait(self._host, self._container, None)
 
     def _signal(self, number: int) -> bool:
         """False where it has ended; the events are told once."""
@@ -166,11 +150,21 @@ def thaw(host: Host, container: Container) -> None:
 
 
 def watch(host: Host, container: Container) -> exits.Watch:
-    """The end of a container as descriptors."""
-    return exits.Watch(
-        host.exit_path(container.id), host.bundle(container.id), container.pid or 0,
-        container.monitor_pid or 0,
-    )  # fmt: skip
+    """The end of a container as descriptors.
+
+    A pid may have been given to another process since the row was written, perhaps to one that
+    never ends; once its descriptor is open, it can be compared.
+    """
+    pid_fd = exits.open_pidfd(container.pid or 0)
+    if pid_fd >= 0 and start_time(container.pid or 0) != container.pid_start:
+        os.close(pid_fd)
+        pid_fd = -1
+    monitor_fd = exits.open_pidfd(container.monitor_pid or 0)
+    if monitor_fd >= 0 and not record.monitor_lives(container):
+        os.close(monitor_fd)
+        monitor_fd = -1
+    exit_path, bundle = host.exit_path(container.id), host.bundle(container.id)
+    return exits.Watch(exit_path, bundle, pid_fd, monitor_fd, container.name)
 
 
 def wait(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # signal imports enum (docs/adr/0008)
 import fcntl
 import os
 
+from pyengine import log
 from pyengine.errors import DatabaseError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
+
+
+TOLD_AFTER_S = 10.0
 
 
 class Locks:
@@ -45,13 +50,33 @@ class Locks:
             except OSError as error:
                 raise DatabaseError(f"open lock file {path}: {error.strerror}") from error
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                os.close(fd)
-                return None
+                if not wait:
+                    os.close(fd)
+                    return None
+                self._wait(fd, name)
             if self._is_current(path, fd):
                 return fd
             os.close(fd)
+
+    def _wait(self, fd: int, name: str) -> None:
+        """Take a lock that somebody has, and tell who it is where that takes long."""
+
+        def tell(_number: int, _frame: object) -> None:
+            log.warning(f"waiting for {_owner_of(fd)}, which works on {name}")
+
+        try:
+            before = _signal.signal(_signal.SIGALRM, tell)
+        except ValueError:  # of another thread than the first, which gets no signals
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            return
+        _signal.setitimer(_signal.ITIMER_REAL, TOLD_AFTER_S)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        finally:
+            _signal.setitimer(_signal.ITIMER_REAL, 0)
+            _signal.signal(_signal.SIGALRM, before)
 
     def release(self, name: str, fd: int, *, remove: bool = False) -> None:
         """Free a lock that ``acquire`` gave; with ``remove`` its file goes first."""
@@ -104,6 +129,21 @@ class DirectoryHold:
     ) -> None:
         """Free it."""
         os.close(self._fd)
+
+
+def _owner_of(fd: int) -> str:
+    """The process that has the lock of a file, by what the kernel says of all locks (proc(5))."""
+    inode = f":{os.fstat(fd).st_ino}"
+    try:
+        with open("/proc/locks", encoding="ascii") as file:
+            rows = [line.split() for line in file]
+        # "1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE ..."; who waits has "->" in between
+        pid = next(row[4] for row in rows if row[1] == "FLOCK" and row[5].endswith(inode))
+        with open(f"/proc/{pid}/cmdline", "rb") as cmdline:
+            words = cmdline.read().replace(b"\0", b" ").decode(errors="replace").strip()
+    except (OSError, StopIteration):  # another pid namespace's
+        return "another process"
+    return f"process {pid} ({words})"
 
 
 class Hold:

@@ -120,14 +120,14 @@ class Attachment:
                 poller.register(self._socket.fileno(), select.POLLIN)
                 if self._stdin_open:
                     poller.register(0, select.POLLIN)
-            ready = {fd for fd, _ in poller.poll()}
+            ready = {fd for fd, _ in poller.poll(watch.limit_ms())}
             if self._wakeup_read in ready:
                 self._take_signals(send_signal)
             if connected and self._socket.fileno() in ready:
                 connected = self._copy_output()
             if connected and 0 in ready and self._stdin_open:
                 self._copy_input()
-            if ready.intersection(watch.fds()) or not connected:
+            if not ready or ready.intersection(watch.fds()) or not connected:
                 ended, how = watch.poll_result()
                 if ended:
                     # What we were too slow for, the monitor keeps and sends before it leaves.

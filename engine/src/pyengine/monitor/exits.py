@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # signal imports enum (docs/adr/0008)
 import os
 import select
 import time
 
-from pyengine import syscalls
+from pyengine import log, syscalls
+
+MONITOR_S = 30.0  # a monitor that has not recorded its container's end after this time hangs
+KILLED_S = 5.0
 
 
 class Exit:
@@ -33,7 +37,7 @@ def read(exit_path: str, bundle: str) -> Exit | None:
 def open_pidfd(pid: int) -> int:
     """A descriptor that is readable when the process has ended, or -1 where there is none."""
     try:
-        return os.pidfd_open(pid)
+        return os.pidfd_open(pid) if pid else -1
     except (ProcessLookupError, ValueError):
         return -1
 
@@ -49,35 +53,43 @@ class Watch:
     """The end of one container as descriptors for a poll loop.
 
     Its exit file is what counts. A monitor that was killed writes none; then the end of the
-    container's own process is what is left to wait for.
+    container's own process is what is left to wait for. A monitor that still lives long after
+    that end hangs, and is killed.
     """
 
-    def __init__(self, exit_path: str, bundle: str, pid: int, monitor_pid: int) -> None:
-        self._exit_path, self._bundle = exit_path, bundle
+    def __init__(
+        self, exit_path: str, bundle: str, pid_fd: int, monitor_fd: int, name: str
+    ) -> None:
+        """``pid_fd`` and ``monitor_fd`` come from ``open_pidfd``, and are closed with the watch.
+
+        ``name`` is the container's, for messages.
+        """
+        self._exit_path, self._bundle, self._name = exit_path, bundle, name
+        self._monitor_fd, self._pid_fd = monitor_fd, pid_fd
+        self._gone_at = None if pid_fd >= 0 else time.monotonic()
         self._inotify_fd = syscalls.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
-        syscalls.inotify_add_watch(
-            self._inotify_fd,
-            os.path.dirname(exit_path),
-            syscalls.IN_MOVED_TO | syscalls.IN_CLOSE_WRITE,
-        )
-        self._monitor_fd = open_pidfd(monitor_pid) if monitor_pid else -1
-        self._pid_fd = open_pidfd(pid) if pid else -1
+        directory = os.path.dirname(exit_path)
+        os.makedirs(directory, mode=0o700, exist_ok=True)  # somebody may have emptied /run
+        mask = syscalls.IN_MOVED_TO | syscalls.IN_CLOSE_WRITE
+        syscalls.inotify_add_watch(self._inotify_fd, directory, mask)
 
     def fds(self) -> list[int]:
-        """What to poll for; call ``poll_result`` when one is readable."""
-        if self._monitor_fd >= 0:
-            return [self._inotify_fd, self._monitor_fd]
-        return [self._inotify_fd, *([self._pid_fd] if self._pid_fd >= 0 else [])]
+        """What to poll for, for ``limit_ms`` at most; then call ``poll_result``."""
+        return [fd for fd in (self._inotify_fd, self._monitor_fd, self._pid_fd) if fd >= 0]
 
-    def monitor_alive(self) -> bool:
-        """Whether somebody will still write an exit file."""
-        return self._monitor_fd >= 0
+    def limit_ms(self) -> float | None:
+        """When to call ``poll_result`` at the latest, if ever."""
+        if self._gone_at is None or self._monitor_fd < 0:
+            return None
+        return max(self._gone_at + MONITOR_S - time.monotonic(), 0.0) * 1000 + 1
 
     def poll_result(self) -> tuple[bool, Exit | None]:
         """Whether the container has ended, and how if that is known."""
         if self._monitor_fd >= 0 and _readable(self._monitor_fd):
-            os.close(self._monitor_fd)
-            self._monitor_fd = -1
+            self._forget_monitor()
+        if self._pid_fd >= 0 and _readable(self._pid_fd):
+            os.close(self._pid_fd)
+            self._pid_fd, self._gone_at = -1, time.monotonic()
         try:
             os.read(self._inotify_fd, 65536)
         except BlockingIOError:
@@ -86,8 +98,27 @@ class Watch:
         if found is not None:
             return True, found
         if self._monitor_fd >= 0:
-            return False, None
-        return self._pid_fd < 0 or _readable(self._pid_fd), None
+            if self._gone_at is None or time.monotonic() < self._gone_at + MONITOR_S:
+                return False, None
+            self._end_monitor()
+            found = read(self._exit_path, self._bundle)
+        return self._gone_at is not None, found
+
+    def _end_monitor(self) -> None:
+        log.warning(
+            f"the monitor of container {self._name} does not record its end: killing the monitor,"
+            " so the exit code is unknown"
+        )
+        try:
+            _signal.pidfd_send_signal(self._monitor_fd, _signal.SIGKILL)
+            wait_for_end(self._monitor_fd, KILLED_S)
+        except ProcessLookupError:  # it has just ended
+            pass
+        self._forget_monitor()
+
+    def _forget_monitor(self) -> None:
+        os.close(self._monitor_fd)
+        self._monitor_fd = -1
 
     def wait(self, timeout_s: float | None) -> tuple[bool, Exit | None]:
         """Wait until the container has ended, or for so long."""
@@ -102,13 +133,18 @@ class Watch:
             poller = select.poll()
             for fd in self.fds():
                 poller.register(fd, select.POLLIN)
-            poller.poll(left_ms)
+            poller.poll(earlier(left_ms, self.limit_ms()))
 
     def close(self) -> None:
         """Close the descriptors."""
         for fd in (self._inotify_fd, self._monitor_fd, self._pid_fd):
             if fd >= 0:
                 os.close(fd)
+
+
+def earlier(*limits_ms: float | None) -> float | None:
+    """The shortest of some times to wait, of which None is for ever."""
+    return min((limit for limit in limits_ms if limit is not None), default=None)
 
 
 def _readable(fd: int) -> bool:

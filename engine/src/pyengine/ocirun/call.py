@@ -26,6 +26,7 @@ ALREADY_GONE = (
     "|container .* is stopped|status is stopped"
 )
 MAX_OUTPUT_BYTES = 1 << 20
+PIPE_BYTES = 1 << 16  # all that a pipe holds
 DEFAULT_SIGNALS = (13, 25)  # SIGPIPE and SIGXFSZ, which Python ignores and children would inherit
 
 
@@ -186,29 +187,37 @@ class Running:
 
     def wait(self) -> tuple[int, bytes, bytes]:
         """Its status (128+N for signal N), output and complaints."""
+        pidfd = os.pidfd_open(self._pid)
         try:
-            out, err = _drain(*self._fds)
+            out, err = _drain(pidfd, *self._fds)
         finally:
-            for fd in self._fds:
+            for fd in (pidfd, *self._fds):
                 os.close(fd)
         status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
         return (status if status >= 0 else 128 - status), out, err
 
 
-def _drain(*fds: int) -> list[bytes]:
-    """Read pipes to their end; what is past the limit is thrown away."""
+def _drain(pidfd: int, *fds: int) -> list[bytes]:
+    """Read pipes to their end; what is past the limit is thrown away.
+
+    At the latest until the process has ended: a container's hook may have left a daemon behind
+    that keeps its standard error open for ever.
+    """
     poller = select.poll()
-    texts = {}
-    for fd in fds:
+    for fd in (pidfd, *fds):
         poller.register(fd, select.POLLIN)
-        texts[fd] = bytearray()
-    open_fds = len(fds)
-    while open_fds:
-        for fd, _ in poller.poll():
-            data = os.read(fd, 65536)
+    texts = {fd: bytearray() for fd in fds}
+    open_fds, ended = set(fds), False
+    while open_fds and not ended:
+        ready = {fd for fd, _ in poller.poll()}
+        if pidfd in ready:
+            ended = True
+            ready = {fd for fd, _ in poller.poll(0)}  # what it wrote last
+        for fd in ready & open_fds:
+            data = os.read(fd, PIPE_BYTES)
             if not data:
                 poller.unregister(fd)
-                open_fds -= 1
+                open_fds.remove(fd)
             elif len(texts[fd]) < MAX_OUTPUT_BYTES:
                 texts[fd] += data
     return [bytes(text) for text in texts.values()]

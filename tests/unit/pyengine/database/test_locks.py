@@ -1,8 +1,14 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from pathlib import Path
 
+import pytest
+
+from pyengine import log
+from pyengine.database import locks as module
 from pyengine.database.locks import Locks
 
 
@@ -58,3 +64,51 @@ def test_the_kernel_frees_the_lock_of_a_killed_owner(tmp_path: Path) -> None:
     for each in (fd, read_fd, write_fd):
         assert each is not None
         os.close(each)
+
+
+def test_who_waits_long_is_told_for_whom_and_gets_the_lock_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TOLD_AFTER_S", 0.02)
+    locks = Locks(str(tmp_path))
+    ready_read, ready_write = os.pipe()
+    go_read, go_write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(go_write)
+        locks.acquire("container-a", wait=True)
+        os.write(ready_write, b"x")
+        os.read(go_read, 1)  # until our parent has been told
+        os._exit(0)
+    os.read(ready_read, 1)
+    before = signal.getsignal(signal.SIGALRM)
+
+    def tell(message: str) -> None:
+        told.append(message)
+        os.close(go_write)
+
+    told: list[str] = []
+    monkeypatch.setattr(log, "warning", tell)
+    fd = locks.acquire("container-a", wait=True)
+    os.waitpid(child, 0)
+    assert signal.getsignal(signal.SIGALRM) == before
+    assert len(told) == 1
+    assert told[0].startswith(f"waiting for process {child} (")
+    assert told[0].endswith(", which works on container-a")
+    for each in (fd, ready_read, ready_write, go_read):
+        assert each is not None
+        os.close(each)
+
+
+def test_a_second_thread_waits_too(tmp_path: Path) -> None:
+    locks = Locks(str(tmp_path))
+    fd = locks.acquire("a", wait=True)
+    assert fd is not None
+    taken: list[int | None] = []
+    waiter = threading.Thread(target=lambda: taken.append(locks.acquire("a", wait=True)))
+    waiter.start()
+    locks.release("a", fd)
+    waiter.join(60)
+    assert len(taken) == 1
+    assert taken[0] is not None
+    os.close(taken[0])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pyengine.monitor.attach import Attachment
-from pyengine.monitor.exits import Exit, Watch
+from pyengine.monitor.exits import Exit, Watch, open_pidfd
 
 STREAM = b"\x02"
 
@@ -24,7 +24,8 @@ def monitor(tmp_path: Path) -> Iterator[socket.socket]:
 
 
 def attend(bundle: Path, *, stdin: bool = False) -> Exit | None:
-    watch = Watch(f"{bundle}/id", str(bundle), os.getpid(), os.getpid())
+    fds = (open_pidfd(os.getpid()), open_pidfd(os.getpid()))
+    watch = Watch(f"{bundle}/id", str(bundle), *fds, "web")
     attachment = Attachment(str(bundle), stdin=stdin, terminal=False, detach_keys=b"")
     try:
         return attachment.run(watch, lambda _number: None)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -55,6 +56,14 @@ def test_a_failing_call_tells_what_the_runtime_said(tmp_path: Path) -> None:
 def test_a_killed_runtime_is_told_with_its_signal(tmp_path: Path) -> None:
     with pytest.raises(errors.RuntimeCallError, match="exit status 137"):
         program(tmp_path, "kill -9 $$").start("id")
+
+
+def test_a_daemon_that_keeps_the_runtimes_output_open_is_not_waited_for(tmp_path: Path) -> None:
+    script = f"sleep 1000 & echo $! >{tmp_path}/pid; echo last"
+    try:
+        assert program(tmp_path, script).call("start", "id") == b"last\n"
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 
 def test_a_runtime_that_is_not_there(tmp_path: Path) -> None:
