@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 _TOP = str(__spec__.origin).rpartition("/")[0]
 # All that a container's end, a client or a request may need.
 _MODULES = (
-    "attach", "backlog", "caller", "children", "client", "console", "control", "diagnostics",
-    "errors", "exits", "files", "handover", "loader", "logs", "loop", "monitor", "oom", "passing",
-    "record", "resident", "restart", "stdio", "syscalls",
+    "attach", "backlog", "caller", "channels", "children", "client", "console", "control",
+    "diagnostics", "errors", "exits", "files", "handover", "loader", "logs", "loop", "monitor",
+    "oom", "passing", "record", "resident", "restart", "stdio", "syscalls",
 )  # fmt: skip
 
 

@@ -7,10 +7,9 @@ import posix
 import time
 
 from pyconmon import (
-    attach,
     caller,
+    channels,
     children,
-    control,
     diagnostics,
     exits,
     files,
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from pyconmon.console import ConsoleSocket
     from pyconmon.health import Health
     from pyconmon.notify import NotifyRelay
     from pyconmon.options import Options
@@ -38,8 +36,6 @@ _UMASK = 0o022
 _TIMED_OUT = "command timed out"
 # A container that lives for so long is likely to go on.
 _SETTLED_S = 1
-# A client that takes nothing for this long after the container's end is given up.
-_LAST_CLIENT_S = 10
 _FAULT_PAUSE_S = 0.1
 
 
@@ -90,11 +86,10 @@ class Monitor:
     """The monitor of one container or of one exec session."""
 
     __slots__ = (
-        "_attach", "_began_ns", "_code", "_command_code", "_command_pid", "_console",
-        "_container_pid", "_control", "_environment", "_health", "_inherited",
-        "_input", "_life", "_logs", "_loop", "_notify", "_oom", "_options", "_pid", "_problem",
-        "_restart", "_runtime_pid", "_seccomp", "_start_fd", "_started", "_statuses", "_stderr",
-        "_stdout", "_sync", "_terminal_fd", "_window",
+        "_began_ns", "_channels", "_code", "_command_code", "_command_pid", "_container_pid",
+        "_environment", "_health", "_inherited", "_life", "_logs", "_loop", "_notify", "_oom",
+        "_options", "_pid", "_problem", "_restart", "_runtime_pid", "_seccomp", "_start_fd",
+        "_started", "_statuses", "_sync",
     )  # fmt: skip
 
     def __init__(
@@ -113,11 +108,6 @@ class Monitor:
         self._code: int | None = None
         self._problem = ""
         self._life = record.Life()
-        self._terminal_fd = -1
-        self._window: tuple[int, int] | None = None
-        self._attach: attach.AttachServer | None = None
-        self._control: control.Control | None = None
-        self._console: ConsoleSocket | None = None
         self._oom: oom.WatchV1 | oom.WatchV2 | None = None
         self._health: Health | None = None
         self._notify: NotifyRelay | None = None
@@ -132,29 +122,18 @@ class Monitor:
         Raises:
             MonitorError: it failed while the caller could still see it on standard error.
         """
-        options = self._options
-        self._start_fd = caller.pipe_from_environment("_OCI_STARTPIPE")
-        if self._start_fd >= 0:
-            # The caller writes once we are in the right cgroup.
-            caller.wait_for_start(self._start_fd)
-            self._inherited.discard(self._start_fd)
-            if not options.exec_attach:
-                posix.close(self._start_fd)
-                self._start_fd = -1
-        if not self._detach():
-            return 0
-        self._sync = self._result_pipe("_OCI_SYNCPIPE")
-        attach_pipe = self._result_pipe("_OCI_ATTACHPIPE") if options.exec_attach else None
-        if attach_pipe and attach_pipe.fileno() < 0:
-            raise MonitorError("--attach specified but _OCI_ATTACHPIPE was not")
-        if not self._logs.passthrough:
-            _disconnect_standard_streams()
-        _leave_session()
-        self._pid = posix.getpid()
-        from pyconmon import syscalls  # which needs a library that a resident monitor may outlive
+        from pyconmon import startup
 
-        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-        self._loop = loop.Loop()
+        options = self._options
+        self._start_fd = startup.wait_for_caller(options, self._inherited)
+        if not startup.detach(options):
+            return 0
+        self._sync, attach_pipe = startup.result_pipes(options, self._inherited)
+        if not self._logs.passthrough:
+            stdio.disconnect_standard_streams()
+        startup.leave_session()
+        self._pid = posix.getpid()
+        self._set_up(loop.Loop())
         return self._live(lambda: self._start(attach_pipe))
 
     def resume(
@@ -165,13 +144,17 @@ class Monitor:
         tail: stdio.Tail,
     ) -> int:
         """As ``run``, from ``state`` on, in which nothing but output has happened."""
-        self._loop = the_loop
         self._pid = posix.getpid()
         self._sync = caller.ResultPipe(*state["sync"])
         self._started = True
-        self._stdout, self._stderr = outputs
-        self._life.tail = tail
-        return self._live(lambda: self._restore(state))
+        self._set_up(the_loop)
+        return self._live(lambda: self._restore(state, outputs, tail))
+
+    def _set_up(self, the_loop: loop.Loop) -> None:
+        self._loop = the_loop
+        self._channels = channels.Channels(
+            self._options, the_loop, self._logs, self._on_check, self._fail
+        )
 
     def _live(self, begin: Callable[[], None]) -> int:
         try:
@@ -199,53 +182,6 @@ class Monitor:
             else:
                 return
 
-    def _detach(self) -> bool:
-        """Leave the caller; ``False`` in the process that only has to end.
-
-        Raises:
-            MonitorError: the pid file cannot be written; then there is no monitor either.
-        """
-        if self._options.sync:
-            self._write_pidfile(posix.getpid())
-            return True
-        ready_fd, go_fd = posix.pipe2(posix.O_CLOEXEC)
-        pid = posix.fork()
-        if pid == 0:
-            posix.close(go_fd)
-            go = posix.read(ready_fd, 1)
-            posix.close(ready_fd)
-            if not go:
-                posix._exit(1)
-            return True
-        posix.close(ready_fd)
-        try:
-            self._write_pidfile(pid)
-            posix.write(go_fd, b"x")
-        except MonitorError:
-            posix.close(go_fd)
-            posix.waitpid(pid, 0)
-            raise
-        return False
-
-    def _write_pidfile(self, pid: int) -> None:
-        path = self._options.conmon_pidfile
-        if path:
-            try:
-                files.replace(path, str(pid), sync=False)
-            except OSError as error:
-                raise MonitorError(f"Failed to write conmon pidfile {path}", error) from error
-
-    def _result_pipe(self, name: str) -> caller.ResultPipe:
-        if self._options.api_version:
-            key = "data"
-        elif self._options.exec:
-            key = "exit_code"
-        else:
-            key = "pid"
-        fd = caller.pipe_from_environment(name)
-        self._inherited.discard(fd)
-        return caller.ResultPipe(fd, key)
-
     # Starting the container
 
     def _start(self, attach_pipe: caller.ResultPipe | None) -> None:
@@ -260,9 +196,9 @@ class Monitor:
             from pyconmon.seccomp_notify import SeccompNotify
 
             self._seccomp = SeccompNotify(self._loop, options)
-        pipes = self._open_streams()
+        pipes = self._channels.open_streams()
         if options.bundle and not self._logs.passthrough:
-            self._open_bundle(options.bundle)
+            self._channels.open_bundle(options.bundle)
             if attach_pipe:
                 attach_pipe.send(0)
         if options.exec:
@@ -276,7 +212,7 @@ class Monitor:
         if options.timeout_s > 0:
             self._loop.after(options.timeout_s, self._on_timeout)
         if self._logs.passthrough:
-            _disconnect_standard_streams()
+            stdio.disconnect_standard_streams()
         if self._start_fd >= 0:
             posix.close(self._start_fd)
 
@@ -286,6 +222,29 @@ class Monitor:
             self._loop.on_signal(number, self._forward)
         for number in (_signal.SIGHUP, _signal.SIGUSR1):
             self._loop.on_signal(number, self._reap)  # nothing that should end a monitor
+
+    def _become_runtime(self, stdio_fds: tuple[int, int, int]) -> None:
+        """In the child, whose memory is its own: what calls a runtime is loaded here only."""
+        from pyconmon import runtime_call
+
+        runtime_call.become(
+            self._options,
+            self._environment,
+            self._channels.console.path if self._channels.console else None,
+            None if self._logs.passthrough else stdio_fds,
+            self._start_fd,
+            self._pid,
+        )
+
+    def _on_check(self) -> None:
+        if self._health:
+            self._health.check_now()
+        else:
+            diagnostics.warn("a health check was asked for, and there is none")
+
+    def _fail(self, problem: str) -> None:
+        self._problem = problem
+        self._loop.stop()
 
     # Waiting in less memory (docs/adr/0022)
 
@@ -311,163 +270,43 @@ class Monitor:
 
     def _state(self) -> dict[str, Any] | None:
         options, life = self._options, self._life
-        drivers = self._logs.states()
-        fifos = self._control.fds() if self._control else None
-        special = self._health or self._seccomp or self._console or options.sdnotify_socket
-        if special or options.timeout_s > 0 or drivers is None or fifos is None:
+        special = self._health or self._seccomp or options.sdnotify_socket
+        if special or options.timeout_s > 0 or self._container_pid < 0:
             return None
-        if self._attach is None or self._attach.clients or self._input.awaited:
-            return None
-        if self._container_pid < 0:  # it has ended in this round of the loop
+        state = self._channels.state()
+        if state is None:
             return None
         return {
+            **state,
             "options": {name: getattr(options, name) for name in _fields(options)},
             "diagnostics": (options.log_level, options.cid, options.log_tag, options.syslog),
-            "logs": drivers,
             "inherited": sorted(self._inherited),
+            "mask": children.given_mask(),
+            "began_ns": self._began_ns,
             "pid": self._container_pid,
             "created_ns": life.created_ns,
             "oom_killed": life.oom_killed,
             "forwarded_signal": life.forwarded_signal,
-            "tail": life.tail.data,
-            "stdin": self._input.fileno(),
-            "outputs": (self._stdout.fileno(), self._stderr.fileno()),
-            "terminal": self._terminal_fd,
-            "window": self._window,
-            "attach": self._attach.fileno(),
-            "fifos": fifos,
             "oom": self._oom.state() if self._oom else None,
             "oom_events": self._oom.EVENTS if self._oom else 0,
-            "mask": children.given_mask(),
-            "began_ns": self._began_ns,
             "oom_score": oom.score(),
             "sync": self._sync.state(),
         }
 
-    def _restore(self, state: dict[str, Any]) -> None:
-        options, life, bundle = self._options, self._life, self._options.bundle or ""
+    def _restore(
+        self, state: dict[str, Any], outputs: list[stdio.Output], tail: stdio.Tail
+    ) -> None:
+        life = self._life
         self._listen_to_signals()
         life.created_ns, life.oom_killed = state["created_ns"], state["oom_killed"]
         life.forwarded_signal = state["forwarded_signal"]
-        self._terminal_fd, self._window = state["terminal"], state["window"]
-        self._input = attach.Input(self._loop, awaited=False)
-        if state["stdin"] >= 0:
-            self._input.open(state["stdin"])
-        self._attach = attach.AttachServer(
-            self._loop, self._input, bundle, self._attach_link(), self._hold_output,
-            close_input_with_client=options.stdin and not options.leave_stdin_open,
-            listening_fd=state["attach"],
-        )  # fmt: skip
-        self._control = control.Control(
-            self._loop, bundle, self._on_resize, self._logs.reopen, self._on_check, state["fifos"]
-        )
-        self._attach.accept_waiting()
-        for output in (self._stdout, self._stderr):
-            output.sink = self._on_output
-            output.resume()
+        server = self._channels.restore(state, outputs, tail)
+        server.on_empty = self._hand_over_later
         if state["oom"]:
             self._oom = oom.restored_watch(self._loop, state["oom"], self._on_oom)
         self._container_pid = state["pid"]
-        self._attach.on_empty = self._hand_over_later
         self._loop.raise_signal(_signal.SIGCHLD)
         self._hand_over_later()
-
-    def _attach_link(self) -> str | None:
-        options = self._options
-        if options.full_attach:
-            return None
-        return attach.link_path(options.socket_dir_path, options.cuuid or "")
-
-    def _become_runtime(self, stdio_fds: tuple[int, int, int]) -> None:
-        """In the child, whose memory is its own: what calls a runtime is loaded here only."""
-        from pyconmon import runtime_call
-
-        runtime_call.become(
-            self._options,
-            self._environment,
-            self._console.path if self._console else None,
-            None if self._logs.passthrough else stdio_fds,
-            self._start_fd,
-            self._pid,
-        )
-
-    def _open_streams(self) -> stdio.Pipes:
-        options = self._options
-        self._input = attach.Input(self._loop, awaited=options.terminal)
-        self._stdout = stdio.Output(self._loop, logs.STDOUT, self._on_output)
-        self._stderr = stdio.Output(self._loop, logs.STDERR, self._on_output)
-        if options.terminal:
-            from pyconmon.console import ConsoleSocket
-
-            self._console = ConsoleSocket(self._loop, self._on_terminal, self._fail)
-        pipes = stdio.Pipes(
-            stdin=options.stdin and not options.terminal, stdout=not options.terminal
-        )
-        if pipes.stdin_fd >= 0:
-            self._input.open(pipes.stdin_fd)
-        if pipes.stdout_fd >= 0:
-            self._stdout.open(pipes.stdout_fd)
-        # With a terminal too: the runtime's messages come this way.
-        self._stderr.open(pipes.stderr_fd)
-        return pipes
-
-    def _open_bundle(self, bundle: str) -> None:
-        options = self._options
-        self._attach = attach.AttachServer(
-            self._loop,
-            self._input,
-            bundle,
-            self._attach_link(),
-            self._hold_output,
-            close_input_with_client=options.stdin and not options.leave_stdin_open,
-        )
-        self._control = control.Control(
-            self._loop, bundle, self._on_resize, self._logs.reopen, self._on_check
-        )
-
-    def _on_output(self, stream: int, data: bytes) -> None:
-        self._life.tail.add(data)
-        self._logs.write(stream, data)
-        if self._attach:
-            self._attach.broadcast(stream, data)
-
-    def _hold_output(self, hold: bool) -> None:
-        for output in (self._stdout, self._stderr):
-            if hold:
-                output.pause()
-            else:
-                output.resume()
-
-    def _on_terminal(self, fd: int) -> None:
-        from pyconmon import console  # loaded with the socket that the terminal came from
-
-        self._console = None  # it has done its work
-        console.prepare_terminal(fd)
-        self._terminal_fd = fd
-        self._stdout.open(fd, terminal=True)
-        if self._window:
-            self._on_resize(*self._window)
-        self._input.open(posix.dup(fd))
-
-    def _on_resize(self, height: int, width: int) -> None:
-        self._window = (height, width)
-        if self._terminal_fd >= 0 and self._stdout.is_open:
-            try:
-                from pyconmon import console
-            except ImportError as error:  # this Python was uninstalled since then
-                diagnostics.warn(f"Failed to load what resizes a terminal: {error}")
-                return
-            console.resize(self._terminal_fd, height, width)
-
-    def _on_check(self) -> None:
-        if self._health:
-            self._health.check_now()
-        else:
-            diagnostics.warn("a health check was asked for, and there is none")
-
-    def _fail(self, problem: str) -> None:
-        self._problem = problem
-        self._loop.stop()
 
     # Children
 
@@ -506,15 +345,15 @@ class Monitor:
     def _after_runtime(self, status: int) -> None:
         """The runtime's command has ended: the container exists, or why it does not."""
         options = self._options
-        self._stderr.drain()
+        self._channels.stderr.drain()
         code = exits.code_of(status)
         pid = self._read_pid_file() if code == 0 or options.exec else None
         if pid is None:
-            self._fail(self._stderr.first_words() or self._why_no_pid(code))
+            self._fail(self._channels.stderr.first_words() or self._why_no_pid(code))
             return
-        if self._console:
-            self._console.receive_waiting()
-        if options.terminal and self._terminal_fd < 0:
+        if self._channels.console:
+            self._channels.console.receive_waiting()
+        if self._channels.lacks_terminal:
             self._fail(self._problem or "Runtime did not set up terminal")
             return
         self._container_pid = pid
@@ -528,8 +367,8 @@ class Monitor:
         if options.api_version or not options.exec:
             self._sync.send(pid)
         self._oom = oom.create_watch(self._loop, pid, self._on_oom)
-        self._stdout.release()
-        self._stderr.release()
+        self._channels.stdout.release()
+        self._channels.stderr.release()
         if options.timeout_s > 0:  # counted anew: conmon counts from here
             self._loop.cancel(self._on_timeout)
             self._loop.after(options.timeout_s, self._on_timeout)
@@ -564,8 +403,8 @@ class Monitor:
             self._after_container(status)
         else:
             self._hand_over_later()
-            if self._attach:
-                self._attach.on_empty = self._hand_over_later
+            if self._channels.attach:
+                self._channels.attach.on_empty = self._hand_over_later
 
     def _await_stranger(self, pid: int) -> None:
         """Wait for a container that is nobody's child of ours: its exit code stays unknown."""
@@ -639,16 +478,24 @@ class Monitor:
             self._loop.cancel(self._kill_container)
         if self._code is None:
             raise MonitorError(self._problem)
+        try:
+            self._gather(self._code)
+        except Exception as error:  # noqa: BLE001 - the exit code is worth more than what is missing
+            diagnostics.error(f"at the container's end: {type(error).__name__}: {error}")
+        exits.record(self._options, self._code)
+        if self._options.exec:
+            self._sync.send(self._code, _TIMED_OUT if self._life.timed_out else "")
+        return self._code & 0xFF
+
+    def _gather(self, code: int) -> None:
+        """All that is known besides the code, and what must be done before anyone knows it."""
         if self._oom:
             self._oom.check()
             self._life.peak_memory_bytes = oom.peak_bytes(self._oom)
         if self._life.timed_out:
             children.kill_group(self._container_pid)
         else:
-            if self._attach:
-                self._attach.accept_waiting()
-            self._stdout.drain()
-            self._stderr.drain()
+            self._channels.drain()
             if self._notify:
                 self._notify.relay_waiting()
         self._logs.finish(sync=not self._options.no_sync_log)
@@ -661,14 +508,16 @@ class Monitor:
         if self._options.restart_policy != "no" or self._life.health_action == "restart":
             from pyconmon import restart
 
-            self._restart = restart.decide(self._options, self._life, self._code)
+            self._restart = restart.decide(self._options, self._life, code)
         if self._options.persist_dir and not self._options.exec:
             # First, so that whoever has seen the exit file finds it.
-            record.write(self._options.persist_dir, self._life, self._code, self._restart)
-        exits.record(self._options, self._code)
-        if self._options.exec:
-            self._sync.send(self._code, _TIMED_OUT if self._life.timed_out else "")
-        return self._code & 0xFF
+            record.write(
+                self._options.persist_dir,
+                self._life,
+                self._channels.tail.data,
+                code,
+                self._restart,
+            )
 
     def _clean_up(self) -> int:
         """Leave nothing behind and run the exit command, whatever happened before.
@@ -681,21 +530,14 @@ class Monitor:
             posix.waitpid(self._runtime_pid, 0)
         self._loop.cancel(self._hand_over)
         self._sync.close()
-        if self._console:
-            self._console.close()
         if self._seccomp:
             self._seccomp.close()
-        if self._control:
-            self._control.close()
-        if self._attach:
-            self._attach.stop_listening()
-            self._attach.finish()
+        self._channels.close_entrances()
         if self._options.exit_command and self._started:
             if self._restart and not self._wait_for_restart(self._restart):
                 self._restart = None
             self._command_pid = exits.start_command(self._options, self._environment, self._restart)
-        if self._attach:
-            self._serve_last_clients(self._attach)
+        self._channels.serve_last_clients()
         if self._command_pid > 0:
             return exits.wait_for_command(self._command_pid)
         return max(self._command_code, 0)
@@ -705,35 +547,7 @@ class Monitor:
 
         return restart.wait(self._loop, due, self._options)
 
-    def _serve_last_clients(self, server: attach.AttachServer) -> None:
-        """Let clients that lag behind have the rest, as long as they take some of it."""
-        left = server.queued_bytes
-        while left:
-            self._loop.after(_LAST_CLIENT_S, self._loop.stop)
-            server.on_idle = self._loop.stop
-            self._loop.run()
-            self._loop.cancel(self._loop.stop)
-            before, left = left, server.queued_bytes
-            if left >= before:
-                diagnostics.warn(f"an attached client left {left} bytes unread")
-                break
-        server.close()
-
 
 def _fields(options: Options) -> list[str]:
     """The names; a resumed monitor has them without the class."""
     return list(getattr(options, "__slots__", None) or vars(options))
-
-
-def _leave_session() -> None:
-    try:
-        posix.setsid()
-    except PermissionError:  # with --sync: the caller has already made us the leader of a group
-        diagnostics.debug("the monitor keeps its session")
-
-
-def _disconnect_standard_streams() -> None:
-    fd = posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
-    for target in range(3):
-        posix.dup2(fd, target, inheritable=True)
-    posix.close(fd)

@@ -22,7 +22,7 @@ class Life:
     """What is known of a container's life."""
 
     __slots__ = ("created_ns", "forwarded_signal", "health_action", "oom_killed",
-                 "peak_memory_bytes", "status", "tail", "timed_out")  # fmt: skip
+                 "peak_memory_bytes", "status", "timed_out")  # fmt: skip
 
     def __init__(self) -> None:
         self.created_ns = 0
@@ -32,7 +32,6 @@ class Life:
         self.health_action = ""  # what was done because the container became unhealthy
         self.forwarded_signal = 0  # the last one that came to the monitor
         self.peak_memory_bytes: int | None = None
-        self.tail = stdio.Tail(b"")
 
     def cause(self) -> str:
         """What ended it: timeout, health, oom, signal, forwarded-signal, exit or unknown."""
@@ -50,7 +49,7 @@ class Life:
         return "forwarded-signal" if signal == self.forwarded_signal else "signal"
 
 
-def write(directory: str, life: Life, code: int, restart: Restart | None) -> None:
+def write(directory: str, life: Life, tail: bytes, code: int, restart: Restart | None) -> None:
     """Write the record; without it the exit file still tells the code."""
     status = life.status
     signal = posix.WTERMSIG(status) if status is not None and posix.WIFSIGNALED(status) else None
@@ -64,7 +63,7 @@ def write(directory: str, life: Life, code: int, restart: Restart | None) -> Non
         ("finished", _string(timestamp(time.time_ns()))),
         ("peakMemoryBytes", _number(life.peak_memory_bytes)),
         ("restart", _restart(restart)),
-        ("lastOutput", "[" + ", ".join(map(_string, _last_lines(life.tail.data))) + "]"),
+        ("lastOutput", "[" + ", ".join(map(_string, _last_lines(tail))) + "]"),
     )
     text = "{" + ", ".join(f'"{name}": {value}' for name, value in fields) + "}\n"
     path = f"{directory}/exit.json"

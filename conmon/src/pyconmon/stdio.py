@@ -26,6 +26,14 @@ def set_nonblocking(fd: int) -> None:
     fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | posix.O_NONBLOCK)
 
 
+def disconnect_standard_streams() -> None:
+    """Let the caller see the end of the monitor's own."""
+    fd = posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
+    for target in range(3):
+        posix.dup2(fd, target, inheritable=True)
+    posix.close(fd)
+
+
 class Tail:
     """The end of the output."""
 

@@ -125,8 +125,7 @@ def test_signals_that_the_caller_has_blocked_reach_the_monitor(
     assert mask == (1 << 16) | (1 << 14) | (1 << 9)
     made.start()
     if resident:
-        made.settle()
-        assert made.is_resident
+        wait_for(lambda: made.is_resident, "the resident program")
     (made.bundle / "rootfs/tmp/f").write_text("go\n")
     assert made.wait() == "7"
 

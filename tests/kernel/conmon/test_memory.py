@@ -63,8 +63,7 @@ def test_a_kill_is_told_when_the_monitor_has_become_small(make: Make) -> None:
     made = limited(make, script)
     for client in made.clients:
         client.close()
-    made.settle()
-    assert made.is_resident
+    wait_for(lambda: made.is_resident, "the resident program")
     before = made.program
     (made.bundle / "rootfs/tmp/1").write_text("")
     wait_for((made.persist_dir / "oom").exists, "the oom file of a killed child")

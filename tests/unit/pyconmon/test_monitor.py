@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import signal
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -47,3 +48,18 @@ def test_a_fault_before_there_is_a_container_ends_the_monitor(made: monitor.Moni
     made._loop = failing
     with pytest.raises(OSError, match="No space"):
         made._run_loop()
+
+
+def test_an_exit_code_is_recorded_whatever_fails_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_monitor: monitor.Monitor, _code: int) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(monitor.Monitor, "_gather", fail)
+    options: Any = SimpleNamespace(exit_dir=str(tmp_path), persist_dir=None, cid="c", exec=False)
+    logs: Any = None
+    made = monitor.Monitor(options, logs, set(), 0)
+    made._code = 7
+    assert made._finish() == 7
+    assert (tmp_path / "c").read_text() == "7"

@@ -28,13 +28,13 @@ def test_the_cause_of_an_end(
 
 
 def test_only_the_end_of_the_output_is_kept() -> None:
-    life = record.Life()
+    tail = stdio.Tail(b"")
     for number in range(3000):
-        life.tail.add(b"%d\n" % number)
-    assert len(life.tail.data) == stdio.TAIL_BYTES
-    assert life.tail.data.endswith(b"\n2999\n")
-    life.tail.add(bytes(100000))
-    assert life.tail.data == bytes(stdio.TAIL_BYTES)
+        tail.add(b"%d\n" % number)
+    assert len(tail.data) == stdio.TAIL_BYTES
+    assert tail.data.endswith(b"\n2999\n")
+    tail.add(bytes(100000))
+    assert tail.data == bytes(stdio.TAIL_BYTES)
 
 
 def test_a_time_is_written_in_utc() -> None:
