@@ -59,11 +59,13 @@ def test_accounts_of_the_host_and_of_our_own(box: ContainerRoot) -> None:
     )  # fmt: skip
     assert output.splitlines() == [
         str(host.pw_uid),
-        f"/etc/passwd:nobody:*:{host.pw_uid}:{host.pw_gid}:{host.pw_gecos}:{host.pw_dir}"
-        f":{host.pw_shell}",
+        f"/etc/passwd:nobody:*:{host.pw_uid}:{host.pw_gid}:{host.pw_gecos}:/:/bin/sh",
         f"/etc/passwd:extra:x:{host.pw_uid}:7::/h:/bin/sh",
         "/etc/group:grp:x:77:nobody",
     ]
+    mounted = ("-v", f"/tmp:{host.pw_dir}", "-w", "/bin", "--hostuser")
+    lines = box.sh("busybox tail -n 2 /etc/passwd", *mounted, "nobody", "--hostuser", "1")
+    assert [line.split(":")[5] for line in lines.splitlines()] == [host.pw_dir, "/bin"]
     assert box.sh("busybox grep -c 2000 /etc/passwd || true", "-u", "2000", "--passwd=false"
                   ) == "0\n"  # fmt: skip
 

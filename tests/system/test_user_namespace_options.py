@@ -259,13 +259,17 @@ def test_layers_are_mapped_before_linux_6_15_as_well(tmp_path: Path) -> None:
     (tmp_path / "lower/file").write_text("x")
     script = f"""
 import os
-from pyengine.storage import idmapped, mapped_overlay, overlay
+from pyengine.storage import mapped_overlay, overlay
 os.chdir({str(tmp_path)!r})
-fd = idmapped.namespace([[0, {FIRST}, 9]], [[0, {FIRST}, 9]])
-layers = ["lower", "more"]
-clones = [idmapped.clone(path, fd) for path in layers]
-stack = overlay.Stack(layers, "upper", "work", volatile=False)
-mapped_overlay.mount_attached(stack, clones, os.path.abspath("merged"))
+class Refused(overlay.Stack):
+    def mount(self, layers, target):
+        if layers[0].startswith("/proc/"):  # detached
+            os.makedirs("work/work/incompat/volatile")  # as the kernel, before it refuses
+            raise OSError(22, "refused")
+        super().mount(layers, target)
+stack = Refused(["lower", "more"], "upper", "work", volatile=True)
+ids = [[0, {FIRST}, 9]]
+mapped_overlay.mount(stack, (ids, ids), os.path.abspath("merged"))
 assert os.getcwd() == {str(tmp_path)!r}
 print(os.stat("merged/file").st_uid, os.listdir("merged"))
 """

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pyengine.specgen.types import ContainerConfig
 
 SHM = "/dev/shm"
+QUEUES = "/dev/mqueue"
 TTY_GID = 5  # of terminals, where the container has this group
 HOST_TYPES = ("mqueue", "proc", "sysfs")
 NEW = ("private", "shareable", "none")
@@ -71,10 +72,12 @@ def _map_ids(spec: dict[str, Any], config: ContainerConfig) -> None:
 
 def bind_what_is_the_hosts(spec: dict[str, Any], config: ContainerConfig) -> None:
     """Bind what the root of a user namespace may not mount, because it belongs to the host."""
+    shared_ipc = config["namespaces"].get("ipc", "private") not in NEW
+    if shared_ipc and not os.path.isdir(QUEUES):  # the host has none to show
+        spec["mounts"] = [mount for mount in spec["mounts"] if mount["destination"] != QUEUES]
     for mount in spec["mounts"]:
         host_network = mount["destination"] == "/sys" and config["network"] != "none"
-        shared_ipc = config["namespaces"].get("ipc", "private") not in NEW
-        host_queues = mount["destination"] == "/dev/mqueue" and shared_ipc
+        host_queues = mount["destination"] == QUEUES and shared_ipc
         host_pids = mount["destination"] == "/proc" and config["namespaces"].get("pid") == "host"
         if (host_network or host_queues or host_pids) and mount["type"] in HOST_TYPES:
             access = [] if host_pids else ["ro"]

@@ -6,11 +6,13 @@ import errno
 import os
 
 from pyengine import syscalls
-from pyengine.storage import idmapped, overlay
+from pyengine.storage import idmapped, trees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from pyengine.storage import overlay
 
 
 def mount(stack: overlay.Stack, id_maps: overlay.IdMaps, target: str) -> None:
@@ -20,6 +22,8 @@ def mount(stack: overlay.Stack, id_maps: overlay.IdMaps, target: str) -> None:
         OSError: overlay does not take mapped layers, or something else is wrong.
         StorageError: their file system cannot map owners.
     """
+    mark = f"{stack.work}/work/incompat"  # what a volatile mount leaves, even a refused one
+    was_marked = os.path.exists(mark)
     namespace_fd = idmapped.namespace(*id_maps)
     clones: list[int] = []
     try:
@@ -29,6 +33,8 @@ def mount(stack: overlay.Stack, id_maps: overlay.IdMaps, target: str) -> None:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
+            if not was_marked:
+                trees.remove_tree(mark)
             mount_attached(stack, clones, target)  # before Linux 6.15
     finally:
         for fd in (namespace_fd, *clones):

@@ -82,6 +82,7 @@ def test_what_has_no_meaning_is_named(line: str, problem: str) -> None:
         ("--device /dev/null:/a:/b", "must be SOURCE[:DESTINATION]"),
         ("--device /dev/null:x", "must be SOURCE[:DESTINATION]"),
         ("--device-cgroup-rule nonsense", "must be like c 1:3 rwm"),
+        ("--device /dev/null:rr", "must be SOURCE[:DESTINATION][:PERMISSIONS of rwm]"),
         ("--personality BSD", "must be LINUX or LINUX32"),
         ("--network container:", "no such network"),
         ("--sdnotify systemd", 'invalid sdnotify value "systemd": must be conmon, container'),

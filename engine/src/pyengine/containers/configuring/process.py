@@ -47,7 +47,7 @@ def configure(config: ContainerConfig, wanted: ContainerOptions, image: dict[str
         found["chroot_dirs"] = [_directory(text) for text in wanted.chrootdirs]
     _environment(config, found, wanted, image)
     _groups(found, wanted.group_add)
-    _accounts(found, wanted)
+    _accounts(config, found, wanted)
     if _systemd(config, wanted.systemd):
         found["systemd"] = True
         taken = {os.path.normpath(volume["destination"]) for volume in config["volumes"]}
@@ -185,7 +185,7 @@ def _groups(found: ProcessSettings, groups: tuple[str, ...]) -> None:
         found["groups"] = list(groups)
 
 
-def _accounts(found: ProcessSettings, wanted: ContainerOptions) -> None:
+def _accounts(config: ContainerConfig, found: ProcessSettings, wanted: ContainerOptions) -> None:
     if not wanted.passwd:
         found["no_passwd"] = True
     for name, entry in (("passwd", wanted.passwd_entry), ("group", wanted.group_entry)):
@@ -196,21 +196,22 @@ def _accounts(found: ProcessSettings, wanted: ContainerOptions) -> None:
     if wanted.group_entry:
         found["group_entry"] = wanted.group_entry
     if wanted.hostuser:
-        found["host_users"] = [_host_user(name) for name in wanted.hostuser]
+        found["host_users"] = [_host_user(config, name) for name in wanted.hostuser]
 
 
-def _host_user(name: str) -> str:
-    """The line of /etc/passwd for a user of the host."""
+def _host_user(config: ContainerConfig, name: str) -> str:
+    """The line of /etc/passwd for a user of the host, whose home counts where it is mounted."""
     import pwd
 
     try:
         entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
     except (KeyError, OverflowError) as error:
         raise ConfigError(f"--hostuser {name}: unknown user {name}") from error
-    shell = entry.pw_shell or "/bin/sh"
-    return (
-        f"{entry.pw_name}:*:{entry.pw_uid}:{entry.pw_gid}:{entry.pw_gecos}:{entry.pw_dir}:{shell}"
-    )
+    targets = [*config["tmpfs"], *(volume["destination"] for volume in config["volumes"])]
+    homes = [os.path.normpath(path) for path in targets]
+    is_mounted = any(f"{entry.pw_dir}/".startswith(f"{home}/") for home in homes)
+    home = entry.pw_dir if is_mounted else config["cwd"] or "/"
+    return f"{entry.pw_name}:*:{entry.pw_uid}:{entry.pw_gid}:{entry.pw_gecos}:{home}:/bin/sh"
 
 
 def _systemd(config: ContainerConfig, mode: str) -> bool:

@@ -61,9 +61,8 @@ def configure(config: ContainerConfig, wanted: ContainerOptions, image: dict[str
         directories = wanted.cdi_spec_dirs or specifications.DIRECTORIES
         found["cdi_devices"] = cdi
         found["cdi_directories"] = [os.path.abspath(path) for path in directories]
-        specifications.find(
-            cdi, found["cdi_directories"]
-        )  # what is missing is this command's error
+        # What is missing is this command's error.
+        specifications.find(cdi, found["cdi_directories"])
     devices = [_device(text) for text in wanted.device if not _is_cdi(text)]
     if devices:
         found["devices"] = devices
@@ -178,7 +177,7 @@ def _device(text: str) -> DeviceWish:
     access = "rwm"
     if rest and not rest[-1].startswith("/"):
         access = rest.pop()
-    if len(rest) > 1 or not access or set(access) - set("rwm"):
+    if len(rest) > 1 or not _is_access(access):
         raise ConfigError(f"--device {text}: must be SOURCE[:DESTINATION][:PERMISSIONS of rwm]")
     try:
         mode = os.stat(source).st_mode
@@ -190,10 +189,15 @@ def _device(text: str) -> DeviceWish:
     return {"source": source, "destination": destination, "access": access}
 
 
+def _is_access(text: str) -> bool:
+    """Whether it is one of ``r``, ``w``, ``m`` or several, each once."""
+    return bool(text) and len(set(text)) == len(text) and set(text) <= set("rwm")
+
+
 def _device_rule(text: str) -> tuple[str, int, int, str]:
     """``c 1:3 rwm`` of cgroup-v1/devices.rst."""
     words = text.split()
-    if len(words) == 3 and words[0] in ("a", "b", "c") and not set(words[2]) - set("rwm"):
+    if len(words) == 3 and words[0] in ("a", "b", "c") and _is_access(words[2]):
         numbers = [-1 if word == "*" else int(word) if word.isdecimal() else -2
                    for word in words[1].split(":")]  # fmt: skip
         if len(numbers) == 2 and -2 not in numbers:
