@@ -285,3 +285,47 @@ def test_trust_is_set_and_shown(engine_root: EngineRoot, keys: Path, tmp_path: P
     missing = engine_root.fails("image", "trust", "set", *path, "-f", "/no/key", "example.com")
     assert "/no/key" in missing
     assert json.loads(policy.read_text()) == fields
+
+
+@pytest.mark.needs("gpg")
+def test_the_store_keeps_signatures_and_hands_them_on(
+    engine_root: EngineRoot, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GNUPGHOME", str(keys))
+    archive = images.oci_archive(tmp_path / "a.tar", {"x": images.busybox_image()})
+    signed, out, name = tmp_path / "signed", tmp_path / "out", "registry.example/x:1"
+    sign = ["--sign-by", "good@example.com", "--sign-identity", name]
+    engine_root.ok("skopeo", "copy", "-q", *sign, f"oci-archive:{archive}", f"dir:{signed}")
+    signature = (signed / "signature-1").read_bytes()
+
+    engine_root.ok("pull", "-q", f"dir:{signed}")
+    (image,) = engine_root.images()
+    engine_root.ok("tag", image["Id"], name)
+    for words in (["push", "-q", name], ["skopeo", "copy", "-q", f"containers-storage:{name}"]):
+        engine_root.ok(*words, f"dir:{out}")
+        assert (out / "signature-1").read_bytes() == signature
+        assert not (out / "signature-2").exists()
+
+    for key, status in (("good", 0), ("other", 1)):
+        scope = {"": [signed_by(keys / f"{key}.gpg")]}
+        policy = write_policy(tmp_path / "policy.json", "reject", **{"containers-storage": scope})
+        strict = ["skopeo", "--policy", policy, "copy", "-q"]
+        done = engine_root.call(*strict, f"containers-storage:{name}", f"dir:{out}")
+        assert done.returncode == status, done.stderr
+
+    message = engine_root.fails("push", "-q", name, f"oci:{tmp_path}/layout:x")
+    assert "it cannot keep them; leave them out with --remove-signatures" in message
+    engine_root.ok("push", "-q", "--remove-signatures", name, f"oci:{tmp_path}/layout:x")
+    engine_root.ok("save", "-q", "--format", "oci-dir", "-o", tmp_path / "saved", name)
+    engine_root.ok("push", "-q", "--remove-signatures", name, f"dir:{out}")
+    assert not (out / "signature-1").exists()
+    engine_root.ok("system", "check")
+
+    engine_root.ok("skopeo", "copy", "-q", *sign[:2], f"dir:{signed}", f"containers-storage:{name}")
+    engine_root.ok("push", "-q", name, f"dir:{out}")
+    assert sorted(path.name for path in out.glob("signature-*")) == ["signature-1", "signature-2"]
+    engine_root.ok("rmi", "-f", image["Id"])
+    engine_root.ok("load", "-q", "-i", signed)
+    assert len(engine_root.rows("SELECT * FROM image_signatures")) == 1
+    engine_root.ok("rmi", "-a", "-f")
+    assert engine_root.is_empty()

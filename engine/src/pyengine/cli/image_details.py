@@ -177,6 +177,7 @@ def _save_directory(
     options = CopyOptions(
         form="oci" if form == "oci-dir" else "v2s2",
         compression="gzip" if compress else None,
+        remove_signatures=True,  # as podman does: a saved image is often changed
     )
     place = f"oci:{path}:{names[0]}" if form == "oci-dir" else f"dir:{path}"
     options.keep_uncompressed = uncompressed

@@ -194,7 +194,16 @@ _LIST_TIMES = """
 ALTER TABLE manifest_lists ADD COLUMN created_at REAL NOT NULL DEFAULT 0;
 """
 
+_SIGNATURES = """
+CREATE TABLE image_signatures (       -- that came with an image; the bytes are blobs of it
+    image_id TEXT NOT NULL REFERENCES images ON DELETE CASCADE,
+    manifest_digest TEXT NOT NULL,    -- what is signed
+    digest TEXT NOT NULL REFERENCES blobs,
+    PRIMARY KEY (image_id, manifest_digest, digest)
+) WITHOUT ROWID;
+"""
+
 MIGRATIONS = (
     _FIRST, _EXIT_CODES, _MANIFEST_LISTS, _VOLUMES_AND_SECRETS, _ENDS, _DEPENDENCIES,
-    _LIST_TIMES,
+    _LIST_TIMES, _SIGNATURES,
 )  # fmt: skip

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from pyengine.database.intents import Intent
     from pyengine.images.manifests import Manifest
     from pyengine.images.store import Images
+    from pyengine.images.transports.base import Source
     from pyengine.storage.addition import Fetch
 
 # More only helps where the network is slow: decompressing and unpacking use the processors.
 PARALLEL_LAYERS = 3
+_SIGNATURE = "application/octet-stream"
 _FIRST_COMPLETED = concurrent.futures.FIRST_COMPLETED
 
 
@@ -36,9 +38,12 @@ class NewImage:
         repository: where it was pulled from (``registry/path``), or empty.
         repo_digests: digests under which that repository knows it: its manifest's and its index's.
         resumable: whether layers that came completely are kept when the rest fails.
+        signatures: of the manifest, kept to go on with it.
     """
 
-    __slots__ = ("config", "manifest", "names", "repo_digests", "repository", "resumable")
+    __slots__ = (
+        "config", "manifest", "names", "repo_digests", "repository", "resumable", "signatures",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -49,6 +54,7 @@ class NewImage:
         repository: str = "",
         repo_digests: tuple[str, ...] = (),
         resumable: bool = False,
+        signatures: list[bytes] | None = None,
     ) -> None:
         self.manifest = manifest
         self.config = config
@@ -56,11 +62,22 @@ class NewImage:
         self.repository = repository
         self.repo_digests = repo_digests
         self.resumable = resumable
+        self.signatures = signatures or []
 
     @property
     def id(self) -> str:
         """The image's id."""
         return self.manifest.config.digest.removeprefix("sha256:")
+
+
+def signatures_of(source: Source, manifest: Manifest) -> list[bytes]:
+    """The signatures of what the store will keep, which a manifest of schema 1 is not.
+
+    Raises:
+        RegistryError: or another error of the transport: they cannot be read.
+    """
+    digest = manifests.digest_of(manifest.data)
+    return source.signatures(digest) if source.digest_of(manifest.data) == digest else []
 
 
 def add_image(images: Images, new: NewImage, fetch: Fetch, report: Callable[[str], None]) -> str:
@@ -107,6 +124,8 @@ def add_image(images: Images, new: NewImage, fetch: Fetch, report: Callable[[str
             new.manifest.config.digest: (new.config, new.manifest.config.media_type),
             manifests.digest_of(new.manifest.data): (new.manifest.data, new.manifest.media_type),
         }
+        signatures = {manifests.digest_of(one): (one, _SIGNATURE) for one in new.signatures}
+        small |= signatures
         missing = addition.plan(layers, small)
         _add_layers(addition, layers, missing, fetch, report)
         report(f"Copying config {new.manifest.config.digest}")
@@ -116,6 +135,10 @@ def add_image(images: Images, new: NewImage, fetch: Fetch, report: Callable[[str
         images.storage.empty_trash(intent)
         with images.database.write(durable=True) as connection:
             _write_rows(connection, new, manifests.created_at(config), layers, list(small))
+            connection.executemany(
+                "INSERT OR IGNORE INTO image_signatures VALUES (?, ?, ?)",
+                [(new.id, manifests.digest_of(new.manifest.data), one) for one in signatures],
+            )
             images.put_names(connection, new.id, new.names)
             intent.finish(connection)
     return new.id

@@ -6,7 +6,7 @@ import os
 
 from pyengine.errors import ArchiveError
 from pyengine.images import choosing, references
-from pyengine.images.adding import NewImage, add_image
+from pyengine.images.adding import NewImage, add_image, signatures_of
 from pyengine.images.transports import docker_archive, files, oci
 from pyengine.images.transports.directory import DirectorySource
 from pyengine.images.trust import policy as trust
@@ -54,7 +54,8 @@ def _add_all(
         full_names = [references.local_name(name).name for name in names]
         manifest, _ = choosing.choose(source)
         trust.load().check(source, manifest.data)
-        new = NewImage(manifest, source.small_blob(manifest.config), full_names)
+        config, signatures = source.small_blob(manifest.config), signatures_of(source, manifest)
+        new = NewImage(manifest, config, full_names, signatures=signatures)
         image_id = add_image(images, new, source.blob_from, report)
         images.events.tell(
             "image", "loadfromarchive", id_=image_id, name=label.removeprefix("load ")

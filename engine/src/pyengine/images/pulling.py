@@ -6,7 +6,7 @@ import time
 
 from pyengine.errors import ConfigError, NotFoundError, RegistryError
 from pyengine.images import choosing, manifests, platforms, references
-from pyengine.images.adding import NewImage, add_image
+from pyengine.images.adding import NewImage, add_image, signatures_of
 from pyengine.images.transports import names, opening, schema1
 from pyengine.images.trust import policy as trust
 from pyengine.registry.settings import Access
@@ -207,6 +207,7 @@ def _add(
         repository=repository,
         repo_digests=tuple(digests) if repository else (),
         resumable=bool(repository),
+        signatures=signatures_of(source, manifest),
     )
     added = add_image(images, new, source.blob_from, report)
     platforms.warn_unless_fits(manifests.parse(config, "config"), options.platform)

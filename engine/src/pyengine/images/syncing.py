@@ -8,7 +8,7 @@ import re
 from pyengine import log
 from pyengine.errors import ArchiveError, ConfigError, PyengineError
 from pyengine.images import choosing, copying, manifests, references, versions
-from pyengine.images.adding import NewImage, add_image
+from pyengine.images.adding import NewImage, add_image, signatures_of
 from pyengine.images.pulling import PullOptions, retrying
 from pyengine.images.transports import names, opening, schema1
 from pyengine.images.transports.names import Place
@@ -65,16 +65,19 @@ def _store(
     """Put an image into a store, which keeps manifests and layers as they come."""
     if options.multi != "system":
         raise ConfigError(f"copy {source.label} to {there}: a store takes one image of a list")
-    if options.form or options.compression or options.sign:
+    if options.form or options.compression:
         raise ConfigError(
-            f"copy {source.label} to {there}: a store keeps manifest and layers as they come and "
-            "no signatures: leave out --format, --dest-compress-format and --sign-by"
+            f"copy {source.label} to {there}: a store keeps manifest and layers as they come: "
+            "leave out --format and --dest-compress-format"
         )
     manifest, _ = choosing.choose(source, options.platform)
     report("Getting image source signatures")
     (options.policy or trust.load()).check(source, manifest.data)
     name = references.pull_name(there.path).name
-    new = NewImage(manifest, source.small_blob(manifest.config), [name])
+    signatures = [] if options.remove_signatures else signatures_of(source, manifest)
+    if options.sign is not None:
+        signatures += options.sign(manifests.digest_of(manifest.data))
+    new = NewImage(manifest, source.small_blob(manifest.config), [name], signatures=signatures)
     add_image(writing.store_of(there), new, source.blob_from, report)
     return manifest.data
 

@@ -33,6 +33,15 @@ class StoredSource(Source):
         """As in the base class."""
         return self._chunks(blob.digest)
 
+    def signatures(self, digest: str) -> list[bytes]:
+        """Those that came with the image, or were made for it."""
+        with self._images.database.read() as connection:
+            rows = connection.execute(
+                "SELECT digest FROM image_signatures WHERE image_id = ? AND manifest_digest = ?",
+                (self._image.id, digest),
+            ).fetchall()
+        return [b"".join(self._chunks(row[0])) for row in rows]
+
     def _chunks(self, digest: str) -> Iterator[bytes]:
         try:
             with open(self._images.storage.blob_path(digest), "rb", buffering=0) as file:

@@ -75,7 +75,7 @@ def signer(place: Place, given: Signing) -> Sign | None:
         raise ConfigError(
             "only one of --sign-by-sigstore and --sign-by-sigstore-private-key can be used"
         )
-    if given.name is None and place.transport != "docker":
+    if given.name is None and place.transport not in ("docker", "containers-storage"):
         raise ConfigError(f"sign {place}: it has no name in a registry; use --sign-identity")
     reference = str(references.pull_name(given.name or place.path))
     annotate = _annotator(given)
