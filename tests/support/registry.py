@@ -34,6 +34,7 @@ class Faults:
         self.before_blob: Callable[[str], None] = lambda _: None
         self.requests: list[str] = []
         self.authorizations: list[str] = []  # of manifests and blobs that were sent
+        self.agents: set[str] = set()
         self.token = "let-me-in"
         self.tags: list[str] = []
         self.search: list[dict[str, object]] = []
@@ -58,6 +59,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             return
         path = urlsplit(self.path).path
+        self.faults.agents.add(self.headers.get("User-Agent", ""))
         self.faults.requests.append(f"{path} {self.headers.get('Range', '')}".strip())
         if path == "/token":
             self._answer(200, json.dumps({"token": self.faults.token}).encode(), "application/json")

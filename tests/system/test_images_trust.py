@@ -309,7 +309,7 @@ def test_the_store_keeps_signatures_and_hands_them_on(
     for key, status in (("good", 0), ("other", 1)):
         scope = {"": [signed_by(keys / f"{key}.gpg")]}
         policy = write_policy(tmp_path / "policy.json", "reject", **{"containers-storage": scope})
-        strict = ["skopeo", "--policy", policy, "copy", "-q"]
+        strict = ["skopeo", "--policy", str(policy), "copy", "-q"]
         done = engine_root.call(*strict, f"containers-storage:{name}", f"dir:{out}")
         assert done.returncode == status, done.stderr
 

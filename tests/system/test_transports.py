@@ -164,6 +164,11 @@ def test_images_go_to_another_machine_over_ssh_and_back(
     engine_root.ok("rmi", "app:1")
     assert scp("me@there::example.com/app:1")[:2] == (0, "Loaded image: example.com/app:1\n")
     assert [one["Id"] for one in engine_root.images()] == [image.id]
+    other.ok("rmi", "app:1")
+    assert scp("--format", "oci-archive", "example.com/app:1", "far::")[0] == 0
+    assert scp("--format", "oci-archive", "me@there::example.com/app:1")[0] == 0
+    (said_last,) = (tmp_path / "said").read_text().splitlines()[-1:]
+    assert "podman save --quiet --format oci-archive example.com/app:1" in said_last
     for words_given, problem in (
         (["me@there::none:1"], "me@there: save failed there with status 125"),
         (["app:1", "nowhere::"], "nowhere: load failed there with status 255"),

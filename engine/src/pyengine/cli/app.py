@@ -8,6 +8,7 @@ import sys
 import click
 
 from pyengine.cli import declare, outcome, root, table
+from pyengine.errors import PyengineError
 from pyengine.version import VERSION
 
 # Where a context's shared notes hold the name of the command's function.
@@ -98,16 +99,20 @@ def main(arguments: list[str]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
-        return outcome.fail(error.format_message(), outcome.ENGINE_FAILURE, prefix="")
+        return outcome.fail(error.format_message(), _usage_status(meta), prefix="")
     except click.UsageError as error:
-        return outcome.fail(_usage_message(error), outcome.ENGINE_FAILURE)
+        return outcome.fail(_usage_message(error), _usage_status(meta))
     except click.ClickException as error:
-        return outcome.fail(error.format_message(), outcome.ENGINE_FAILURE)
+        return outcome.fail(error.format_message(), _usage_status(meta))
     except click.Abort:
         return outcome.INTERRUPTED
     except outcome.EXPECTED as error:
         return outcome.tell(error, str(meta.get(COMMAND, "")), "pyengine")
     return status if isinstance(status, int) else 0
+
+
+def _usage_status(meta: dict[str, object]) -> int:
+    return outcome.exit_status(str(meta.get(COMMAND, "")), PyengineError(""))
 
 
 def _usage_message(error: click.UsageError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 
@@ -54,7 +55,9 @@ class Context:
 @click.option("--override-variant", metavar="VARIANT", help="Choose images of this variant.")
 @click.option("--policy", "policy_file", metavar="FILE", help="The signature policy.")
 @click.option("--registries.d", "registries_d", metavar="DIR", help="Places of signatures.")
+@click.option("--require-signed", is_flag=True, help="Accept no image without a signature.")
 @click.option("--tmpdir", metavar="DIR", help="Where large temporary files go.")
+@click.option("--user-agent-prefix", metavar="TEXT", help="Begin the user agent's name with this.")
 @click.version_option(VERSION, "-v", "--version", message="skopeo version %(version)s (pyengine)")
 @click.pass_context
 def skopeo(
@@ -68,7 +71,9 @@ def skopeo(
     override_variant: str | None,
     policy_file: str | None,
     registries_d: str | None,
+    require_signed: bool,
     tmpdir: str | None,
+    user_agent_prefix: str | None,
 ) -> None:
     """Copy and inspect images between registries, archives and directories."""
     from pyengine.images import manifests
@@ -80,7 +85,10 @@ def skopeo(
         log.set_level("debug")
     if command_timeout is not None:
         _limit(command_timeout)
+    if insecure_policy and require_signed:
+        raise click.UsageError("--insecure-policy and --require-signed contradict each other")
     given = Globals(platform, policy_file, insecure_policy, registries_d, tmpdir)
+    given.require_signed, given.agent = require_signed, user_agent_prefix
     ctx.obj = Context(ctx.obj, given)
 
 
@@ -231,6 +239,8 @@ def _compression(compress: bool, decompress: bool, form: str | None) -> str | No
 @skopeo_options.retry_option
 @click.option("--config", "show_config", is_flag=True, help="Print the image's config.")
 @click.option("-f", "--format", "form", default="", metavar="TEMPLATE", help="A Go template.")
+@click.option("--manifest-digest", "algorithm", type=click.Choice(["sha256", "sha512"]),
+              default="sha256", help="Print the manifest's digest of this kind.")  # fmt: skip
 @click.option("-n", "--no-tags", is_flag=True, help="Do not list the repository's tags.")
 @click.option("--raw", is_flag=True, help="Print the manifest, or with --config the config, as is.")
 @click.argument("image")
@@ -241,6 +251,7 @@ def inspect(
     image: str,
     show_config: bool,
     form: str,
+    algorithm: str,
     no_tags: bool,
     raw: bool,
     **values: Any,
@@ -269,6 +280,9 @@ def inspect(
             if show_config:
                 return json.dumps(json.loads(config), indent=4, ensure_ascii=False)
             found = remote_inspect.describe(source, manifest, digests, config, tags=not no_tags)
+            if algorithm != "sha256":
+                digest = hashlib.new(algorithm, source.manifest()[0]).hexdigest()
+                found["Digest"] = f"{algorithm}:{digest}"
             if form:
                 return fields.render(form, found)
             return fields_json(found)
@@ -289,7 +303,7 @@ def fields_json(value: Any) -> str:
 
 @skopeo.command(cls=GoFlagsCommand)
 @skopeo_options.access_options()
-@skopeo_options.blob_option()
+@skopeo_options.place_options()
 @skopeo_options.retry_option
 @click.argument("image")
 @click.pass_obj
@@ -398,7 +412,5 @@ def sync(
         write_digest(digestfile, "".join(f"{line}\n" for line in copied))
 
 
-for command, name in ((login.login, "login"), (login.logout, "logout")):
-    skopeo.add_command(command, name)
-for one in skopeo_files.COMMANDS:
+for one in (login.skopeo_login, login.skopeo_logout, *skopeo_files.COMMANDS):
     skopeo.add_command(one)

@@ -92,6 +92,7 @@ def access(values: Values, given: Globals, side: str = "") -> Access:
         anonymous=own["no_creds"],
         bearer=own["registry_token"],
         registries_d=given.registries_d,
+        agent=given.agent,
     )
 
 
@@ -124,9 +125,14 @@ class Globals:
         insecure_policy: everything is accepted.
         registries_d: where the places of signatures are configured, or None.
         scratch: where large temporary files go, or None for the usual place.
+        require_signed: nothing is accepted without a signature, whatever the policy says.
+        agent: what the user agent's name begins with, or None.
     """
 
-    __slots__ = ("insecure_policy", "platform", "policy_file", "registries_d", "scratch")
+    __slots__ = (
+        "agent", "insecure_policy", "platform", "policy_file", "registries_d", "require_signed",
+        "scratch",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -141,6 +147,8 @@ class Globals:
         self.insecure_policy = insecure_policy
         self.registries_d = registries_d
         self.scratch = scratch
+        self.require_signed = False
+        self.agent: str | None = None
 
     def policy(self) -> Policy:
         """The signature policy that holds."""
@@ -148,4 +156,6 @@ class Globals:
 
         if self.insecure_policy:
             return policy.accept_anything()
-        return policy.load(self.policy_file)
+        found = policy.load(self.policy_file)
+        found.require_signed = self.require_signed
+        return found

@@ -272,6 +272,7 @@ def _file_access(fields: dict[str, Any], access: Access) -> Access:
         anonymous=access.anonymous,
         bearer=access.bearer,
         registries_d=access.registries_d,
+        agent=access.agent,
     )
 
 

@@ -39,18 +39,20 @@ class End:
         self.label, self.image = label, image
         self._command, self._user = command, user
 
-    def save(self, images: Images, file: IO[bytes], report: Callable[[str], None]) -> None:
-        """Write the image's archive.
+    def save(
+        self, images: Images, file: IO[bytes], form: str, report: Callable[[str], None]
+    ) -> None:
+        """Write the image's archive; ``form`` is one of ``saving.FORMATS``.
 
         Raises:
             NotFoundError: it is not in this store.
             StorageError: the program failed; it has said why.
         """
         if self._command is None:
-            saving.save(images, [self.image], "docker-archive", file, report)
+            saving.save(images, [self.image], form, file, report)
             file.flush()
             return
-        self._run(["save", "--quiet", self.image], stdout=file)
+        self._run(["save", "--quiet", "--format", form, self.image], stdout=file)
 
     def load(self, images: Images, file: IO[bytes], report: Callable[[str], None]) -> list[str]:
         """Read an archive; the names of what it held, where this process read it.
@@ -92,7 +94,7 @@ class End:
 
 
 def transfer(
-    images: Images, source: End, destination: End, report: Callable[[str], None]
+    images: Images, source: End, destination: End, form: str, report: Callable[[str], None]
 ) -> list[str]:
     """Move an image; the names of what was loaded into this store.
 
@@ -107,7 +109,7 @@ def transfer(
             f"image scp: {destination.label}::{destination.image}: cannot specify an image rename"
         )
     with tempfile.TemporaryFile(dir=f"{images.storage.root}/staging") as file:
-        source.save(images, file, report)
+        source.save(images, file, form, report)
         return destination.load(images, file, report)
 
 

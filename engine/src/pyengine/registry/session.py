@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     Body = bytes | Iterable[bytes] | None
 
+_AGENT = f"pyengine/{VERSION}"
 MAX_BODY_BYTES = 4 << 20
 _CONNECT_TIMEOUT_S, _READ_TIMEOUT_S = 15.0, 60.0
 _HUB_HOST = "registry-1.docker.io"
@@ -57,6 +58,7 @@ class Session:
         )
         self._login = login
         self._bearer = access.bearer
+        self._agent = " ".join(filter(None, (access.agent, _AGENT)))
         self._tokens: dict[str, dict[str, str]] = {}
         self._base: str | None = None
         self._lock, self._token_lock = threading.Lock(), threading.Lock()
@@ -175,7 +177,7 @@ class Session:
         )  # fmt: skip
         try:
             return self._pool.request(
-                method, url, headers={"User-Agent": f"pyengine/{VERSION}", **headers}, body=body,
+                method, url, headers={"User-Agent": self._agent, **headers}, body=body,
                 preload_content=False, retries=retries,
                 redirect=body is None,
             )  # fmt: skip
@@ -193,8 +195,9 @@ class Session:
             url = f"{scheme}://{self._address}"
             try:
                 response = self._pool.request(
-                    "GET", f"{url}/v2/", preload_content=False, retries=False, redirect=False
-                )
+                    "GET", f"{url}/v2/", headers={"User-Agent": self._agent},
+                    preload_content=False, retries=False, redirect=False,
+                )  # fmt: skip
             except urllib3.exceptions.HTTPError as error:
                 causes.append(f"{scheme}: {cause(error)}")
                 if "CERTIFICATE_VERIFY_FAILED" in causes[-1]:
@@ -265,7 +268,7 @@ def _pool(host: str, access: Access) -> urllib3.PoolManager:
 
     timeout = urllib3.Timeout(connect=_CONNECT_TIMEOUT_S, read=_READ_TIMEOUT_S)
     context = tls_context(host, access)
-    headers = {"User-Agent": f"pyengine/{VERSION}"}
+    headers = {"User-Agent": _AGENT}
     proxies = getproxies()
     proxy = proxies.get("https") or proxies.get("http")
     if proxy and not proxy_bypass(host):

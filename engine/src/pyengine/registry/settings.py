@@ -27,10 +27,12 @@ class Access:
         anonymous: never send credentials.
         bearer: a token to send as it is.
         registries_d: where the places of signatures are configured, instead of the usual one.
+        agent: what the user agent's name begins with.
     """
 
     __slots__ = (
-        "anonymous", "auth_file", "bearer", "cert_dir", "login", "registries_d", "tls_verify",
+        "agent", "anonymous", "auth_file", "bearer", "cert_dir", "login", "registries_d",
+        "tls_verify",
     )  # fmt: skip
 
     def __init__(
@@ -43,6 +45,7 @@ class Access:
         anonymous: bool = False,
         bearer: str | None = None,
         registries_d: str | None = None,
+        agent: str | None = None,
     ) -> None:
         self.tls_verify = tls_verify
         self.cert_dir = cert_dir
@@ -51,6 +54,7 @@ class Access:
         self.anonymous = anonymous
         self.bearer = bearer
         self.registries_d = registries_d
+        self.agent = agent
 
 
 def tls_context(host: str, access: Access) -> ssl.SSLContext:

@@ -297,6 +297,7 @@ def connect(endpoint: Endpoint, access: Access) -> Registry:
         tls_verify=verify, cert_dir=access.cert_dir, login=access.login,
         auth_file=access.auth_file, anonymous=access.anonymous, bearer=access.bearer,
         registries_d=access.registries_d,
+        agent=access.agent,
     )  # fmt: skip
     return Registry(endpoint.host, own, str(endpoint))
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SYSTEM_FILE = "/etc/containers/policy.json"
 TYPES = ("insecureAcceptAnything", "reject", "signedBy", "sigstoreSigned")
+_SIGNED = ("signedBy", "sigstoreSigned")
 _ACCEPT = [{"type": "insecureAcceptAnything"}]
 
 
@@ -29,6 +30,7 @@ class Policy:
     Attributes:
         path: its file; empty where there is none.
         fields: the whole of it, as it is written.
+        require_signed: what accepts an image unsigned is not enough.
     """
 
     def __init__(self, fields: dict[str, Any], path: str) -> None:
@@ -42,6 +44,7 @@ class Policy:
             ConfigError: something in it is unknown; it would be worse to overlook it.
         """
         self.path, self.fields = path, fields
+        self.require_signed = False
         unknown = set(fields) - {"default", "transports"}
         if unknown or "default" not in fields:
             problem = f"unknown key {sorted(unknown)[0]}" if unknown else "default is missing"
@@ -64,14 +67,20 @@ class Policy:
             ConfigError: a key cannot be read.
         """
         transport, name = source.scope
-        for requirement in self.requirements(transport, name):
+        requirements = self.requirements(transport, name)
+        if self.require_signed and all(one["type"] not in _SIGNED for one in requirements):
+            raise TrustError(
+                f"Source image rejected: a signature is required (--require-signed), and no "
+                f"requirement of {self.path or 'the policy'} for {source.label} verifies one"
+            )
+        for requirement in requirements:
             kind = requirement["type"]
             if kind == "reject":
                 raise TrustError(
                     f"Source image rejected: Running image {source.label} is rejected by policy "
                     f"({self.path})"
                 )
-            if kind in ("signedBy", "sigstoreSigned"):
+            if kind in _SIGNED:
                 self._check_signed(source, data, requirement)
 
     def requirements(self, transport: str, name: str) -> list[dict[str, Any]]:
