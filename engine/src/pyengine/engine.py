@@ -137,9 +137,17 @@ class Engine:
 
     @property
     def cgroup_manager(self) -> str:
-        """``cgroupfs`` or ``systemd`` (--cgroup-manager, containers.conf)."""
+        """``cgroupfs`` or ``systemd`` (--cgroup-manager, containers.conf).
+
+        An ordinary user has cgroups from his systemd, where there is one, or none.
+        """
         configured = self.config.get("engine", {}).get("cgroup_manager")
-        return self.options.cgroup_manager or configured or "cgroupfs"
+        chosen = self.options.cgroup_manager or configured
+        if not chosen and user.is_rootless():
+            from pyengine.specgen import cgroups
+
+            chosen = "systemd" if cgroups.is_v2() and user.has_manager() else ""
+        return chosen or "cgroupfs"
 
     @property
     def events(self) -> Events:

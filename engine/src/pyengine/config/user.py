@@ -24,3 +24,10 @@ def is_rootless() -> bool:
 def is_in_own_namespace() -> bool:
     """Whether this process entered the user's namespace by itself: its caller is outside."""
     return os.environ.get(ENTERED) == str(os.getpid()) or os.geteuid() != 0
+
+
+def has_manager() -> bool:
+    """Whether a systemd of the user's own answers, which can make cgroups for him."""
+    directory = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{user_id()}"
+    places = [f"{directory}/systemd/private", f"{directory}/bus"]
+    return os.path.isdir("/run/systemd/system") and any(map(os.path.exists, places))

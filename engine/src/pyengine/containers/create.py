@@ -78,6 +78,10 @@ def _create(
         from pyengine.containers import placement
 
         placement.check_parent(config["resources"]["cgroup_parent"], systemd=host.systemd)
+    if host.rootless and config["resources"]:
+        from pyengine.specgen import rootless
+
+        rootless.check_limits(config["resources"], systemd=host.systemd)
     if options.asks(UserNamespaceOptions):
         from pyengine.containers import user_namespaces
 

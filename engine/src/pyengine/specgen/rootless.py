@@ -7,16 +7,22 @@ that somebody gave to the user.
 from __future__ import annotations
 
 from pyengine.config import user
+from pyengine.errors import ConfigError
 from pyengine.specgen import sharing
-from pyengine.specgen.cgroups import CGROUP_ROOT
+from pyengine.specgen.cgroups import CGROUP_ROOT, is_v2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyengine.specgen.types import ContainerConfig
+    from pyengine.specgen.types import ContainerConfig, Resources
 
 USER_SLICE = "user.slice"  # podman's, below the user's own manager
+# What the keys of the options begin with, and what they need.
+CONTROLLERS = {
+    "memory_": "memory", "oom_kill_disable": "memory", "cpu_": "cpu", "cpuset_": "cpuset",
+    "blkio_": "io", "pids_limit": "pids",
+}  # fmt: skip
 # What a runtime makes of itself, by binding too.
 USUAL = {f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty")}
 
@@ -32,6 +38,31 @@ def change(spec: dict[str, Any], config: ContainerConfig, *, systemd: bool) -> N
         sharing.drop_tty_group(spec["mounts"], _group_map())
     if _denies_setgroups():
         spec["process"]["user"].pop("additionalGids", None)
+
+
+def check_limits(limits: Resources, *, systemd: bool) -> None:
+    """Raise ConfigError where nobody gave the user what the limits need."""
+    needed = {
+        controller
+        for key in limits
+        for prefix, controller in CONTROLLERS.items()
+        if key.startswith(prefix)
+    }
+    if not needed or ("pids" in needed and limits.get("pids_limit", 1) <= 0 and len(needed) == 1):
+        return
+    if not is_v2():
+        raise ConfigError(
+            "resource limits are not supported on cgroups V1 rootless systems: only cgroup v2 can"
+            " be given to a user: run it as root, or boot with systemd.unified_cgroup_hierarchy=1"
+        )
+    if systemd:
+        missing = sorted(needed - set(delegated(user.user_id(), systemd=True)))
+        if missing:
+            raise ConfigError(
+                f"resource limits: user {user.user_id()} was not given the cgroup controllers"
+                f" {' '.join(missing)}: let root run `systemctl edit user@.service` and add"
+                " [Service] Delegate=cpu cpuset io memory pids"
+            )
 
 
 def delegated(uid: int, *, systemd: bool) -> list[str]:

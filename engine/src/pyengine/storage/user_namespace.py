@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from pyengine import syscalls
-from pyengine.config import user
+from pyengine.config import roots, user
 from pyengine.errors import StorageError
 
 PAUSE = "pause"  # in the run directory: who holds the namespaces, and their inodes
@@ -37,6 +37,8 @@ def enter(runroot: str) -> None:
 
         pause.make(runroot)
     os.environ[user.MARK], os.environ[user.ENTERED] = str(uid), str(os.getpid())
+    # For the runtime, which finds the user's systemd by it.
+    os.environ["XDG_RUNTIME_DIR"] = roots.runtime_directory()
 
 
 def join_kept(runroot: str) -> bool:
