@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from support.containers import ContainerRoot
+from support.machine import with_cgroup_layout
 
 USER = "daemon"  # an account that every Debian has
 FIRST_ID = 200_000
@@ -26,7 +27,10 @@ class OrdinaryRoot(ContainerRoot):
         super().__init__(pyengine, directory)
         self._file = directory / "subuid"
         self.give(subordinate)
+        self.storage_conf = ""
+        self.layout = "host"  # of cgroups, when the namespaces are made
         self.before: tuple[str, ...] = ()  # in front of the program
+        self.setup = "true"  # a command of root's before each, in the same mount namespace
 
     def give(self, subordinate: int) -> None:
         """Let the user have so many ids, when the next namespace is made."""
@@ -35,11 +39,25 @@ class OrdinaryRoot(ContainerRoot):
     def argv(self, *arguments: str | Path) -> list[str]:
         script = (
             f"mount --bind {self._file} /etc/subuid; mount --bind {self._file} /etc/subgid; "
+            f"{self.setup}; "
             f'exec setpriv --reuid {USER} --regid {USER} --clear-groups "$@"'
         )
-        inside = ["unshare", "--mount", "sh", "-c", script, "sh"]
+        inside = with_cgroup_layout(self.layout, ["unshare", "--mount", "sh", "-c", script, "sh"])
         environment = ["env", "-u", "XDG_RUNTIME_DIR", f"HOME={self.root.parent}"]
-        return [*inside, *environment, *self.before, *super().argv(*arguments)]
+        command = super().argv(*arguments)
+        if self.storage_conf:
+            environment.append(f"CONTAINERS_STORAGE_CONF={self.storage_conf}")
+            del command[1:5]  # the roots: with them the file does not count
+        return [*inside, *environment, *self.before, *command]
+
+    def use_storage_conf(self, text: str) -> None:
+        """Let a storage.conf of the test's own say where and how things are stored."""
+        home = self._file.parent
+        conf = home / "storage.conf"
+        conf.write_text(f'[storage]\ngraphroot = "{home}"\nrunroot = "{home}/run"\n{text}')
+        conf.chmod(0o644)
+        self.storage_conf = str(conf)
+        self.root, self.runroot = home / "pyengine", home / "run/pyengine"
 
     @property
     def pause_pid(self) -> int:

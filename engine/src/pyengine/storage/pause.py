@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 
 from pyengine import log, syscalls
 from pyengine.errors import StorageError
@@ -16,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+END_TIMEOUT_MS = 5000
 _HELPERS = ("newuidmap", "newgidmap")
 _READY, _MAPPED, _ALONE = b"\0", b"m", b"a"
 
@@ -57,6 +59,9 @@ def end(runroot: str) -> None:
     try:
         if _inodes(kept[0]) == kept[1:]:
             _signal.pidfd_send_signal(pidfd, _signal.SIGKILL)
+            poller = select.poll()
+            poller.register(pidfd, select.POLLIN)
+            poller.poll(END_TIMEOUT_MS)
     except OSError as error:
         log.debug(f"end process {kept[0]}: {error.strerror}")
     finally:
@@ -126,14 +131,23 @@ def _hold_new() -> int:
     os.close(ready_w)
     os.close(mapped_r)
     first = os.read(ready_r, 1)
+    problem = ""
     if first == _READY:
         first = b""
-        problem = _write_maps(pid, maps)
-        if problem:
-            log.debug(f"map subordinate ids of user {uid}: {problem}")
-        os.write(mapped_w, _ALONE if problem else _MAPPED)
+        if all(maps):
+            problem = _write_maps(pid, maps)
+        else:
+            log.warning(
+                f"user {uid} has no ids in /etc/subuid and /etc/subgid: one id owns everything, and"
+                " some images do not work: let root add some (`usermod --add-subuids 100000-165535"
+                " --add-subgids 100000-165535`), and run `pyengine system migrate`"
+            )
+        if not problem:
+            os.write(mapped_w, _MAPPED if all(maps) else _ALONE)
     os.close(mapped_w)
     _wait_until_it_sleeps(ready_r, first)
+    if problem:
+        raise StorageError(f"map the subordinate ids of user {uid}: {problem}")
     return pid
 
 
@@ -215,18 +229,16 @@ def _map(path: str, uid: int, own: int) -> list[str]:
 
 
 def _write_maps(pid: int, maps: list[list[str]]) -> str:
-    """Run both helpers, which are allowed to; what went wrong, or nothing."""
+    """Run both helpers, which may do it; the answer is what went wrong, or nothing."""
     import subprocess
 
     for helper, words in zip(_HELPERS, maps, strict=True):
-        if not words:
-            return "there are none in /etc/subuid or /etc/subgid"
         try:
             done = subprocess.run(
                 [helper, str(pid), *words], capture_output=True, text=True, check=False
             )
         except OSError as error:
-            return f"{helper}: {error.strerror}"
+            return f"{helper}: {error.strerror}: install it (Debian's package is uidmap)"
         if done.returncode != 0:
             return f"{helper}: {done.stderr.strip()}"
     return ""
@@ -235,11 +247,6 @@ def _write_maps(pid: int, maps: list[list[str]]) -> str:
 def _map_one(uid: int, gid: int) -> None:
     """The caller alone as root, which needs no helper (user_namespaces(7))."""
     try:
-        with open("/proc/self/uid_map") as file:
-            if file.read().strip():
-                raise StorageError(
-                    f"map ids of user {uid}: newgidmap failed after newuidmap: correct /etc/subgid"
-                )
         for name, text in (
             ("uid_map", f"0 {uid} 1"), ("setgroups", "deny"), ("gid_map", f"0 {gid} 1"),
         ):  # fmt: skip
