@@ -28,7 +28,11 @@ def start(entry: Entry) -> None:
     path_fd = posix.open(fifo, posix.O_PATH | posix.O_CLOEXEC)
     # From here on the status is running, even if we are killed: a second start cannot be right.
     posix.unlink(fifo)
-    pid_fd = posix.pidfd_open(entry.state["pid"])
+    killed = f"start container {entry.id}: it was killed before its program began"
+    try:
+        pid_fd = posix.pidfd_open(entry.state["pid"])
+    except ProcessLookupError:
+        raise ContainerError(killed) from None
     fifo_fd = posix.open(
         f"/proc/self/fd/{path_fd}", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC
     )
@@ -36,6 +40,8 @@ def start(entry: Entry) -> None:
     said = _read_verdict(fifo_fd, pid_fd)
     posix.close(fifo_fd)
     posix.close(pid_fd)
+    if said is None:
+        raise ContainerError(killed)
     if said:
         from pyrun.container import channel
         from pyrun.spec import jsontext
@@ -55,10 +61,11 @@ def start(entry: Entry) -> None:
             raise
 
 
-def _read_verdict(fifo_fd: int, pid_fd: int) -> bytes:
+def _read_verdict(fifo_fd: int, pid_fd: int) -> bytes | None:
     """What init says went wrong; nothing when the program was executed.
 
-    The descriptor that init writes to is close-on-exec: its end is the news of success.
+    The descriptor that init writes to is close-on-exec: its end is the news of success. None when
+    init ended without opening it: a fifo tells of an end only after there was a writer.
     """
     poll = select.poll()
     poll.register(fifo_fd, select.POLLIN)
@@ -66,7 +73,9 @@ def _read_verdict(fifo_fd: int, pid_fd: int) -> bytes:
     said = b""
     while True:
         events = dict(poll.poll())
-        chunk = posix.read(fifo_fd, 65536) if fifo_fd in events else b""
+        if fifo_fd not in events:
+            return None
+        chunk = posix.read(fifo_fd, 65536)
         said += chunk
         if not chunk:
             return said

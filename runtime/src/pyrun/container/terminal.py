@@ -29,12 +29,13 @@ def relay(pid: int, master_fd: int) -> int:
             _signal.signal(number, lambda caught, _frame: foreground.send(pid, caught))
         _signal.signal(_signal.SIGCHLD, lambda *_: foreground.reap_orphans(pid))
         if own_tty:
-            _copy_size(master_fd)
             _signal.signal(_signal.SIGWINCH, lambda *_: _copy_size(master_fd))
+            _copy_size(master_fd)
             _set_raw()
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())  # what was held comes now
         _copy(master_fd, pid_fd)
     finally:
+        attached.hold_signals()  # once it has been waited for, its number may be another process's
         posix.close(pid_fd)
         if saved:
             termios.tcsetattr(0, termios.TCSANOW, saved)

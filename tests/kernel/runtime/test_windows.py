@@ -1,0 +1,99 @@
+"""What happens in the moment between two system calls of pyrun; strace stops it there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.bundle import Bundle
+from support.monitors import wait_for
+from support.runtime import Runtime
+
+pytestmark = pytest.mark.needs("root", "busybox", "strace")
+
+
+class Stopped:
+    """A command of pyrun that stands still after a system call."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def go_on(self) -> tuple[int, str]:
+        """Let it end; returns its status and what it said on standard error."""
+        (pid,) = _children(self._process.pid)
+        os.kill(pid, signal.SIGCONT)
+        complaint = self._process.communicate(timeout=60)[1]
+        return self._process.returncode, complaint
+
+
+def _children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_over(pid: int) -> bool:
+    """Whether a process has ended, though nobody may have waited for it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+@contextlib.contextmanager
+def stopped(pyrun: Runtime, call: str, *words: str) -> Iterator[Stopped]:
+    """A command that stops when it has made a system call for the first time."""
+    inject = f"inject={call}:signal=SIGSTOP:when=1"
+    strace = ["strace", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", inject]
+    process = subprocess.Popen(
+        [*strace, *pyrun.command(*words)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        yield Stopped(process)
+    finally:
+        if process.poll() is None:
+            for pid in _children(process.pid):
+                os.kill(pid, signal.SIGKILL)
+            process.communicate(timeout=60)
+
+
+def test_start_of_an_init_that_is_killed_meanwhile_is_an_error(
+    pyrun: Runtime, bundle: Bundle
+) -> None:
+    """It has not opened the fifo, so its end must not be taken for the beginning of the program."""
+    name = pyrun.create(bundle)
+    fifo, init = pyrun.root / name / "exec.fifo", pyrun.state(name)["pid"]
+    with stopped(pyrun, "unlink", "start", name) as command:
+        wait_for(lambda: not fifo.exists(), "the last moment before start looks at init")
+        os.kill(init, signal.SIGKILL)
+        wait_for(lambda: is_over(init), "the end of init")
+        status, complaint = command.go_on()
+    assert status == 1
+    assert "it was killed before its program began" in complaint
+    assert pyrun.state(name)["status"] == "stopped"
+    assert pyrun.call("delete", name).returncode == 0
+
+
+def test_a_cgroup_that_another_container_enters_first_is_left_alone(
+    pyrun: Runtime, bundle: Bundle
+) -> None:
+    """Both looked, and both found it empty: who comes second must not clean it up."""
+    bundle.linux["cgroupsPath"] = f"/windows-{os.getpid()}-{bundle.path.parent.name}"
+    bundle.process["args"] = ["sleep", "1000"]
+    pyrun.call("delete", "--force", pyrun.create(bundle))  # Python renames what it compiles
+    second = pyrun.new_id()
+    record = pyrun.root / second / "state.json"
+    words = ("create", "--bundle", str(bundle.path), second)
+    with stopped(pyrun, "rename", *words) as command:
+        wait_for(record.exists, "the record of the cgroup")
+        first = pyrun.create(bundle)
+        status, complaint = command.go_on()
+    assert status == 1
+    assert "it has processes already" in complaint
+    assert pyrun.state(first)["status"] == "created"
+    assert pyrun.call("state", second).returncode == 1
