@@ -146,6 +146,24 @@ def _criu() -> str:
     return "" if done.returncode == 0 else f"criu check: {done.stderr.strip()[-200:]}"
 
 
+def _fuse() -> str:
+    """Whether the device can be opened at all."""
+    try:
+        os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return f"/dev/fuse: {error.strerror}"
+    return ""
+
+
+def _btrfs() -> str:
+    """Whether a file can be a disk with btrfs on it."""
+    if problem := _root() or _program("mkfs.btrfs")():
+        return problem
+    if "\tbtrfs\n" not in Path("/proc/filesystems").read_text():
+        return "this kernel has no btrfs"
+    return "" if os.path.exists("/dev/loop-control") else "there are no loop devices"
+
+
 def _vm() -> str:
     cache = os.environ.get("VM_CACHE") or os.path.expanduser("~/.cache/pyrun-vm")
     return "" if os.path.exists(f"{cache}/done") else "no guest: tools/vm/build makes it"
@@ -163,6 +181,8 @@ _PROBES: dict[str, Callable[[], str]] = {
     "ps": _ps,
     "systemd": _systemd,
     "criu": _criu,
+    "fuse": _fuse,
+    "btrfs": _btrfs,
     "vm": _vm,
     "delegable_pids": _delegable_pids,
     "veth": _veth,

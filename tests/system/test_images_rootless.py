@@ -194,3 +194,41 @@ def test_unshare_shows_images_as_their_owner_sees_them(program: str, home: Path)
 
 def test_root_needs_no_unshare(engine_root: EngineRoot) -> None:
     assert engine_root.fails("unshare", "true") == "Error: please use unshare with rootless"
+
+
+class FuseRoot(OrdinaryRoot):
+    """Layers are mounted by fuse-overlayfs, for which /dev/fuse is open to everybody."""
+
+    def argv(self, *arguments: str | Path) -> list[str]:
+        words = super().argv(*arguments)
+        node = self.root.parent / "fuse"
+        words[4] = (
+            f"test -e {node} || mknod -m 666 {node} c 10 229; mount --bind {node} /dev/fuse; "
+            + words[4]
+        )
+        return words
+
+
+@pytest.mark.needs("newuidmap", "fuse-overlayfs", "fuse", "busybox")
+def test_a_users_layers_are_stacked_by_fuse_overlayfs(program: str, home: Path) -> None:
+    root = FuseRoot(program, home, 65_536)
+    lower = Layer().directory("old").add("old/gone", b"x").add("removed", b"y").tar()
+    upper = Layer().add("old/.wh..wh..opq").add("old/new", b"z", uid=7).add(".wh.removed").tar()
+    image = Image([images.busybox_layer(), lower, upper])
+    root.ok("load", "-q", "-i", write(home / "a.tar", image))
+    program_fact = "('driver', 'overlay'), ('mount_program', '/usr/bin/fuse-overlayfs')"
+    root.execute(f"INSERT OR REPLACE INTO facts VALUES {program_fact}")
+    inside = f"{program} --root {root.root} --runroot {root.runroot}"
+    script = f"""
+        set -e
+        path=$({inside} image mount x:1)
+        grep -c "^fuse-overlayfs $path fuse" /proc/self/mounts
+        find $path/old $path/removed 2>/dev/null | sed "s#$path##" | sort || true
+        stat -c %u $path/old/new
+        {inside} image unmount x:1 >/dev/null
+        grep -c "^fuse-overlayfs" /proc/self/mounts || true
+    """
+    found = root.ok("unshare", "sh", "-c", script).split()
+    assert found == ["1", "/old", "/old/new", "7", "0"]
+    root.ok("rmi", "-a")
+    assert root.is_empty()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -70,3 +73,47 @@ def test_an_image_stays_untouched_by_its_containers(
     before = sorted(os.listdir(layer / "etc"))
     engine_root.ok(*RUN, "x:1", "sh", "-c", "touch /etc/new; rm /etc/group")
     assert sorted(os.listdir(layer / "etc")) == before
+
+
+@pytest.fixture
+def sharing_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system whose files can share data."""
+    with (tmp_path / "btrfs").open("wb") as file:
+        file.truncate(128 << 20)
+    subprocess.run(["mkfs.btrfs", "-q", tmp_path / "btrfs"], check=True)
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    subprocess.run(["mount", "-o", "loop", tmp_path / "btrfs", directory], check=True)
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "-l", directory], check=True)
+
+
+@pytest.mark.needs("btrfs")
+def test_copies_share_their_data_where_the_file_system_can(
+    pyengine_path: str, tmp_path: Path, sharing_disk: Path
+) -> None:
+    size = 8 << 20
+    root = EngineRoot(pyengine_path, sharing_disk)
+    large = Layer().add("large", os.urandom(size)).tar()
+    load(root, tmp_path, Image([images.busybox_layer(), large]))
+    vfs = ("--storage-driver", "vfs")
+
+    def used() -> int:
+        subprocess.run(["sync", "-f", sharing_disk], check=True)
+        return shutil.disk_usage(sharing_disk).used
+
+    before = used()
+    made = [root.ok(*vfs, "create", "x:1", "true").strip() for _ in range(3)]
+    paths = [Path(root.ok(*vfs, "mount", one).strip()) for one in made]
+    assert used() - before < size
+    (layer,) = (path for path in (root.root / "layers").iterdir() if (path / "large").exists())
+    content = (layer / "large").read_bytes()
+    assert all((path / "large").read_bytes() == content for path in paths)
+    with (paths[0] / "large").open("r+b") as file:
+        file.write(b"changed")
+    assert (layer / "large").read_bytes() == content
+    root.ok(*vfs, "rm", *made)
+    root.ok(*vfs, "rmi", "x:1")
+    assert root.is_empty()
