@@ -120,3 +120,51 @@ def test_both_show_the_same_tree(engine_root: EngineRoot, image: Image, tmp_path
     ours = engine_root.ok("run", "--rm", "--network", "none", "compat:1", "sh", "-c", script)
     assert "root:x:0:0::/:/bin/sh" in ours
     assert "group" not in ours
+
+
+PLACES = ("docker-archive:{}/a.tar:localhost/x:1", "oci-archive:{}/a.tar:x", "oci:{}/layout:x",
+          "dir:{}/files")  # fmt: skip
+
+
+@pytest.mark.needs("podman", "buildah", "skopeo")
+@pytest.mark.parametrize("form", PLACES, ids=[place.partition(":")[0] for place in PLACES])
+def test_places_are_exchanged_with_podman_buildah_and_skopeo(
+    engine_root: EngineRoot, image: Image, tmp_path: Path, form: str
+) -> None:
+    """What each of them writes we read, what we write of it they read: the same digests."""
+    source = images.oci_archive(tmp_path / "source.tar", {"localhost/x:1": image})
+    names = not form.startswith("docker-archive")  # it holds no manifest, so nothing of its digest
+
+    def digest(place: str) -> str:
+        return images.digest(run("skopeo", "inspect", "--raw", place).encode()) if names else ""
+
+    def place(name: str) -> str:
+        (tmp_path / name).mkdir()
+        return form.format(tmp_path / name)
+
+    with tempfile.TemporaryDirectory() as runroot:  # podman wants a short path
+        common = ["--root", str(tmp_path / "theirs"), "--runroot", runroot]
+        common += ["--storage-driver", "vfs"]
+        podman, buildah = ["podman", *common], ["buildah", *common]
+        run(*podman, "load", "-q", "-i", source)
+        written = {who: place(who) for who in ("podman", "buildah", "skopeo")}
+        run(*podman, "push", "-q", "localhost/x:1", written["podman"])
+        run(*buildah, "push", "-q", "localhost/x:1", written["buildah"])
+        run("skopeo", "copy", "-q", f"oci-archive:{source}", written["skopeo"])
+        for who, there in written.items():
+            assert engine_root.ok("pull", "-q", there) == f"{image.id}\n", who
+            (ours,) = engine_root.images()
+            back = place(f"{who}-back")
+            engine_root.ok("push", "-q", image.id, back)
+            assert digest(back) == digest(there), who
+            if names:
+                assert ours["Digest"] == digest(there), who
+            engine_root.ok("rmi", "-f", image.id)
+            assert engine_root.is_empty()
+            run(*podman, "rmi", "-a", "-f")
+            pull = buildah if who == "buildah" else podman
+            assert run(*pull, "pull", "-q", back).strip() == image.id, who
+            (theirs,) = json.loads(run(*podman, "images", "--format", "json"))
+            if names:
+                assert theirs["Digest"] == digest(there), who
+        run(*podman, "rmi", "-a", "-f")
