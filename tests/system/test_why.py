@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +81,37 @@ def test_memory_that_ran_out(box: ContainerRoot) -> None:
     wanted = ("--filter", "container=fat", "--filter", "event=died", "--format", "json")
     died = json.loads(box.ok("events", "--stream=false", "--since", "1h", *wanted))
     assert (died["ContainerExitCode"], died["OOMKilled"]) == (137, True)
+
+
+def test_the_last_containers_that_were_removed_are_remembered(box: ContainerRoot) -> None:
+    id_ = box.ok("run", "-d", "--name", "away", IMAGE, "sh", "-c", "echo bye; exec sleep 1000")
+    wait_for(lambda: box.ok("logs", "away"), "its output")
+    box.ok("rm", "-f", "-t", "0", "away")
+    told = box.ok("why", "away").splitlines()
+    assert told[0].startswith("away was ended by SIGKILL (9) because of `rm`, ")
+    assert told[0].endswith(" and was removed.")
+    assert told[-1] == "    bye"
+    (end,) = json.loads(box.ok("why", "--json", id_[:12]))
+    assert (end["id"], end["name"], end["exitCode"]) == (id_.strip(), "away", 137)
+    box.call("run", "--rm", "--name", "away", IMAGE, "sh", "-c", "exit 5")
+    assert "away ended by itself with exit code 5, " in box.ok("why", "away")
+    box.ok("create", "--name", "never", IMAGE, "true")
+    box.ok("rm", "never")
+    assert "no such container" in box.fails("why", "never")
+    box.fails("run", "--rm", "--name", "bad", IMAGE, "nosuch", status=127)
+    assert "bad did not start: " in box.ok("why", "bad")
+
+
+def test_a_forbidden_system_call_is_named_where_the_kernel_tells_it(
+    box: ContainerRoot, tmp_path: Path
+) -> None:
+    rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS"}
+    profile = tmp_path / "profile.json"
+    profile.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}))
+    killed = box.call("run", "--name", "mk", "--security-opt", f"seccomp={profile}", IMAGE,
+                      "busybox", "mkdir", "/x")  # fmt: skip
+    assert killed.returncode == 159
+    (end,) = json.loads(box.ok("why", "--json", "mk"))
+    assert end["systemCall"] in ("mkdir", "mkdirat", None)
+    named = f"the system call {end['systemCall']}" if end["systemCall"] else "a system call"
+    assert f"mk was killed by SIGSYS (31): it made {named}, which its" in box.ok("why", "mk")

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyengine.containers.record import Container
+    from pyengine.containers.ends import History
     from pyengine.engine import Engine
 
 
@@ -25,45 +25,46 @@ if TYPE_CHECKING:
 @click.argument("container", required=False)
 @click.pass_obj
 def why(engine: Engine, /, container: str | None, form: str, as_json: bool, latest: bool) -> None:
-    """Say why a container ended; its last twenty ends are kept."""
+    """Say why a container ended; its last twenty ends are kept, and those of the last removed."""
     if bool(container) == latest:
         raise click.UsageError("give one container, or --latest")
-    found, ends = engine.observing.ends(container or engine.containers.latest().id)
+    found = engine.observing.ends(container or engine.containers.latest().id)
     if as_json or is_json(form):
         import json
 
-        click.echo(json.dumps([_with_words(found, end) for end in ends], indent=2))
+        click.echo(json.dumps([_with_words(found, end) for end in found.ends], indent=2))
     elif form:
-        for end in ends:
+        for end in found.ends:
             shown = _with_words(found, end)
             capitals = {key[0].upper() + key[1:]: value for key, value in shown.items()}
             click.echo(fields.render(form, capitals, "why"))
     else:
-        _print(found, ends)
+        _print(found)
 
 
-def _with_words(container: Container, end: dict[str, Any]) -> dict[str, Any]:
+def _with_words(container: History, end: dict[str, Any]) -> dict[str, Any]:
     from pyengine.containers import reasons
 
     return {"id": container.id, "name": container.name, "why": reasons.sentence(end), **end}
 
 
-def _print(container: Container, ends: list[dict[str, Any]]) -> None:
+def _print(container: History) -> None:
     from pyengine.containers import reasons
 
     now = time.time()
-    if container.live:
+    if container.is_live:
         click.echo(f"{container.name} has not ended: it is {container.status}.")
-    elif not ends:
+    elif not container.ends:
         click.echo(f"{container.name} has never been started.")
-    for number, end in enumerate(ends):
+    for number, end in enumerate(container.ends):
         ago = _in_words(now - end["finishedAt"]) + " ago"
-        if number == 0 and not container.live:
-            click.echo(f"{container.name} {reasons.sentence(end)}, {ago}.")
+        if number == 0 and not container.is_live:
+            gone = " and was removed" if container.status == "removed" else ""
+            click.echo(f"{container.name} {reasons.sentence(end)}, {ago}{gone}.")
             _print_facts(end)
             continue
-        if number == (0 if container.live else 1):
-            click.echo("Before:" if container.live else "\nBefore that:")
+        if number == (0 if container.is_live else 1):
+            click.echo("Before:" if container.is_live else "\nBefore that:")
         click.echo(f"  {ago}: it {reasons.sentence(end)}")
 
 

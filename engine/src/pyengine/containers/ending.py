@@ -176,8 +176,10 @@ def remove_locked(host: Host, container: record.Container, *, volumes: bool = Fa
 
 def _remove(host: Host, container: record.Container, intent: Intent) -> None:
     statuses = ["remove"]
+    end = None
     if container.monitor_pid is not None:  # it was not cleaned up since its last start
         statuses = ["died", *([] if container.config["auto_remove"] else ["cleanup"]), "remove"]
+        end = ends.collect(host, container, brief=not container.exit_code)
         release(host, container, host.storage.remove)
     else:
         host.storage.remove(container.id)
@@ -197,6 +199,7 @@ def _remove(host: Host, container: record.Container, intent: Intent) -> None:
         supervising.remove_log(host, container)
     now = time.time()
     with host.database.write(frees_space=True) as connection:
+        ends.keep_removed(connection, container, end)
         connection.execute("DELETE FROM containers WHERE id = ?", (container.id,))
         connection.execute("DELETE FROM exit_codes WHERE at < ?", (now - EXIT_CODE_KEPT_S,))
         if container.exit_code is not None:

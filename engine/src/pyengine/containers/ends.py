@@ -11,6 +11,7 @@ import os
 import time
 
 from pyengine import jsontext
+from pyengine.containers import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,22 @@ KEPT = 20
 LAST_LINES = 10
 KILLED = 128  # a shell's and a runtime's sum of this and a signal
 MAX_RECORD_BYTES = 1 << 16
+SIGSYS = 31
+
+
+class History:
+    """How a container's last lives ended, the last one first."""
+
+    __slots__ = ("ends", "id", "name", "status")
+
+    def __init__(self, id_: str, name: str, status: str, ends: list[End]) -> None:
+        """``status`` is ``removed`` where there is no such container any more."""
+        self.id, self.name, self.status, self.ends = id_, name, status, ends
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is a life that has not ended."""
+        return self.status in record.LIVE
 
 
 def note_request(host: Host, id_: str, signal_number: int, command: str) -> None:
@@ -39,9 +56,17 @@ def note_request(host: Host, id_: str, signal_number: int, command: str) -> None
         return
 
 
-def collect(host: Host, container: Container) -> str:
-    """What is known of the life that has just ended, before its run directory is removed."""
-    end = _monitors_record(host, container) or _own_record(host, container)
+def collect(host: Host, container: Container, *, brief: bool = False) -> str:
+    """What is known of the life that has just ended, before its run directory is removed.
+
+    ``brief`` leaves out what would have to be read from the log.
+    """
+    end = _monitors_record(host, container) or _own_record(host, container, brief=brief)
+    if end["signal"] == SIGSYS and (pid := _first_pid(host, container.id)):
+        from pyengine.containers import system_calls
+
+        began_at = container.started_at or 0.0
+        end["systemCall"] = system_calls.refused(pid, began_at) or None
     end["asked"] = _requests(host, container.id)
     end["startedAt"] = container.started_at
     end["finishedAt"] = container.finished_at or time.time()
@@ -58,6 +83,33 @@ def keep(connection: sqlite3.Connection, id_: str, end: str) -> None:
         " (SELECT number FROM ends WHERE container_id = :id ORDER BY number DESC LIMIT :kept)",
         {"id": id_, "kept": KEPT},
     )
+
+
+def keep_removed(connection: sqlite3.Connection, container: Container, end: str | None) -> None:
+    """Remember how a container ended that is removed in the caller's transaction.
+
+    Without ``end`` it is the last one that is kept; one that was never started has none.
+    """
+    connection.execute(
+        "INSERT INTO gone (container_id, name, end) SELECT :id, :name, found FROM"
+        " (SELECT coalesce(:end, (SELECT end FROM ends WHERE container_id = :id"
+        " ORDER BY number DESC LIMIT 1)) AS found) WHERE found IS NOT NULL",
+        {"id": container.id, "name": container.name, "end": end},
+    )
+    connection.execute(
+        "DELETE FROM gone WHERE number <= (SELECT max(number) FROM gone) - ?", (KEPT,)
+    )
+
+
+def removed(host: Host, name_or_id: str) -> History | None:
+    """The last container of this name, or whose id begins like this, that was removed."""
+    with host.database.read() as connection:
+        row = connection.execute(
+            "SELECT container_id, name, end FROM gone WHERE name = :text"
+            " OR substr(container_id, 1, length(:text)) = :text ORDER BY number DESC LIMIT 1",
+            {"text": name_or_id},
+        ).fetchone()
+    return History(row[0], row[1], "removed", [jsontext.loads(row[2])]) if row else None
 
 
 def failed_start(reason: str) -> str:
@@ -88,7 +140,16 @@ def _monitors_record(host: Host, container: Container) -> End | None:
     return {**found, "monitor": "pyconmon"}
 
 
-def _own_record(host: Host, container: Container) -> End:
+def _first_pid(host: Host, id_: str) -> int:
+    """The container's first process, also when it has ended."""
+    try:
+        with open(f"{host.bundle(id_)}/pidfile", encoding="ascii") as file:
+            return int(file.read())
+    except (FileNotFoundError, ValueError):
+        return 0
+
+
+def _own_record(host: Host, container: Container, *, brief: bool) -> End:
     """Without the monitor's word: its exit code may hide a signal, its log has the last lines."""
     code = container.exit_code
     signal_number = code - KILLED if code is not None and KILLED < code <= KILLED + 64 else None
@@ -101,7 +162,7 @@ def _own_record(host: Host, container: Container) -> End:
     return {
         "exitCode": code, "signal": None if container.error else signal_number, "cause": cause,
         "oomKilled": bool(container.oom_killed), "peakMemoryBytes": None, "restart": None,
-        "lastOutput": _last_output(host, container),
+        "lastOutput": [] if brief else _last_output(host, container),
         "monitor": os.path.basename(host.monitor_path(container.config["conmon"])),
     }  # fmt: skip
 

@@ -6,7 +6,7 @@ What one of them needs is imported when it is called: most commands need little 
 from __future__ import annotations
 
 from pyengine.containers import record, stopping
-from pyengine.errors import ConflictError
+from pyengine.errors import ConflictError, NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pyengine.containers import journal
     from pyengine.containers.committing import CommitOptions
+    from pyengine.containers.ends import History
     from pyengine.containers.exec import ExecOptions, Session
     from pyengine.containers.logs import Line
     from pyengine.containers.service import Containers
@@ -156,13 +157,20 @@ class Observing:
             if path and (not by_user or file_trees.is_mounted(self.host, one.id))
         ]  # fmt: skip
 
-    def ends(self, name_or_id: str) -> tuple[record.Container, list[dict[str, Any]]]:
-        """A container and how its last lives ended, the last one first."""
+    def ends(self, name_or_id: str) -> History:
+        """How a container's last lives ended; also of one of the last that were removed."""
         from pyengine.containers import ending, ends
 
-        id_ = self._containers.find(name_or_id).id
-        ending.finish(self.host, id_)  # where nobody else was left to do it
-        return self._containers.find(id_), ends.history(self.host, id_)
+        try:
+            id_ = self._containers.find(name_or_id).id
+            ending.finish(self.host, id_)  # where nobody else was left to do it
+            found = self._containers.find(id_)
+        except NotFoundError:
+            gone = ends.removed(self.host, name_or_id)
+            if gone is None:
+                raise
+            return gone
+        return ends.History(id_, found.name, found.status, ends.history(self.host, id_))
 
     def attach(
         self, name_or_id: str, *, stdin: bool, proxy_signals: bool, detach_keys: bytes

@@ -49,7 +49,8 @@ def sentence(end: dict[str, Any]) -> str:
     if request:
         return f"was ended by {shown} because of {request}"
     if signal_number == SIGSYS:
-        return f"was killed by {shown}: it made a system call that its seccomp profile forbids"
+        call = f"the system call {end['systemCall']}" if end.get("systemCall") else "a system call"
+        return f"was killed by {shown}: it made {call}, which its seccomp profile forbids"
     if signal_number in OWN_FAULTS:
         return f"was killed by {shown}: {OWN_FAULTS[signal_number]}"
     if cause == "forwarded-signal":

@@ -203,7 +203,16 @@ CREATE TABLE image_signatures (       -- that came with an image; the bytes are 
 ) WITHOUT ROWID;
 """
 
+_GONE = """
+CREATE TABLE gone (                   -- the last containers that were removed, for `why`
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    container_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    end TEXT NOT NULL                 -- JSON
+);
+"""
+
 MIGRATIONS = (
     _FIRST, _EXIT_CODES, _MANIFEST_LISTS, _VOLUMES_AND_SECRETS, _ENDS, _DEPENDENCIES,
-    _LIST_TIMES, _SIGNATURES,
+    _LIST_TIMES, _SIGNATURES, _GONE,
 )  # fmt: skip

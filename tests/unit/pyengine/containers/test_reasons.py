@@ -34,7 +34,10 @@ def asked(command: str, *signals: int) -> list[dict[str, Any]]:
         ({"cause": "signal", "exitCode": 139, "signal": 11},
          "was killed by SIGSEGV (11): an invalid memory access"),
         ({"cause": "signal", "exitCode": 159, "signal": 31},
-         "was killed by SIGSYS (31): it made a system call that its seccomp profile forbids"),
+         "was killed by SIGSYS (31): it made a system call, which its seccomp profile forbids"),
+        ({"cause": "signal", "exitCode": 159, "signal": 31, "systemCall": "mkdir"},
+         "was killed by SIGSYS (31): it made the system call mkdir, which its seccomp profile"
+         " forbids"),
         ({"cause": "oom", "exitCode": 137, "signal": 9, "oomKilled": True,
           "peakMemoryBytes": 8_000_000},
          "was killed by the kernel because its memory ran out (it used up to 8.0 MB)"),
