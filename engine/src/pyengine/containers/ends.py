@@ -62,7 +62,7 @@ def collect(host: Host, container: Container, *, brief: bool = False) -> str:
     ``brief`` leaves out what would have to be read from the log.
     """
     end = _monitors_record(host, container) or _own_record(host, container, brief=brief)
-    if end["signal"] == SIGSYS and (pid := _first_pid(host, container.id)):
+    if end.get("signal") == SIGSYS and (pid := _first_pid(host, container.id)):
         from pyengine.containers import system_calls
 
         began_at = container.started_at or 0.0
