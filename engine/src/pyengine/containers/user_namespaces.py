@@ -46,6 +46,11 @@ def configure(
         raise ConfigError(
             "a user namespace for a container: pyengine runs in one itself: run it as root"
         )
+    if named and host.rootless:
+        raise ConfigError(
+            "--subuidname and --subgidname: an ordinary user's containers have his own ids already:"
+            " give --uidmap, or --userns"
+        )
     if given:
         uid_map = [auto_ids.line("--uidmap", text) for text in wanted.uidmap or wanted.gidmap]
         gid_map = [auto_ids.line("--gidmap", text) for text in wanted.gidmap or wanted.uidmap]
