@@ -162,6 +162,24 @@ def test_apparmor_profiles_need_apparmor(box: ContainerRoot) -> None:
     assert box.sh("true", "--security-opt", "apparmor=unconfined") == ""
 
 
+def test_without_selinux_labels_are_taken_and_change_nothing(
+    box: ContainerRoot, tmp_path: Path
+) -> None:
+    if os.path.exists("/sys/fs/selinux/enforce"):
+        pytest.skip("this kernel has SELinux")
+    (tmp_path / "file").write_text("x")
+    options = ("--security-opt", "label=type:spc_t", "--security-opt", "label=level:s0:c1,c2",
+               "-v", f"{tmp_path}:/own:Z", "-v", "named:/named:z")  # fmt: skip
+    id_ = box.ok("run", "-d", *options, *SLEEP).strip()
+    assert box.ok("exec", id_, "cat", "/own/file") == "x"
+    for path in (tmp_path, tmp_path / "file", box.root / "volumes/named/_data"):
+        assert "security.selinux" not in os.listxattr(path)
+    found = json.loads(box.ok("inspect", id_))[0]
+    assert (found["ProcessLabel"], found["MountLabel"]) == ("", "")
+    assert found["HostConfig"]["SecurityOpt"] == ["label=type:spc_t", "label=level:s0:c1,c2"]
+    assert "bad label option" in box.fails("create", "--security-opt", "label=bogus", *SLEEP)
+
+
 def test_an_attack_on_a_donors_shared_memory_stays_inside(box: ContainerRoot) -> None:
     """A link at the place of /dev/shm leads nowhere outside the donor."""
     box.ok("run", "-d", "--name", "evil", "--ipc", "none", "--privileged", IMAGE, "sh", "-c",

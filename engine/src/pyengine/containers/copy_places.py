@@ -169,7 +169,7 @@ def _open_stopped(host: Host, container: Container) -> int:
     try:
         syscalls.unshare(syscalls.CLONE_NEWNS)
         syscalls.mount("", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE, None)
-        root = root or host.storage.mount(container.id)
+        root = root or host.storage.mount(container.id, label=record.mount_label(container))
         fd = os.open(root, _DIRECTORY)
         _mount_volumes(host, container, root, fd)
         return os.open(root, _DIRECTORY)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyengine.specgen.types import ContainerConfig, Volume
 
 RANDOM_NAME_TRIES = 20
+SELINUX = "/sys/fs/selinux/enforce"
 LOG_DEFAULTS = ("log_driver", "log_size_max", "log_tag")  # of containers.conf
 
 
@@ -92,6 +93,10 @@ def _create(
         from pyengine.containers import dependencies
 
         dependencies.resolve(host, config, options.requires)
+    if os.path.exists(SELINUX):
+        from pyengine.containers import labels
+
+        labels.configure(host, config)
     # The container keeps the runtime it was made with; the monitor is only looked for.
     config["runtime"] = host.runtime_path(options.runtime)
     monitor_path = host.monitor_path(options.conmon)

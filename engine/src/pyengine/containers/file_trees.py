@@ -57,7 +57,7 @@ def shown(host: Host, container: Container) -> str:
         syscalls.mount("", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE, None)
     except OSError as error:
         raise StorageError(f"mount container {container.name}: {error.strerror}") from error
-    return host.storage.mount(container.id)
+    return host.storage.mount(container.id, label=record.mount_label(container))
 
 
 def _prepare(host: Host, container: Container) -> None:
@@ -81,7 +81,7 @@ def mount(host: Host, container: Container) -> str:
             host.storage.keep(container.id)
         with open(_mark(host, container.id), "w", encoding="utf-8") as file:
             file.write(host.boot_id)
-        path = host.storage.mount(container.id)
+        path = host.storage.mount(container.id, label=record.mount_label(container))
     host.tell(container, "mount")
     return path
 

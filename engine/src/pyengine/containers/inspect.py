@@ -63,8 +63,8 @@ def inspect(host: Host, container: Container, times: tuple[str, str, str]) -> di
         "Name": container.name,
         "RestartCount": supervising.restart_count(host, container),
         "Driver": host.storage.driver,
-        "MountLabel": "",
-        "ProcessLabel": "",
+        "MountLabel": config["security"].get("mount_label", ""),
+        "ProcessLabel": config["security"].get("process_label", ""),
         "AppArmorProfile": config["security"].get("apparmor", ""),
         "EffectiveCaps": _effective(container, bounding),
         "BoundingCaps": bounding,
@@ -290,6 +290,7 @@ def _host_config(host: Host, container: Container) -> dict[str, Any]:
     own = config["security"]
     if "apparmor" in own:
         security.append(f"apparmor={own['apparmor']}")
+    security += [f"label={word}" for word in own.get("label", [])]
     security += [f"mask={path}" for path in own.get("masked", [])]
     security += [f"unmask={path}" for path in own.get("unmasked", [])]
     if "proc_options" in own:

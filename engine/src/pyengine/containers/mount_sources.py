@@ -25,13 +25,6 @@ if TYPE_CHECKING:
     from pyengine.containers.record import Container
     from pyengine.specgen.types import Volume as Mount
 
-# --volume DIR:U would make the host unusable.
-_NOT_TO_CHOWN = frozenset({
-    "/", "/bin", "/boot", "/dev", "/etc", "/etc/passwd", "/etc/pki", "/etc/shadow", "/home", "/lib",
-    "/lib64", "/media", "/opt", "/proc", "/root", "/run", "/sbin", "/srv", "/sys", "/tmp", "/usr",
-    "/var", "/var/lib", "/var/log",
-})  # fmt: skip
-
 
 def take(host: Host, container: Container, rootfs: str) -> dict[str, str]:
     """Make everything ready; the answer is the source of each mount that is not plainly a path.
@@ -58,6 +51,10 @@ def take(host: Host, container: Container, rootfs: str) -> dict[str, str]:
                     mount["options"] = ["ro" if word == "rw" else word for word in words]
             if kind == "image" or mount.keys() & {"overlay", "subpath"}:
                 path = _prepare(host, container.id, mount, place, path)
+            if mount.get("relabel") and (label := record.mount_label(container)):
+                from pyengine.specgen import selinux
+
+                selinux.relabel(path, label, shared=mount["relabel"] == "z")
             if mount.get("chown"):
                 _chown_tree(path, _owner(container, root_fd))
             if path != mount["source"]:
@@ -161,6 +158,10 @@ def _take_volume(
                 copies=mount.get("copy", True),
             )  # fmt: skip
             first_use.prepare(host.database, host.root, volume, first)
+            if label := record.mount_label(container):
+                from pyengine.specgen import selinux
+
+                selinux.relabel(path, label, shared=True)  # any container may use a volume
     return path, local.is_read_only(volume)
 
 
@@ -269,7 +270,7 @@ def _unmount_all(path: str) -> None:
 
 def _chown_tree(path: str, owner: tuple[int, int]) -> None:
     """Give everything below ``path`` to the container's user (``:U``); follows no link."""
-    if os.path.realpath(path) in _NOT_TO_CHOWN:
+    if os.path.realpath(path) in trees.OF_THE_HOST:
         raise ConfigError(f"chown of {path}: the host needs its owner: give another directory")
     try:
         os.chown(path, *owner)

@@ -156,6 +156,11 @@ def id_maps(container: Container) -> IdMaps | None:
     return (maps[0], maps[1]) if maps else None
 
 
+def mount_label(container: Container) -> str:
+    """The SELinux label of the container's files; empty where the kernel has none."""
+    return container.config["security"].get("mount_label", "")
+
+
 def on_host(container: Container, uid: int, gid: int) -> tuple[int, int]:
     """Which ids of the host the container's are.
 

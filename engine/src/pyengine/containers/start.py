@@ -297,7 +297,13 @@ class _Start:
         if container.started_at is None:
             storage.create_container(container.id, self._layers(), record.id_maps(container))
         volatile = container.config["auto_remove"]
-        return storage.mount(container.id, self._layers(), volatile=volatile)
+        label = record.mount_label(container)
+        root = storage.mount(container.id, self._layers(), volatile=volatile, label=label)
+        if label and container.started_at is None and not os.path.ismount(root):
+            from pyengine.specgen import selinux
+
+            selinux.relabel(root, label)
+        return root
 
     def _layers(self) -> list[str]:
         if self.layers is None:

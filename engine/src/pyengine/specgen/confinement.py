@@ -20,6 +20,10 @@ def change(spec: dict[str, Any], settings: SecuritySettings) -> None:
     linux = spec["linux"]
     if settings.get("apparmor", "unconfined") != "unconfined":
         spec["process"]["apparmorProfile"] = settings["apparmor"]
+    if settings.get("process_label"):
+        spec["process"]["selinuxLabel"] = settings["process_label"]
+    if settings.get("mount_label"):
+        linux["mountLabel"] = settings["mount_label"]
     for key in ("maskedPaths", "readonlyPaths"):
         paths = _unmasked(linux.get(key, []), settings.get("unmasked", []))
         if key == "maskedPaths":

@@ -94,6 +94,12 @@ def build(config: ContainerConfig, place: Place) -> dict[str, Any]:
 
         sharing.give_away(inside.values(), config["id_maps"])
     inside.update(place.files)
+    if label := config["security"].get("mount_label"):
+        from pyengine.specgen import selinux
+
+        for source in inside.values():
+            if source.startswith(f"{place.bundle}/"):
+                selinux.relabel(source, label)
     if place.env:  # stronger than the user's
         names = process.entries(place.env)
         kept = [entry for entry in proc["env"] if entry.partition("=")[0] not in names]

@@ -162,7 +162,10 @@ class SecuritySettings(TypedDict, total=False):
     cdi_directories: list[str]  # of specifications, later ones count more
     device_rules: list[tuple[str, int, int, str]]  # type, major, minor (-1: all), access
     devices: list[DeviceWish]
+    label: list[str]  # the words after label=
     masked: list[str]
+    mount_label: str  # of files and process; only where the kernel has SELinux
+    process_label: str
     personality: str
     proc_options: list[str]
     seccomp_profile: str  # the image's own, as JSON

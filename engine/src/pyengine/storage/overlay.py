@@ -34,6 +34,7 @@ def mount(
     volatile: bool,
     program: str = "",
     id_maps: IdMaps | None = None,
+    label: str = "",
 ) -> None:
     """Show ``layers`` (directories, bottom first) with ``upper`` on them at ``target``.
 
@@ -48,6 +49,7 @@ def mount(
         volatile: skip the sync at unmount; ``upper`` is lost then and must not be mounted again.
         program: mounts it instead of the kernel, as fuse-overlayfs does.
         id_maps: of users and groups, for the owners in ``layers``; those in ``upper`` are mapped.
+        label: the SELinux context of all files.
 
     Raises:
         StorageError: too many layers, or the kernel refuses.
@@ -57,7 +59,7 @@ def mount(
             raise StorageError(f"mount overlay on {target}: {program} cannot map owners")
         _mount_by(program, layers, upper, work, target)
         return
-    stack = Stack(layers, upper, work, volatile=volatile)
+    stack = Stack(layers, upper, work, volatile=volatile, label=label)
     try:
         if id_maps is None:
             stack.mount(layers, target)
@@ -72,12 +74,19 @@ def mount(
 class Stack:
     """What is stacked; the fields are as in ``mount``."""
 
-    __slots__ = ("layers", "upper", "volatile", "work")
+    __slots__ = ("label", "layers", "upper", "volatile", "work")
 
     def __init__(
-        self, layers: Sequence[str], upper: str | None, work: str | None, *, volatile: bool
+        self,
+        layers: Sequence[str],
+        upper: str | None,
+        work: str | None,
+        *,
+        volatile: bool,
+        label: str = "",
     ) -> None:
         self.layers, self.upper, self.work, self.volatile = layers, upper, work, volatile
+        self.label = label
 
     def mount(self, layers: Sequence[str], target: str) -> None:
         """Mount it with these directories, bottom first, in the place of its layers.
@@ -105,6 +114,8 @@ class Stack:
                 options += ",redirect_dir=off,metacopy=off"
             if self.volatile:
                 options += ",volatile"
+            if self.label:
+                options += f',context="{self.label}"'  # quoted, because its level has a comma
             if len(options) > _OPTIONS_LIMIT_BYTES:
                 raise StorageError(
                     f"mount overlay on {target}: {len(layers)} layers do not fit in mount(2)'s page"

@@ -135,6 +135,7 @@ class Storage:
         diff_ids: Sequence[str] | None = None,
         *,
         volatile: bool = False,
+        label: str = "",
     ) -> str:
         """Make the root file system visible and return its path; mounted already is fine.
 
@@ -142,6 +143,7 @@ class Storage:
             container_id: one that ``create_container`` made.
             diff_ids: its layers, where the caller has them at hand; else the database is asked.
             volatile: for ``--rm``: unmounts quickly, and can never be mounted again.
+            label: the SELinux context of all files, where the driver can.
 
         Raises:
             NotFoundError: it has no directory.
@@ -161,6 +163,7 @@ class Storage:
             volatile=volatile,
             program=self.mount_program,
             id_maps=_read_id_maps(f"{directory}/{ID_MAPS}"),
+            label=label,
         )
         return merged
 

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 FICLONE = 0x40049409
 OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 
+# With another owner or label the host could not use these any more.
+OF_THE_HOST = frozenset({
+    "/", "/bin", "/boot", "/dev", "/etc", "/etc/passwd", "/etc/pki", "/etc/shadow", "/home", "/lib",
+    "/lib64", "/media", "/opt", "/proc", "/root", "/run", "/sbin", "/srv", "/sys", "/tmp", "/usr",
+    "/var", "/var/lib", "/var/log",
+})  # fmt: skip
+
 # Deeper directories are first moved up, so that neither recursion nor descriptors run out.
 _MAX_DEPTH = 64
 

@@ -104,7 +104,11 @@ def _security_option(config: ContainerConfig, found: SecuritySettings, option: s
     elif name == "apparmor" and value:
         found["apparmor"] = apparmor(value)
     elif name == "label" and value:
-        _label(value)
+        from pyengine.specgen import selinux
+
+        found.setdefault("label", []).append(selinux.check(value))
+        if value == "nested":
+            found.setdefault("unmasked", []).append(selinux.FILESYSTEM)
     elif name in ("mask", "unmask") and value:
         paths = value.split(":")
         for path in paths:
@@ -137,15 +141,6 @@ def apparmor(profile: str) -> str:
             f'apparmor profile "{profile}" specified, but Apparmor is not enabled on this system'
         )
     return profile
-
-
-def _label(value: str) -> None:
-    """SELinux labels: without SELinux only ``disable`` is what happens anyway."""
-    if value in ("disable", "nested"):
-        return
-    raise ConfigError(
-        f"--security-opt label={value}: containers have no SELinux labels here: give label=disable"
-    )
 
 
 def _sysctl(text: str, config: ContainerConfig) -> tuple[str, str]:
