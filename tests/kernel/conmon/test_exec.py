@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -104,7 +106,7 @@ def test_a_time_out_kills_and_says_so(running: Container) -> None:
 def test_many_execs_leave_no_process_and_no_descriptor(running: Container) -> None:
     running.settle()
     before = os.listdir(f"/proc/{running.monitor_pid}/fd")
-    for number in range(20):
+    for number in range(8):
         session = ExecSession(running, ["sh", "-c", f"exit {number}"])
         pid, code = session.run()
         assert code == {"data": number}
@@ -112,3 +114,17 @@ def test_many_execs_leave_no_process_and_no_descriptor(running: Container) -> No
     assert os.listdir(f"/proc/{running.monitor_pid}/fd") == before
     children = Path(f"/proc/{running.monitor_pid}/task/{running.monitor_pid}/children")
     assert len(children.read_text().split()) == 1, "only the container itself"
+
+
+MANY_EXECS = Path(__file__).parents[2] / "support/many_execs.py"
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("monitor", ["pyconmon"], indirect=True)
+def test_a_thousand_execs_leave_no_process_no_zombie_and_no_socket(
+    monitor: str, tmp_path: Path
+) -> None:
+    """Four at once, by a runtime that takes no time itself."""
+    command = [sys.executable, str(MANY_EXECS), monitor, str(tmp_path), "1000"]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=800)
+    assert json.loads(done.stdout) == {"right": 1000, "ended": 1000, "left": 0, "sockets": 0}
