@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,10 +78,16 @@ def kill_at(box: ContainerRoot, delay_s: float, victim: str, *words: str) -> Non
 
 
 def check_truth(box: ContainerRoot) -> None:
-    """What ps says of each container is so."""
-    for found in json.loads(box.ok("ps", "-a", "--format", "json")):
+    """What ps says of each container is so; one may just end after it was looked at."""
+    listed: list[dict[str, Any]] = []
+
+    def is_so() -> bool:
+        listed[:] = json.loads(box.ok("ps", "-a", "--format", "json"))
+        return all(os.path.exists(f"/proc/{one['Pid']}") for one in listed if one["Pid"])
+
+    wait_for(is_so, f"the processes of {listed}")
+    for found in listed:
         running = found["State"] in ("running", "paused", "initialized")
-        assert os.path.exists(f"/proc/{found['Pid']}") is running or not found["Pid"], found
         assert running == bool(found["Pid"]), found
         if not running:  # its monitor may be about to clean up
             wait_for(functools.partial(has_no_cgroup, box, found["Id"]), f"no cgroup of {found}")
