@@ -158,3 +158,24 @@ def test_inspect_has_podmans_fields_and_the_truth(box: ContainerRoot) -> None:
     ]:
         assert problem in box.fails("inspect", *words)
     assert 'no such container "data"' in box.fails("container", "inspect", "data")
+
+
+def test_a_label_of_an_image_is_run(box: ContainerRoot) -> None:
+    box.ok("create", "--name", "l", IMAGE, "true")
+    run = "podman run --rm --name ${NAME} -e I=IMAGE -e=P=$PWD IMAGE sh -c 'echo $0 $I' NAME"
+    box.ok(
+        "commit", "-q", "--change", f'LABEL run="{run}"', "--change", "LABEL fails=/bin/false",
+        "--change", "LABEL gone=/no/such", "--change", 'LABEL broken="it\'s"', "l",
+        "localhost/lab:1",
+    )  # fmt: skip
+    name = "localhost/lab:1"
+    shown = box.ok("container", "runlabel", "--display", "--name", "n", "RUN", name, "x y")
+    assert shown.startswith("command: podman run --rm --name n -e I=localhost/lab:1 -e=P=/")
+    assert shown.endswith("localhost/lab:1 sh -c 'echo  ' n 'x y'\n")
+    done = box.call("container", "runlabel", "run", name)
+    assert done.returncode == 0, done.stderr
+    assert box.call("container", "runlabel", "fails", name).returncode == 1
+    assert "No such file" in box.fails("container", "runlabel", "gone", name)
+    error = box.fails("container", "runlabel", "nosuch", name)
+    assert f"cannot find the value of label: nosuch in image: {name}" in error
+    assert "No closing quotation" in box.fails("container", "runlabel", "broken", name)

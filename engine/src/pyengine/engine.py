@@ -197,7 +197,7 @@ class Engine:
                     monitor_path=self.monitor_path,
                     runtime_flags=[f"--{flag}" for flag in self.options.runtime_flag],
                     systemd=self.cgroup_manager == "systemd",
-                    self_command=self._self_command(),
+                    self_command=self.self_command,
                     notify_socket=self.options.notify_socket,
                 )
             )
@@ -296,7 +296,8 @@ class Engine:
         except (InUseError, NotFoundError) as error:
             log.debug(f"--rmi: {error}")
 
-    def _self_command(self) -> list[str]:
+    @property
+    def self_command(self) -> list[str]:
         """This program with the same global options, for a monitor's exit command."""
         main = os.path.join(os.path.dirname(__file__), "__main__.py")
         command = [sys.executable, "-I", "-S", main, "--root", self.root, "--runroot", self.runroot]

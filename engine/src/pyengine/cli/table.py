@@ -200,6 +200,10 @@ GROUPS: dict[str, Table] = {
         "ps": ("pyengine.cli.ps:ps", "List containers"),
         "rm": ("pyengine.cli.removal:rm", "Remove one or more containers"),
         "run": ("pyengine.cli.run:run", "Run a command in a new container"),
+        "runlabel": (
+            "pyengine.cli.runlabel:runlabel",
+            "Execute the command described by an image label",
+        ),
         "start": ("pyengine.cli.containers:start", "Start one or more containers"),
         "stop": ("pyengine.cli.containers:stop", "Stop one or more containers"),
         "wait": ("pyengine.cli.waiting:wait", "Block on one or more containers"),
