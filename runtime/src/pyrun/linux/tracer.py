@@ -36,11 +36,15 @@ def seize(pid: int) -> None:
     """Become the tracer of a process.
 
     Raises:
-        KernelError: the kernel refused.
+        KernelError: the kernel refused, or does not tell of system calls (user-mode Linux).
     """
+    info = ctypes.create_string_buffer(_INFO_BYTES)
     try:
         func.ptrace(_SEIZE, pid, 0, _OPTIONS)
         func.ptrace(_INTERRUPT, pid)
+        posix.waitpid(pid, _WALL)
+        func.ptrace(_GET_SYSCALL_INFO, pid, _INFO_BYTES, ctypes.addressof(info))
+        func.ptrace(func.PTRACE_SYSCALL, pid, 0, 0)
     except PtraceError as error:
         problem = OSError(error.errno, posix.strerror(error.errno))
         raise KernelError(f"trace process {pid}", problem) from error
