@@ -13,13 +13,9 @@ from pyengine import log, syscalls
 from pyengine.errors import StorageError
 from pyengine.storage import user_namespace
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 END_TIMEOUT_MS = 5000
 _HELPERS = ("newuidmap", "newgidmap")
-_READY, _MAPPED, _ALONE = b"\0", b"m", b"a"
+_READY = b"\0"
 
 
 def make(runroot: str) -> None:
@@ -28,58 +24,67 @@ def make(runroot: str) -> None:
     Raises:
         StorageError: the kernel, or newuidmap, does not allow it.
     """
-    lock_fd = os.open(f"{runroot}/{user_namespace.PAUSE}.lock", os.O_RDWR | os.O_CREAT
-                      | os.O_CLOEXEC, 0o600)  # fmt: skip
+    lock_fd = _lock(runroot)
     try:
-        fcntl.flock(lock_fd, fcntl.LOCK_EX)
         if user_namespace.join_kept(runroot):  # another command was quicker
             return
         if _join_survivor(runroot):
-            _keep(runroot, _hold_these())
+            _hold(runroot, new=False)
             return
-        pid = _hold_new()
-        inodes = _keep(runroot, pid)
-        if not user_namespace.join(pid, inodes):
-            raise StorageError(f"enter the namespaces of process {pid}: it has ended")
+        kept = _hold(runroot, new=True)
+        if not user_namespace.join(kept[0], kept[1:]):
+            raise StorageError(f"enter the namespaces of process {kept[0]}: it has ended")
     finally:
         os.close(lock_fd)
 
 
 def end(runroot: str) -> None:
     """End the process that stays; the namespaces go with the last container."""
+    lock_fd = _lock(runroot)
+    try:
+        kept = user_namespace.read_pause(runroot)
+        if kept is not None:
+            _kill(kept[0], kept[1:])
+            os.unlink(f"{runroot}/{user_namespace.PAUSE}")
+    finally:
+        os.close(lock_fd)
+
+
+def _lock(runroot: str) -> int:
+    """Wait until no other command makes or ends it; the answer is to be closed."""
+    path = f"{runroot}/{user_namespace.PAUSE}.lock"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    return fd
+
+
+def _kill(pid: int, inodes: list[int]) -> None:
     import _signal  # type: ignore[import-not-found]  # signal imports enum (docs/adr/0008)
 
-    kept = user_namespace.read_pause(runroot)
-    if kept is None:
-        return
     try:
-        pidfd = os.pidfd_open(kept[0])
+        pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
         return
     try:
-        if _inodes(kept[0]) == kept[1:]:
+        if _inodes(pid) == inodes:
             _signal.pidfd_send_signal(pidfd, _signal.SIGKILL)
             poller = select.poll()
             poller.register(pidfd, select.POLLIN)
             poller.poll(END_TIMEOUT_MS)
     except OSError as error:
-        log.debug(f"end process {kept[0]}: {error.strerror}")
+        log.debug(f"end process {pid}: {error.strerror}")
     finally:
         os.close(pidfd)
-    try:
-        os.unlink(f"{runroot}/{user_namespace.PAUSE}")
-    except FileNotFoundError:  # another command has done the same
-        return
 
 
 def _keep(runroot: str, pid: int) -> list[int]:
-    """Write who holds the namespaces; the answer is their inodes."""
-    inodes = _inodes(pid)
+    """Write who holds the namespaces; the answer is what was written."""
+    kept = [pid, *_inodes(pid)]
     path = f"{runroot}/{user_namespace.PAUSE}"
     with open(f"{path}.new", "w", encoding="ascii") as file:
-        file.write(" ".join(map(str, [pid, *inodes])))
+        file.write(" ".join(map(str, kept)))
     os.rename(f"{path}.new", path)
-    return inodes
+    return kept
 
 
 def _inodes(pid: int) -> list[int]:
@@ -108,63 +113,53 @@ def _join_survivor(runroot: str) -> bool:
     return False
 
 
-def _hold_these() -> int:
-    """Start a process that stays in the namespaces that this one is in."""
+def _hold(runroot: str, *, new: bool) -> list[int]:
+    """Start the process that stays, in ``new`` namespaces or in those that this process is in.
+
+    It waits until it is written down, so that none is forgotten when we are killed.
+    """
     ready_r, ready_w = os.pipe()
+    go_r, go_w = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _run_child(ready_w, lambda: None)
+        os.close(go_w)
+        _run_child(ready_w, go_r, new=new)
     os.close(ready_w)
-    _wait_until_it_sleeps(ready_r)
-    return pid
+    os.close(go_r)
+    try:
+        answer = os.read(ready_r, 1)
+        kept = []
+        if answer == _READY:
+            if new:
+                _map(pid)
+            kept = _keep(runroot, pid)
+            os.write(go_w, _READY)
+    finally:
+        os.close(go_w)
+        problem = _read_all(ready_r)  # which is closed by the execution of what sleeps
+    if problem or answer != _READY:
+        raise StorageError((answer + problem).lstrip(_READY).decode(errors="replace"))
+    return kept
 
 
-def _hold_new() -> int:
-    """Start a process that stays, in namespaces of its own."""
-    uid, gid = os.geteuid(), os.getegid()
-    maps = [_map("/etc/subuid", uid, uid), _map("/etc/subgid", uid, gid)]
-    ready_r, ready_w = os.pipe()
-    mapped_r, mapped_w = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        _run_child(ready_w, lambda: _make_namespaces(ready_w, mapped_r, mapped_w, (uid, gid)))
-    os.close(ready_w)
-    os.close(mapped_r)
-    first = os.read(ready_r, 1)
-    problem = ""
-    if first == _READY:
-        first = b""
-        if all(maps):
-            problem = _write_maps(pid, maps)
-        else:
-            log.warning(
-                f"user {uid} has no ids in /etc/subuid and /etc/subgid: one id owns everything, and"
-                " some images do not work: let root add some (`usermod --add-subuids 100000-165535"
-                " --add-subgids 100000-165535`), and run `pyengine system migrate`"
-            )
-        if not problem:
-            os.write(mapped_w, _MAPPED if all(maps) else _ALONE)
-    os.close(mapped_w)
-    _wait_until_it_sleeps(ready_r, first)
-    if problem:
-        raise StorageError(f"map the subordinate ids of user {uid}: {problem}")
-    return pid
+def _read_all(fd: int) -> bytes:
+    data = b""
+    while piece := os.read(fd, 4096):
+        data += piece
+    os.close(fd)
+    return data
 
 
-def _wait_until_it_sleeps(ready_r: int, problem: bytes = b"") -> None:
-    """Read the other end, which is closed by the execution of what sleeps."""
-    while piece := os.read(ready_r, 4096):
-        problem += piece
-    os.close(ready_r)
-    if problem:
-        raise StorageError(problem.decode(errors="replace"))
-
-
-def _run_child(ready_w: int, prepare: Callable[[], None]) -> None:
+def _run_child(ready_w: int, go_r: int, *, new: bool) -> None:
     """The life of the process that stays; does not return."""
     try:
         os.setsid()
-        prepare()
+        if new:
+            _make_namespaces()
+        os.write(ready_w, _READY)
+        if not os.read(go_r, 1):
+            os._exit(1)  # who started us could not go on, or was killed
+        syscalls.mount("", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE, None)
         os.chdir("/")
         null_fd = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
@@ -189,25 +184,37 @@ def _close(fd: int) -> None:
         log.debug(f"close {fd}: {error.strerror}")
 
 
-def _make_namespaces(ready_w: int, mapped_r: int, mapped_w: int, own: tuple[int, int]) -> None:
-    os.close(mapped_w)
+def _make_namespaces() -> None:
+    uid = os.geteuid()
     try:
         syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
     except OSError as error:
         raise StorageError(
-            f"make a user namespace for user {own[0]}: {error.strerror}; run as root, or allow it "
+            f"make a user namespace for user {uid}: {error.strerror}; run as root, or allow it "
             "(sysctl kernel.unprivileged_userns_clone, user.max_user_namespaces)"
         ) from error
-    os.write(ready_w, _READY)
-    answer = os.read(mapped_r, 1)
-    if answer == _ALONE:
-        _map_one(*own)
-    elif answer != _MAPPED:
-        os._exit(1)  # who started us was killed
-    syscalls.mount("", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE, None)
 
 
-def _map(path: str, uid: int, own: int) -> list[str]:
+def _map(pid: int) -> None:
+    """Give the user namespace of a process its ids.
+
+    Raises:
+        StorageError: there are ids that cannot be mapped.
+    """
+    uid, gid = os.geteuid(), os.getegid()
+    maps = [_words("/etc/subuid", uid, uid), _words("/etc/subgid", uid, gid)]
+    if all(maps):
+        _write_maps(pid, uid, maps)
+        return
+    log.warning(
+        f"user {uid} has no ids in /etc/subuid and /etc/subgid: one id owns everything, and"
+        " some images do not work: let root add some (`usermod --add-subuids 100000-165535"
+        " --add-subgids 100000-165535`), and run `pyengine system migrate`"
+    )
+    _map_one(pid, uid, gid)
+
+
+def _words(path: str, uid: int, own: int) -> list[str]:
     """Words for newuidmap: the caller as root, then his subordinate ids; none without them."""
     import pwd
 
@@ -228,29 +235,31 @@ def _map(path: str, uid: int, own: int) -> list[str]:
     return words if following > 1 else []
 
 
-def _write_maps(pid: int, maps: list[list[str]]) -> str:
-    """Run both helpers, which may do it; the answer is what went wrong, or nothing."""
+def _write_maps(pid: int, uid: int, maps: list[list[str]]) -> None:
+    """Run both helpers, which may do it."""
     import subprocess
 
+    what = f"map the subordinate ids of user {uid}"
     for helper, words in zip(_HELPERS, maps, strict=True):
         try:
             done = subprocess.run(
                 [helper, str(pid), *words], capture_output=True, text=True, check=False
             )
         except OSError as error:
-            return f"{helper}: {error.strerror}: install it (Debian's package is uidmap)"
+            raise StorageError(
+                f"{what}: {helper}: {error.strerror}: install it (Debian's package is uidmap)"
+            ) from error
         if done.returncode != 0:
-            return f"{helper}: {done.stderr.strip()}"
-    return ""
+            raise StorageError(f"{what}: {helper}: {done.stderr.strip()}")
 
 
-def _map_one(uid: int, gid: int) -> None:
+def _map_one(pid: int, uid: int, gid: int) -> None:
     """The caller alone as root, which needs no helper (user_namespaces(7))."""
-    try:
-        for name, text in (
-            ("uid_map", f"0 {uid} 1"), ("setgroups", "deny"), ("gid_map", f"0 {gid} 1"),
-        ):  # fmt: skip
-            with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+    for name, text in (
+        ("uid_map", f"0 {uid} 1"), ("setgroups", "deny"), ("gid_map", f"0 {gid} 1"),
+    ):  # fmt: skip
+        try:
+            with open(f"/proc/{pid}/{name}", "w", encoding="ascii") as file:
                 file.write(text)
-    except OSError as error:
-        raise StorageError(f"map ids of user {uid}: {error.strerror}") from error
+        except OSError as error:
+            raise StorageError(f"map ids of user {uid}: {name}: {error.strerror}") from error
