@@ -293,13 +293,16 @@ def test_a_cidfile_holds_the_id_and_goes_with_the_container(
 
 def test_privileged_gives_capabilities_and_devices(box: ContainerRoot) -> None:
     script = (
-        "busybox grep Seccomp: /proc/self/status; ls /dev; busybox grep CapEff /proc/self/status"
+        "busybox grep Seccomp: /proc/self/status; ls /dev; busybox grep CapEff /proc/self/status;"
+        " busybox grep -E ' /(sys|proc)[/a-z]* ' /proc/mounts | busybox grep -v /sys/fs/"
     )
     output = box.sh(script, "--privileged")
     assert "Seccomp:\t0" in output
     ours = re.search(r"CapBnd:\s(\w+)", Path("/proc/self/status").read_text())
     assert ours
     assert ours[1] in output
+    mounts = [line.split() for line in output.splitlines() if line.startswith(("sysfs", "proc"))]
+    assert {(words[1], words[3][:2]) for words in mounts} == {("/sys", "rw"), ("/proc", "rw")}
     assert "loop-control" in output or not os.path.exists("/dev/loop-control")
 
 

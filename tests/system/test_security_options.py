@@ -76,7 +76,11 @@ def test_namespaces_are_shared_with_a_container_which_is_started_first(box: Cont
     assert "has dependent containers which must be removed before it" in error
     box.ok("rm", "-f", "-t", "0", "guest")
     assert box.ok("exec", "donor", "cat", "/dev/shm/file") == "shared\n"
-    box.ok("run", "--rm", "--network", f"ns:/proc/{pids[0]}/ns/net", IMAGE, "true")
+    paths = [word for kind, name in (("pid", "pid"), ("ipc", "ipc"), ("uts", "uts"),
+                                     ("network", "net"), ("cgroupns", "cgroup"))
+             for word in (f"--{kind}", f"ns:/proc/{pids[0]}/ns/{name}")]  # fmt: skip
+    script = "for kind in cgroup ipc net pid uts; do busybox readlink /proc/self/ns/$kind; done"
+    assert sorted(box.sh(script, *paths).split()) == sorted(namespaces(pids[0]).values())
     error = box.fails("create", "--pid", "container:nosuch", *SLEEP)
     assert "looking up container to share pid namespace with" in error
     private = box.ok("create", "--ipc", "private", *SLEEP).strip()
@@ -196,7 +200,23 @@ def test_an_attack_on_a_donors_shared_memory_stays_inside(box: ContainerRoot) ->
     assert (done.returncode, done.stdout) == (125, b"")
 
 
-def test_the_images_own_seccomp_profile_holds_where_the_policy_says_so(box: ContainerRoot) -> None:
+def test_a_rule_opens_devices_that_the_container_makes_itself(box: ContainerRoot) -> None:
+    def complaints(*options: str) -> list[str]:
+        script = "busybox mknod /dev/mine c 10 229; : </dev/mine; : >/dev/mine"
+        return box.call("run", "--rm", *options, IMAGE, "sh", "-c", script).stderr.splitlines()
+
+    read, write = (
+        f"sh: can't {verb} /dev/mine: Operation not permitted" for verb in ("open", "create")
+    )
+    assert complaints("--cap-add", "MKNOD")[:1] == [read]
+    rule = ("--cap-add", "MKNOD", "--device-cgroup-rule")
+    assert complaints(*rule, "c 10:229 r")[:1] == [write]
+    assert complaints(*rule, "c *:* rwm") == []
+
+
+def test_the_images_own_seccomp_profile_holds_where_the_policy_says_so(
+    box: ContainerRoot, tmp_path: Path
+) -> None:
     rule = '{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}'
     profile = f'{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{rule}]}}'
     name = box.ok("create", IMAGE, "true").strip()
@@ -206,4 +226,7 @@ def test_the_images_own_seccomp_profile_holds_where_the_policy_says_so(box: Cont
     refused = box.call("run", "--rm", "--seccomp-policy", "image", *words)
     assert (refused.returncode, "No space left" in refused.stderr) == (1, True), refused
     box.ok("run", "--rm", *words)
+    (tmp_path / "profile.json").write_text(profile)
+    own = ("--security-opt", f"seccomp={tmp_path}/profile.json")
+    assert box.call("run", "--rm", *own, *words).stderr == refused.stderr
     box.ok("rmi", "-f", "localhost/profiled")
