@@ -324,6 +324,30 @@ def test_sync_copies_what_skopeo_copies(
     assert "no images to sync" in problem
 
 
+def test_sync_fills_a_layout_and_comes_back_from_it(
+    ours: Skopeo, skopeo: Skopeo, image: Image, tmp_path: Path, plain: str
+) -> None:
+    """skopeo's sync has no such side; its copy reads what ours writes."""
+    archive = images.oci_archive(tmp_path / "in.tar", {"x": image})
+    digest = images.digest(image.manifest)
+    for name in ("a/b:1", "a/b:2"):
+        ours("copy", "-q", f"oci-archive:{archive}", f"docker://{plain}/{name}")
+    layout = f"{tmp_path}/layout"
+    words = ["sync", "--src", "docker", "--dest", "oci", "--src-tls-verify=false"]
+    ours(*words, f"{plain}/a/b", layout)
+    ours(*words, "--scoped", f"{plain}/a/b:1", f"{layout}-scoped")
+    for place in (f"{layout}:b:1", f"{layout}:b:2", f"{layout}-scoped:{plain}/a/b:1"):
+        assert raw_digest(skopeo, f"oci:{place}") == digest
+    assert len(os.listdir(f"{layout}/blobs/sha256")) == len(image.blobs)  # shared
+    ours("sync", "--src", "oci", "--dest", "docker", "--dest-tls-verify=false", layout,
+         f"{plain}/mirror")  # fmt: skip
+    assert raw_digest(skopeo, f"docker://{plain}/mirror/b:2") == digest
+    ours("copy", "-q", f"oci-archive:{archive}", f"oci:{tmp_path}/nameless")
+    problem = fails(1, *command_of(ours), "sync", "--src", "oci", "--dest", "dir",
+                    f"{tmp_path}/nameless", f"{tmp_path}/out")  # fmt: skip
+    assert f"image {digest} has no name to copy it under" in problem
+
+
 def test_a_registry_with_tls_and_passwords(
     engine_root: EngineRoot, image: Image, tmp_path: Path, certificates: Certificates
 ) -> None:

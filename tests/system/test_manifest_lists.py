@@ -188,3 +188,33 @@ def test_a_list_of_an_image_that_is_gone_says_so(
     message = engine_root.fails("manifest", "push", "multi", f"dir:{tmp_path}/d")
     assert f"{loaded['localhost/a:1'].id}: image not known" in message
     assert "manifest unknown" in engine_root.fails("manifest", "inspect", f"{registry.host}/no")
+
+
+def test_a_list_is_pushed_with_each_image_in_two_compressions(
+    engine_root: EngineRoot, tmp_path: Path
+) -> None:
+    image = images.busybox_image()
+    engine_root.ok("load", "-q", "-i", images.oci_archive(tmp_path / "a.tar", {"x:1": image}))
+    engine_root.ok("manifest", "create", "multi", "x:1")
+    layout = tmp_path / "layout"
+    words = ["manifest", "push", "-q", "--add-compression", "zstd", "--add-compression", "gzip"]
+    engine_root.ok(*words, "multi", f"oci:{layout}:x")
+
+    def blob(entry: dict[str, Any]) -> dict[str, Any]:
+        data = (layout / "blobs" / entry["digest"].replace(":", "/")).read_bytes()
+        assert len(data) == entry["size"]
+        found: dict[str, Any] = json.loads(data)
+        return found
+
+    (top,) = json.loads((layout / "index.json").read_bytes())["manifests"]
+    index = blob(top)
+    assert index["mediaType"] == "application/vnd.oci.image.index.v1+json"
+    first, second = index["manifests"]  # it was packed with gzip before
+    assert first["digest"] == images.digest(image.manifest)
+    assert second["annotations"] == {"io.github.containers.compression.zstd": "true"}
+    assert second["platform"] == first["platform"]
+    assert [blob(one)["layers"][0]["mediaType"].rpartition("+")[2] for one in (first, second)] == [
+        "gzip", "zstd"
+    ]  # fmt: skip
+    assert blob(second)["config"]["digest"] == f"sha256:{image.id}"
+    assert engine_root.ok("pull", "-q", f"oci:{layout}:x") == f"{image.id}\n"

@@ -203,6 +203,8 @@ def rm_list(engine: Engine, /, names: tuple[str, ...], ignore: bool) -> None:
 
 @click.command(cls=GoFlagsCommand)
 @access.options
+@click.option("--add-compression", "added", multiple=True, type=click.Choice(["gzip", "zstd"]),
+              help="Also push each image compressed so.")  # fmt: skip
 @click.option("--all", "everything", type=bool, default=True,
               help="Push the list's images too (default true).")  # fmt: skip
 @click.option("--compression-format", type=click.Choice(["gzip", "zstd"]),
@@ -225,6 +227,7 @@ def push(
     /,
     name: str,
     place: str | None,
+    added: tuple[str, ...],
     everything: bool,
     compression_format: str | None,
     compression_level: int | None,
@@ -253,6 +256,7 @@ def push(
         remove_signatures=remove_signatures,
         sign=signer(target, signing.make(given)),
     )
+    options.added = added
     reached = access.make(**given)
     digest = lists.push(full, target, options, reached, progress(quiet))
     if digestfile:

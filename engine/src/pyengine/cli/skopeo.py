@@ -347,8 +347,8 @@ def list_tags(context: Context, /, repository: str, **values: Any) -> None:
 @click.option("-a", "--all", "everything", is_flag=True, help="All images of a list.")
 @click.option("--append-suffix", default="", metavar="TEXT", help="Append this to each tag.")
 @click.option("--authfile", metavar="FILE", help="auth.json for both sides.")
-@click.option("-d", "--dest", "dest_kind", required=True, type=click.Choice(["docker", "dir"]),
-              help="Transport of DESTINATION.")  # fmt: skip
+@click.option("-d", "--dest", "dest_kind", required=True, help="Transport of DESTINATION.",
+              type=click.Choice(["docker", "dir", "oci"]))  # fmt: skip
 @click.option("--digestfile", metavar="FILE", help="Write each digest and place to a file.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be copied.")
 @click.option("-f", "--format", "form", type=click.Choice(["oci", "v2s2"]),
@@ -359,7 +359,7 @@ def list_tags(context: Context, /, repository: str, **values: Any) -> None:
 @signing.options
 @click.option("--scoped", is_flag=True, help="Keep the whole path of each source's name.")
 @click.option("-s", "--src", "src_kind", required=True, help="Transport of SOURCE.",
-              type=click.Choice(["docker", "dir", "yaml"]))  # fmt: skip
+              type=click.Choice(["docker", "dir", "oci", "yaml"]))  # fmt: skip
 @click.argument("source", metavar="SOURCE")
 @click.argument("destination", metavar="DESTINATION")
 @click.pass_obj

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+from copy import copy as duplicate
 
 from pyengine.errors import ArchiveError, ConfigError
 from pyengine.images import choosing, compression, manifests, reporting
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     Report = Callable[[str], None]
 
+# By this a reader knows a variant without asking for its manifest, as containers/image does.
+_IS_ZSTD = "io.github.containers.compression.zstd"
 FORMATS = {"oci": manifests.OCI_MANIFEST, "v2s2": manifests.DOCKER_MANIFEST}
 _INDEXES = {"oci": manifests.OCI_INDEX, "v2s2": manifests.DOCKER_LIST}
 
@@ -39,10 +42,11 @@ class CopyOptions:
         remove_signatures: do not copy them.
         policy: which images may be copied; None for the one of the machine.
         sign: makes signatures of the manifest with a digest; None does not sign.
+        added: of an index, compressions in which each image is there too.
     """
 
     __slots__ = (
-        "compression", "force", "form", "keep_uncompressed", "level", "multi", "platform",
+        "added", "compression", "force", "form", "keep_uncompressed", "level", "multi", "platform",
         "policy", "preserve_digests", "remove_signatures", "sign",
     )  # fmt: skip
 
@@ -71,6 +75,7 @@ class CopyOptions:
         self.remove_signatures = remove_signatures
         self.policy = policy
         self.sign = sign
+        self.added: tuple[str, ...] = ()
 
 
 def copy(source: Source, destination: Destination, options: CopyOptions, report: Report) -> bytes:
@@ -105,17 +110,19 @@ def _copy_index(
     entries = manifests.index_entries(data, where)
     fields = manifests.parse(data, where)
     if options.multi == "all":
+        more = []
         for number, entry in enumerate(entries, 1):
             report(f"Copying image {entry.digest} ({number}/{len(entries)})")
             image, media_type = choosing.instance(source, entry.digest)
             manifest = Manifest(image, media_type or entry.media_type, f"{where}: {entry.digest}")
             copied = _Copy(source, destination, options, report).run(manifest, instance=True)
+            listed = fields["manifests"][number - 1]
             if copied != image:
-                fields["manifests"][number - 1].update(
-                    digest=manifests.digest_of(copied), size=len(copied),
-                    mediaType=manifests.parse(copied, where)["mediaType"],
-                )  # fmt: skip
-    form = options.form or _only_form(destination)
+                listed.update(_described(copied, where))
+            more += _added(source, destination, options, report, manifest, listed)
+        known = {one["digest"] for one in fields["manifests"]}
+        fields["manifests"] += [one for one in more if one["digest"] not in known]
+    form = options.form or _only_form(destination) or ("oci" if options.added else None)
     if form is not None:
         fields["mediaType"] = _INDEXES[form]
     signatures = _signatures(source, options, data)
@@ -134,6 +141,36 @@ def _copy_index(
     )
     _put_signatures(destination, options, data, signatures)
     return data
+
+
+def _described(data: bytes, where: str) -> dict[str, Any]:
+    """What an index says of a manifest that was written."""
+    return {
+        "digest": manifests.digest_of(data), "size": len(data),
+        "mediaType": manifests.parse(data, where).get("mediaType") or manifests.OCI_MANIFEST,
+    }  # fmt: skip
+
+
+def _added(
+    source: Source,
+    destination: Destination,
+    options: CopyOptions,
+    report: Report,
+    manifest: Manifest,
+    listed: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """The image in further compressions, as an index lists them: last, for those who know them."""
+    found = []
+    for kind in options.added:
+        variant = duplicate(options)
+        variant.compression, variant.force, variant.level = kind, True, None
+        copied = _Copy(source, destination, variant, report).run(manifest, instance=True)
+        annotations = {**(listed.get("annotations") or {})}
+        if kind == "zstd":
+            annotations[_IS_ZSTD] = "true"
+        entry = {**listed, **_described(copied, source.label)}
+        found.append({**entry, "annotations": annotations} if annotations else entry)
+    return found
 
 
 class _Layer:

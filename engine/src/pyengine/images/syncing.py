@@ -166,7 +166,7 @@ def sources(kind: str, given: str, access: Access) -> Iterator[Item]:
     """The images that a source of ``sync`` stands for.
 
     Args:
-        kind: ``docker``, ``dir`` or ``yaml``.
+        kind: ``docker``, ``dir``, ``oci`` or ``yaml``.
         given: a repository or image, a directory, or a file.
         access: to the registry; a file has its own for each.
 
@@ -181,6 +181,8 @@ def sources(kind: str, given: str, access: Access) -> Iterator[Item]:
         yield from _repository_items(reference.repository, wanted, access)
     elif kind == "dir":
         yield from _directory_items(given)
+    elif kind == "oci":
+        yield from _layout_items(given)
     else:
         yield from _file_items(given, access)
 
@@ -207,6 +209,18 @@ def _directory_items(top: str) -> Iterator[Item]:
             yield Item(Place("dir", path), name, os.path.abspath(path).lstrip("/"), Access())
     if not found:
         raise ArchiveError(f"sync {top}: no images to sync found in it")
+
+
+def _layout_items(top: str) -> Iterator[Item]:
+    """What a layout's index names; skopeo has no such source."""
+    from pyengine.images.transports import files, oci
+
+    label = f"sync oci:{top}"
+    for entry in oci.entries(files.Directory(top, label)):
+        name = entry.annotations.get(oci.REF_NAME)
+        if not name:
+            raise ArchiveError(f"{label}: image {entry.digest} has no name to copy it under")
+        yield Item(Place("oci", top, name), name.rpartition("/")[2], name, Access())
 
 
 def _file_items(path: str, access: Access) -> Iterator[Item]:
@@ -342,6 +356,8 @@ class Sync:
                 host, _, rest = head.partition("/")
                 head = f"{host}/{rest.replace(':', '-')}"
             return names.parse(f"docker://{head}{slash}{last}")
+        if self._kind == "oci":  # one layout, in which images share what they have in common
+            return Place("oci", self._destination, name)
         return Place("dir", path)
 
     def _copy(self, item: Item, there: Place) -> str:
