@@ -66,6 +66,17 @@ def test_a_file_for_hooks_that_cannot_be_opened_is_an_error(
     assert pyrun.left(pyrun.ids[-1]) == []
 
 
+@pytest.mark.needs("time_namespace")
+def test_a_clock_is_moved(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.linux["namespaces"].append({"type": "time"})
+    annotate(bundle, timens_offset="boottime 604800 0")
+    bundle.shell("cut -d. -f1 /proc/uptime")
+    uptime = float(Path("/proc/uptime").read_text().split()[0])
+    done = pyrun.run(bundle)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout) >= int(uptime) + 604800
+
+
 def test_the_pidfd_goes_to_the_receiver(pyrun: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "socket"))

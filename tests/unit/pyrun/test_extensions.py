@@ -49,3 +49,33 @@ def test_a_mount_label_is_no_mount_option_where_the_kernel_has_no_selinux(
 ) -> None:
     monkeypatch.setattr("pyrun.linux.lsm.has_selinux", lambda: False)
     assert init.label_option({"linux": {"mountLabel": "system_u:object_r:x:s0:c1,c2"}}) == ""
+
+
+def test_an_offset_of_a_clock_is_one_of_the_config() -> None:
+    config: dict[str, Any] = {
+        "annotations": {"run.oci.timens_offset": "7 -5 20"},
+        "linux": {"namespaces": [{"type": "time"}], "timeOffsets": {"monotonic": {"secs": 1}}},
+    }
+    extensions.apply(config)
+    expected = {"boottime": {"secs": -5, "nanosecs": 20}, "monotonic": {"secs": 1}}
+    assert config["linux"]["timeOffsets"] == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "kinds", "problem"),
+    [
+        ("realtime 1 0", ["time"], "is not a clock"),
+        ("monotonic 1", ["time"], "is not a clock"),
+        ("monotonic x 0", ["time"], "is not a clock"),
+        ("monotonic 1 -", ["time"], "is not a clock"),
+        (f"monotonic {'9' * 5000} 0", ["time"], "is not a clock"),
+        ("monotonic 1 0", ["pid"], "needs a time namespace of its own"),
+    ],
+)
+def test_an_offset_without_meaning_is_refused(value: str, kinds: list[str], problem: str) -> None:
+    config: dict[str, Any] = {
+        "annotations": {"run.oci.timens_offset": value},
+        "linux": {"namespaces": [{"type": kind} for kind in kinds]},
+    }
+    with pytest.raises(ConfigError, match=problem):
+        extensions.apply(config)

@@ -26,6 +26,7 @@ _REFUSED = {
 _CONTEXTS = ("context", "fscontext", "defcontext", "rootcontext")
 _DELEGATED = ("cgroup.procs", "cgroup.threads", "cgroup.subtree_control")
 _FILTER_ENTRY_BYTES = 8  # struct sock_filter
+_CLOCKS = {"1": "monotonic", "7": "boottime", "monotonic": "monotonic", "boottime": "boottime"}
 
 
 def apply(config: JsonObject) -> None:
@@ -47,6 +48,8 @@ def apply(config: JsonObject) -> None:
         _require_known_calls((config.get("linux") or {}).get("seccomp") or {})
     if annotations.get("run.oci.seccomp_bpf_data"):
         _set_filter(config, annotations["run.oci.seccomp_bpf_data"])
+    if annotations.get("run.oci.timens_offset"):
+        _set_time_offset(config, annotations["run.oci.timens_offset"])
     path = annotations.get("run.oci.systemd.force_cgroup_v1")
     if path:
         _mount_systemd_hierarchy(config, path)
@@ -98,6 +101,22 @@ def _set_filter(config: JsonObject, data: str) -> None:
         raise _error(name, f"{len(program)} bytes are no BPF program")
     linux = config.setdefault("linux", {})
     linux["seccomp"] = seccomp.Compiled(linux.get("seccomp") or {}, program)
+
+
+def _set_time_offset(config: JsonObject, value: str) -> None:
+    """``CLOCK SECONDS NANOSECONDS`` as time_namespaces(7) has it, from before ``timeOffsets``."""
+    name = "run.oci.timens_offset"
+    words = value.split()
+    digits = "".join(word.removeprefix("-") or "none" for word in words[1:])
+    is_number = digits.isascii() and digits.isdigit() and len(digits) < 40
+    if len(words) != 3 or words[0] not in _CLOCKS or not is_number:
+        raise _error(name, f"{value!r} is not a clock (monotonic, boottime), seconds, nanoseconds")
+    linux = config.get("linux") or {}
+    types = {entry["type"] for entry in linux.get("namespaces") or () if not entry.get("path")}
+    if "time" not in types:
+        raise _error(name, "needs a time namespace of its own")
+    offset = {"secs": int(words[1]), "nanosecs": int(words[2])}
+    linux["timeOffsets"] = {_CLOCKS[words[0]]: offset, **(linux.get("timeOffsets") or {})}
 
 
 def _mount_systemd_hierarchy(config: JsonObject, path: str) -> None:
