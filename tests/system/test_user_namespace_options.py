@@ -69,8 +69,11 @@ def test_a_container_has_users_of_its_own(box: ContainerRoot, tmp_path: Path) ->
     assert found["HostConfig"]["UsernsMode"] == "private"
     line = [f"0:{FIRST}:65536"]
     assert found["HostConfig"]["IDMappings"] == {"UidMap": line, "GidMap": line}
-    host = box.sh("ls /sys/class/net", "--uidmap", MAP, "--network", "host")
-    assert set(host.split()) == set(os.listdir("/sys/class/net"))
+    host = box.sh(
+        "busybox head -c 1 /dev/zed | busybox wc -c; ls /sys/class/net", "--uidmap", MAP,
+        "--network", "host", "--ipc", "host", "--device", "/dev/zero:/dev/zed",
+    )  # fmt: skip
+    assert (host[:2], set(host[2:].split())) == ("1\n", set(os.listdir("/sys/class/net")))
 
 
 def test_auto_estimates_and_ns_joins(box: ContainerRoot, tmp_path: Path) -> None:

@@ -119,12 +119,13 @@ def _parse(path: str, text: str) -> object:
         raise ValueError(str(error)) from error
 
 
-def apply(spec: dict[str, Any], names: list[str], directories: Iterable[str]) -> None:
-    """Change config.json as the devices ask.
+def apply(spec: dict[str, Any], names: list[str], directories: Iterable[str]) -> dict[str, str]:
+    """Change config.json as the devices ask; the answer is as ``confinement.change``'s.
 
     Raises:
         ConfigError: a specification is not as it must be.
     """
+    sources: dict[str, str] = {}
     for edits in find(names, directories):
         unknown = edits.keys() - EDITORS.keys()
         try:
@@ -133,12 +134,15 @@ def apply(spec: dict[str, Any], names: list[str], directories: Iterable[str]) ->
             for key, change in EDITORS.items():
                 if edits.get(key):
                     change(spec, edits[key])
+            for wish in edits.get("deviceNodes") or []:
+                sources[wish["path"]] = wish.get("hostPath") or wish["path"]
         except (KeyError, TypeError, AttributeError) as error:
             raise ConfigError(
                 f"setting up CDI devices: {', '.join(names)}: bad containerEdits: {error!r}"
             ) from error
     # Parents before what is in them.
     spec["mounts"].sort(key=lambda mount: os.path.normpath(mount["destination"]).count("/"))
+    return sources
 
 
 def _env(spec: Json, entries: list[str]) -> None:

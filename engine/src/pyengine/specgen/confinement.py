@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from pyengine.specgen.types import SecuritySettings
 
 
-def change(spec: dict[str, Any], settings: SecuritySettings) -> None:
+def change(spec: dict[str, Any], settings: SecuritySettings) -> dict[str, str]:
     """Change config.json, which is that of an ordinary or a privileged container.
+
+    The answer is the host's path of each device, by the container's.
 
     Raises:
         ConfigError: a device is gone.
@@ -42,10 +44,12 @@ def change(spec: dict[str, Any], settings: SecuritySettings) -> None:
         linux["devices"] = [*kept, *nodes]
     if "resources" in linux:
         linux["resources"]["devices"] += rules
+    sources = devices.sources(settings)
     if "cdi_devices" in settings:
         from pyengine.specgen import cdi
 
-        cdi.apply(spec, settings["cdi_devices"], settings["cdi_directories"])
+        sources.update(cdi.apply(spec, settings["cdi_devices"], settings["cdi_directories"]))
+    return sources
 
 
 def _unmasked(paths: list[str], patterns: list[str]) -> list[str]:

@@ -99,3 +99,18 @@ def rule(entry: dict[str, Any], access: str) -> dict[str, Any]:
     """What lets a container use a node."""
     numbers = {key: entry[key] for key in ("type", "major", "minor")}
     return {"allow": True, **numbers, "access": access}
+
+
+def bind(mounts: list[dict[str, Any]], sources: dict[str, str]) -> None:
+    """Show nodes of the host, by their names inside, where none can be made."""
+    for path, source in sources.items():
+        options = ["bind", "rprivate", "nosuid", "noexec"]
+        mounts.append({"destination": path, "type": "bind", "source": source, "options": options})
+
+
+def bind_renamed(spec: dict[str, Any], sources: dict[str, str]) -> None:
+    """What a runtime would look for under its name inside, in a user namespace of root's."""
+    renamed = {path: source for path, source in sources.items() if path != source}
+    linux = spec["linux"]
+    linux["devices"] = [one for one in linux.get("devices", []) if one["path"] not in renamed]
+    bind(spec["mounts"], renamed)

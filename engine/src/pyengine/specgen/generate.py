@@ -123,14 +123,19 @@ def build(config: ContainerConfig, place: Place) -> dict[str, Any]:
         from pyengine.specgen import sharing
 
         sharing.change(spec, config, place.namespace_paths, place.bundle)
+    sources: dict[str, str] = {}
     if config["security"]:
         from pyengine.specgen import confinement
 
-        confinement.change(spec, config["security"])
+        sources = confinement.change(spec, config["security"])
     if place.rootless:
         from pyengine.specgen import rootless
 
-        rootless.change(spec, config, systemd=place.systemd)
+        rootless.change(spec, config, sources, systemd=place.systemd)
+    elif config["id_maps"] and sources:
+        from pyengine.specgen import devices
+
+        devices.bind_renamed(spec, sources)
     return spec
 
 

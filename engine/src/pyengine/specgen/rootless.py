@@ -27,12 +27,17 @@ CONTROLLERS = {
 USUAL = {f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty")}
 
 
-def change(spec: dict[str, Any], config: ContainerConfig, *, systemd: bool) -> None:
-    """Change config.json, which is that of root's container."""
+def change(
+    spec: dict[str, Any], config: ContainerConfig, sources: dict[str, str], *, systemd: bool
+) -> None:
+    """Change config.json, which is that of root's container.
+
+    ``sources`` are the devices of the host by their names inside, where these differ.
+    """
     linux = spec["linux"]
     if "cgroupsPath" in linux:
         _give_cgroup(linux, config, systemd=systemd)
-    _bind_devices(spec, config)
+    _bind_devices(spec, sources)
     sharing.bind_what_is_the_hosts(spec, config)
     if not config["id_maps"]:
         sharing.drop_tty_group(spec["mounts"], _group_map())
@@ -99,19 +104,15 @@ def _give_cgroup(linux: dict[str, Any], config: ContainerConfig, *, systemd: boo
         resources.pop("pids", None)
 
 
-def _bind_devices(spec: dict[str, Any], config: ContainerConfig) -> None:
+def _bind_devices(spec: dict[str, Any], sources: dict[str, str]) -> None:
     """Nodes of the host, which their owners let us open, instead of new ones."""
     nodes = [one for one in spec["linux"].pop("devices", []) if one["path"] not in USUAL]
     if not nodes:
         return
     from pyengine.specgen import devices
 
-    sources = devices.sources(config["security"])
-    for node in nodes:
-        path = node["path"]
-        options = ["bind", "rprivate", "nosuid", "noexec"]
-        entry = {"type": "bind", "source": sources.get(path, path), "options": options}
-        spec["mounts"].append({"destination": path, **entry})
+    devices.bind(spec["mounts"], {one["path"]: sources.get(one["path"], one["path"])
+                                  for one in nodes})  # fmt: skip
 
 
 def _group_map() -> list[list[int]]:
