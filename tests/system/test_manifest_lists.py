@@ -218,3 +218,49 @@ def test_a_list_is_pushed_with_each_image_in_two_compressions(
     ]  # fmt: skip
     assert blob(second)["config"]["digest"] == f"sha256:{image.id}"
     assert engine_root.ok("pull", "-q", f"oci:{layout}:x") == f"{image.id}\n"
+
+
+@pytest.mark.needs("docker-registry")
+def test_an_artifact_of_files_is_listed_pushed_and_found_by_its_subject(
+    engine_root: EngineRoot, tmp_path: Path
+) -> None:
+    image = images.busybox_image()
+    engine_root.ok("load", "-q", "-i", images.oci_archive(tmp_path / "a.tar", {"x:1": image}))
+    (tmp_path / "bom.json").write_text("{}\n")
+    (tmp_path / "data").write_bytes(b"\0\1")
+    kind = "application/vnd.example.sbom"
+    files = [tmp_path / "bom.json", tmp_path / "data"]
+    add = ["manifest", "add", "--artifact", "--artifact-type", kind]
+    engine_root.ok("manifest", "create", "multi", "x:1")
+    with debian_registry(tmp_path) as host:
+        engine_root.ok("push", "-q", "x:1", f"docker://{host}/y:image")
+        subject = ["--artifact-subject", f"docker://{host}/y:image", "--annotation", "a=b"]
+        engine_root.ok(*add, *subject, "multi", *files)
+        there = f"docker://{host}/y:multi"
+        engine_root.ok("manifest", "push", "-q", "multi", there)
+        raw = ["skopeo", "inspect", "--raw"]
+        first, listed = json.loads(engine_root.ok(*raw, there))["manifests"]
+        assert first["digest"] == images.digest(image.manifest)
+        assert (listed["artifactType"], listed["annotations"]) == (kind, {"a": "b"})
+        assert "platform" not in listed
+        manifest = json.loads(engine_root.ok(*raw, f"docker://{host}/y@{listed['digest']}"))
+        assert manifest["subject"]["digest"] == images.digest(image.manifest)
+        assert manifest["config"]["mediaType"] == "application/vnd.oci.empty.v1+json"
+        said = [(one["mediaType"], one["annotations"]) for one in manifest["layers"]]
+        title = "org.opencontainers.image.title"
+        assert said == [("application/json", {title: "bom.json"}),
+                        ("application/octet-stream", {title: "data"})]  # fmt: skip
+        tag = images.digest(image.manifest).replace(":", "-")  # it has no referrers API
+        found = json.loads(engine_root.ok(*raw, f"docker://{host}/y:{tag}"))["manifests"]
+        assert [one["digest"] for one in found] == [listed["digest"]]
+    engine_root.ok("manifest", "create", "other")
+    plain = ["--artifact-exclude-titles", "--artifact-layer-type", "text/x"]
+    engine_root.ok(*add, *plain, "--artifact-config", tmp_path / "bom.json", "other", files[1])
+    (tmp_path / "data").write_bytes(b"\0\2")
+    push = ["manifest", "push", "-q", "other", f"oci:{tmp_path}/layout:x"]
+    assert f"the digest of blob {images.digest(bytes([0, 1]))} is" in engine_root.fails(*push)
+    (tmp_path / "data").unlink()
+    assert f"read {tmp_path}/data: No such file" in engine_root.fails(*push)
+    assert not (tmp_path / "layout/index.json").exists()
+    assert "No such file" in engine_root.fails(*add, "other", tmp_path / "none")
+    assert "need --artifact" in engine_root.fails("manifest", "add", *add[3:], "other", "x:1")

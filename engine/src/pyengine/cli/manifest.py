@@ -46,6 +46,30 @@ def _platform_options(function: Function) -> Function:
     return function
 
 
+_ARTIFACT_KEYS = ("config", "config_type", "exclude_titles", "kind", "layer_type", "subject")
+
+
+def _artifact_options(function: Function) -> Function:
+    options = (
+        click.option("--artifact", is_flag=True, help="Make an artifact of files and add it."),
+        click.option("--artifact-config", "config", default="", metavar="FILE",
+                     help="The artifact's config."),
+        click.option("--artifact-config-type", "config_type", default="", metavar="TYPE",
+                     help="Media type of the config."),
+        click.option("--artifact-exclude-titles", "exclude_titles", is_flag=True,
+                     help="Do not say how the files are called."),
+        click.option("--artifact-layer-type", "layer_type", default="", metavar="TYPE",
+                     help="Media type of the files."),
+        click.option("--artifact-subject", "subject", metavar="IMAGE",
+                     help="The image that the artifact belongs to."),
+        click.option("--artifact-type", "kind", default="", metavar="TYPE",
+                     help="Type of the artifact."),
+    )  # fmt: skip
+    for one in reversed(options):
+        function = one(function)
+    return function
+
+
 def _changes(values: dict[str, Any]) -> dict[str, Any]:
     """Take the platform's options out of ``values``, under the index' keys."""
     names = {"system": "os", "os_version": "os.version", "os_features": "os.features"}
@@ -92,17 +116,35 @@ def create(
 @click.command(cls=GoFlagsCommand)
 @access.options
 @_platform_options
+@_artifact_options
 @click.option("--all", "everything", is_flag=True, help="All images, if IMAGE is a list.")
 @click.argument("name", metavar="LIST")
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.argument("images", metavar="IMAGE|FILE...", nargs=-1, required=True)
 @click.pass_obj
 def add(
-    engine: Engine, /, name: str, images: tuple[str, ...], everything: bool, **values: Any
+    engine: Engine,
+    /,
+    name: str,
+    images: tuple[str, ...],
+    artifact: bool,
+    everything: bool,
+    **values: Any,
 ) -> None:
-    """Add IMAGEs to LIST."""
+    """Add IMAGEs to LIST, or one artifact made of FILEs."""
     lists = _lists(engine)
     full, changes = lists.find(name), _changes(values)
+    said = {key: values.pop(key) for key in _ARTIFACT_KEYS}
     reached = access.make(**values)
+    if artifact:
+        from pyengine.images.artifacts import ArtifactOptions
+
+        titles, subject = not said.pop("exclude_titles"), said.pop("subject")
+        options = ArtifactOptions(**said, titles=titles)
+        lists.add_artifact(full, images, options, subject, reached, changes)
+        click.echo(lists.id_of(full))
+        return
+    if any(said.values()):
+        raise click.UsageError("--artifact-... options need --artifact")
     for image in images:
         lists.add(full, image, reached, changes, everything=everything)
     click.echo(lists.id_of(full))

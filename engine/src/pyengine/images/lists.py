@@ -7,7 +7,7 @@ import time
 
 from pyengine import jsontext
 from pyengine.errors import ArchiveError, ConfigError, ConflictError, NotFoundError
-from pyengine.images import choosing, copying, manifests, platforms, references
+from pyengine.images import artifacts, choosing, copying, manifests, platforms, references
 from pyengine.images.manifests import Manifest
 from pyengine.images.model import Image
 from pyengine.images.transports import names, opening
@@ -19,10 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
+    from pyengine.images.artifacts import ArtifactOptions
     from pyengine.images.copying import CopyOptions
     from pyengine.images.store import Images
     from pyengine.images.transports.base import Blob
     from pyengine.registry.settings import Access
+
+    # By digest where an image is, or what ``artifacts.make`` said.
+    Places = dict[str, str | dict[str, Any]]
 
 _MIN_ID = 3  # letters of an id's beginning
 _EMPTY = {"schemaVersion": 2, "mediaType": manifests.DOCKER_LIST, "manifests": []}
@@ -158,12 +162,49 @@ class Lists:
             source.close()
         for entry in entries:
             _change(entry, changes)
+        return self._put(name, entries, str(place))
+
+    def add_artifact(
+        self,
+        name: str,
+        paths: tuple[str, ...],
+        options: ArtifactOptions,
+        subject: str | None,
+        access: Access,
+        changes: dict[str, Any],
+    ) -> list[str]:
+        """Add an artifact made of files, which must still be there when the list is pushed.
+
+        Args:
+            name: of the list.
+            paths: of the files.
+            options: what it says of itself.
+            subject: the image that it belongs to, as ``add`` takes one; or None.
+            access: to registries.
+            changes: as ``annotate`` takes them.
+
+        Raises:
+            ConfigError: a file cannot be read.
+            NotFoundError: there is no such subject; or another error of its transport.
+        """
+        if subject is not None:
+            options.subject = self._descriptor(subject, access)
+        place = artifacts.make(paths, options)
+        entry = artifacts.entry(place)
+        _change(entry, changes)
+        if not entry["platform"]:
+            del entry["platform"]
+        return self._put(name, [entry], place)
+
+    def _put(
+        self, name: str, entries: list[dict[str, Any]], place: str | dict[str, Any]
+    ) -> list[str]:
         with self._database.write(durable=True) as connection:
             index, places = self._parse(_row(connection, name), name)
             for entry in entries:
                 kept = [one for one in index["manifests"] if one["digest"] != entry["digest"]]
                 index["manifests"] = [*kept, entry]
-                places[entry["digest"]] = str(place)
+                places[entry["digest"]] = place
             if any("oci" in entry["mediaType"] for entry in index["manifests"]):
                 index["mediaType"] = manifests.OCI_INDEX
             self._write(connection, name, index, places)
@@ -192,20 +233,7 @@ class Lists:
             ConfigError: an annotation is none.
             NotFoundError: there is no such image; or another error of its transport.
         """
-        entry = None
-        if subject is not None:
-            settings = opening.Settings(images=self._images)
-            source = opening.open_source(self._place(subject), settings)
-            try:
-                data, media_type = source.manifest()
-            finally:
-                source.close()
-            media_type = media_type or str(manifests.parse(data, subject).get("mediaType") or "")
-            entry = {
-                "mediaType": media_type or manifests.OCI_MANIFEST,
-                "digest": manifests.digest_of(data),
-                "size": len(data),
-            }
+        entry = None if subject is None else self._descriptor(subject)
         with self._database.write(durable=True) as connection:
             index, places = self._parse(_row(connection, name), name)
             _annotate(index, annotations)
@@ -213,6 +241,21 @@ class Lists:
                 index["subject"] = entry
             index["mediaType"] = manifests.OCI_INDEX  # Docker's lists have neither
             self._write(connection, name, index, places)
+
+    def _descriptor(self, text: str, access: Access | None = None) -> dict[str, Any]:
+        """Of the manifest of what ``add`` would take."""
+        settings = opening.Settings(access=access, images=self._images)
+        source = opening.open_source(self._place(text), settings)
+        try:
+            data, media_type = source.manifest()
+        finally:
+            source.close()
+        media_type = media_type or str(manifests.parse(data, text).get("mediaType") or "")
+        return {
+            "mediaType": media_type or manifests.OCI_MANIFEST,
+            "digest": manifests.digest_of(data),
+            "size": len(data),
+        }
 
     def take_out(self, name: str, text: str) -> str:
         """Take an image from a list; its digest.
@@ -273,18 +316,16 @@ class Lists:
         except NotFoundError:
             return Place("docker", str(references.pull_name(text)))
 
-    def _read(self, name: str) -> tuple[dict[str, Any], dict[str, str]]:
+    def _read(self, name: str) -> tuple[dict[str, Any], Places]:
         with self._database.read() as connection:
             return self._parse(_row(connection, name), name)
 
-    def _parse(self, row: Any, name: str) -> tuple[dict[str, Any], dict[str, str]]:
+    def _parse(self, row: Any, name: str) -> tuple[dict[str, Any], Places]:
         if row is None:
             raise NotFoundError(f"{name}: manifest list not known")
         return jsontext.loads(row[0]), jsontext.loads(row[1])
 
-    def _write(
-        self, connection: Any, name: str, index: dict[str, Any], places: dict[str, str]
-    ) -> None:
+    def _write(self, connection: Any, name: str, index: dict[str, Any], places: Places) -> None:
         connection.execute(
             "INSERT INTO manifest_lists VALUES (:name, :content, :places, :now)"
             " ON CONFLICT (name) DO UPDATE SET content = :content, places = :places",
@@ -303,7 +344,7 @@ def _row(connection: Any, name: str) -> Any:
 
 
 def _entry(
-    index: dict[str, Any], places: dict[str, str], name: str, text: str, place: str
+    index: dict[str, Any], places: Places, name: str, text: str, place: str
 ) -> dict[str, Any]:
     """The image with a digest, or that was added from a place."""
     for entry in index["manifests"]:
@@ -360,7 +401,7 @@ class _ListSource(Source):
         images: Images,
         name: str,
         index: dict[str, Any],
-        places: dict[str, str],
+        places: Places,
         access: Access,
     ) -> None:
         self.label = name
@@ -379,9 +420,12 @@ class _ListSource(Source):
         place = self._places.get(digest)
         if place is None:
             raise ArchiveError(f"{self.label}: it does not know where image {digest} is")
-        if place not in self._opened:
-            self._opened[place] = opening.open_source(names.parse(place), self._settings)
-        source = self._opened[place]
+        if isinstance(place, dict):
+            source: Source = artifacts.ArtifactSource(place, f"{self.label}: artifact {digest}")
+        else:
+            if place not in self._opened:
+                self._opened[place] = opening.open_source(names.parse(place), self._settings)
+            source = self._opened[place]
         top, media_type = source.manifest()
         if manifests.digest_of(top) != digest:
             top, media_type = source.manifest(digest)
