@@ -87,8 +87,11 @@ def test_mappings_of_an_idmapped_mount_come_from_where_they_are() -> None:
 
 @pytest.mark.parametrize(
     "word",
-    ["uids=0-1-2", "uids=0-1;gids=0-1-2", "uids=a-1-2;gids=0-1-2", "x=1", "uids=@5000-1-1;gids=0"],
-)
+    [
+        "uids=0-1-2", "uids=0-1;gids=0-1-2", "uids=a-1-2;gids=0-1-2", "x=1",
+        "uids=@5000-1-1;gids=0", f"uids=0-{'9' * 5000}-1;gids=0-1-2",
+    ],
+)  # fmt: skip
 def test_a_mapping_that_makes_no_sense_is_named(word: str) -> None:
     with pytest.raises(ConfigError, match="/mounts/0/options: idmap: "):
         mount_idmap.wanted({}, f"idmap={word}", LINUX, "/mounts/0")

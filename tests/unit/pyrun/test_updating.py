@@ -25,7 +25,13 @@ def test_sizes_are_read_as_docker_writes_them(word: str, size: int) -> None:
     assert update._bytes(word, "memory") == size
 
 
-@pytest.mark.parametrize("word", ["", "m", "-2", "1x", "1.m.2", "9223372036854775808", "8388608t"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "", "m", "-2", "1x", "1.m.2", "9223372036854775808", "8388608t", "9" * 5000,
+        "9" * 400 + ".5",
+    ],
+)  # fmt: skip
 def test_what_is_no_size_is_refused(word: str) -> None:
     with pytest.raises(UsageError, match="--memory"):
         update._bytes(word, "memory")

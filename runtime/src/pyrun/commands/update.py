@@ -113,6 +113,8 @@ def _bytes(word: str, option: str) -> int:
     whole, _, part = number.partition(".")
     if not (whole + part).isascii() or not whole.isdigit() or not (part or "0").isdigit():
         raise UsageError(f"option --{option} needs a number of bytes such as 64m, not {word!r}")
+    if len(whole) > 19:
+        raise UsageError(f"option --{option}: {word} is more than the kernel can count")
     size = int(float(number) * (1 << _SUFFIXES[unit])) if part else int(whole) << _SUFFIXES[unit]
     if size >= 1 << 63:
         raise UsageError(f"option --{option}: {word} is more than the kernel can count")

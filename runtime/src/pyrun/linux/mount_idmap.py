@@ -52,7 +52,9 @@ def _parse(text: str, linux: dict[str, Any], pointer: str) -> dict[str, Mappings
 def _triplet(text: str, outer: Mappings, pointer: str) -> dict[str, int]:
     relative = text.startswith("@")
     words = text.removeprefix("@").split("-")
-    if len(words) != 3 or not all(one.isascii() and one.isdigit() for one in words):
+    if len(words) != 3 or not all(
+        one.isascii() and one.isdigit() and len(one) < 11 for one in words
+    ):
         raise ConfigError(pointer, f"idmap: {text!r} is not like 0-100000-65536")
     inner, host, size = map(int, words)
     if relative:  # to the container's user namespace
