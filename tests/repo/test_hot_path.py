@@ -15,6 +15,12 @@ from support.runtime import Runtime
 
 TOP = Path(__file__).resolve().parents[2]
 WITHOUT_SYSTEM_CALLS = ("start", "state", "kill", "delete")
+# what the quickest commands go without (docs/adr/0011)
+RARE = {
+    "errno", "fcntl", "select", "pyrun.commands.messages", "pyrun.commands.options",
+    "pyrun.container.directories", "pyrun.container.lifecycle", "pyrun.particular_errors",
+    "pyrun.spec.load",
+}  # fmt: skip
 
 
 def banned() -> set[str]:
@@ -65,6 +71,11 @@ def test_no_command_of_a_containers_life_imports_a_slow_module(
         assert "os" not in modules, command
     for command in WITHOUT_SYSTEM_CALLS:
         assert "_ctypes" not in found[command], command
+    assert found["state"] & RARE == set()
+    assert found["start"] & (RARE - {"fcntl", "select"}) == set()
+    # where a cgroup is still busy, a driver brings more modules
+    busy = {"errno", "fcntl", "select", "pyrun.container.lifecycle"}
+    assert found["delete"] & (RARE - busy) == set()
 
 
 @pytest.mark.needs("root", "busybox")
