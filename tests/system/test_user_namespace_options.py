@@ -104,6 +104,9 @@ def test_auto_estimates_and_ns_joins(box: ContainerRoot, tmp_path: Path) -> None
     assert id_maps("three") == f"[0:{third}:1 1:50:1 2:{third + 1}:1] [0:{third}:3]"
     done = create("--userns", "auto:size=5000", *sleep)
     assert (done.returncode, "could not find enough available IDs" in done.stderr) == (125, True)
+    argv = ["unshare", "-m", "sh", "-c", private, "sh", *box.argv("container", "clone", "two")]
+    subprocess.run(argv, capture_output=True, check=True)
+    assert id_maps("two-clone") == f"[0:{FIRST + 1033}:7] [0:{FIRST + 1034}:7]"
     box.ok("start", "three")
     lines = box.ok("exec", "three", "cat", "/proc/self/uid_map").splitlines()
     assert [line.split() for line in lines] == [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 
-from pyengine.containers import record, updating
+from pyengine.containers import record, updating, user_namespaces
 from pyengine.containers.create import Source, add
 from pyengine.errors import NotFoundError
 
@@ -50,6 +50,22 @@ def clone(
         source = Source(original.image_id or "", original.image_name, _layers(host, original), {})
     else:
         config["image"], config["image_id"] = source.name, source.id
+    if "userns_auto" not in config:
+        return _add(host, original, wanted, config, source, replaces=replaces)
+    with host.database.locks.hold("user-namespaces"):
+        user_namespaces.choose_again(host, config)
+        return _add(host, original, wanted, config, source, replaces=replaces)
+
+
+def _add(
+    host: Host,
+    original: Container,
+    wanted: ContainerOptions,
+    config: ContainerConfig,
+    source: Source,
+    *,
+    replaces: bool,
+) -> Container:
     name = wanted.name or (
         original.name if replaces else _free_name(host, f"{original.name}-clone")
     )

@@ -64,6 +64,7 @@ def configure(
         wish = auto_ids.Wish(wanted.userns, detail)
         size = wish.size or wanted.userns_size or auto_ids.estimate(config["user"], layers)
         _take(config, *auto_ids.choose(host, wish, size))
+        config["userns_auto"] = wanted.userns
     elif mode == "container" and detail:
         config["namespaces"]["user"] = wanted.userns
         config["id_maps"] = record.find(host, detail).config["id_maps"]
@@ -103,6 +104,15 @@ def _take(config: ContainerConfig, uid_map: IdMap, gid_map: IdMap) -> None:
                 raise ConfigError(f"the maps of {name} ids overlap")
     config["namespaces"]["user"] = "private"
     config["id_maps"] = [uid_map, gid_map]
+
+
+def choose_again(host: Host, config: ContainerConfig) -> None:
+    """Other ids of the same number, for a clone; the caller holds the lock of ``auto``."""
+    mode = config["userns_auto"]
+    wish = auto_ids.Wish(mode, mode.partition(":")[2])
+    size = sum(count for _, _, count in config["id_maps"][0])
+    extra = sum(count for _, _, count in wish.maps[0])
+    _take(config, *auto_ids.choose(host, wish, wish.size or size - extra))
 
 
 def _maps_of(path: str) -> tuple[IdMap, IdMap]:

@@ -211,6 +211,7 @@ class ContainerConfig(TypedDict):
     # security
     security: SecuritySettings
     id_maps: list[list[list[int]]]  # users and groups, each inside, host, count; or empty
+    userns_auto: NotRequired[str]  # the mode that chose them; a clone gets others
     sysctls: dict[str, str]
     default_capabilities: list[str]  # of containers.conf, without CAP_; empty: podman's
     # By kind (pid, ipc, uts, cgroup): host, private, none, shareable, ns:PATH or container:ID.
