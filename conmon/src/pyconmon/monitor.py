@@ -36,6 +36,7 @@ _UMASK = 0o022
 _TIMED_OUT = "command timed out"
 # A container that lives for so long is likely to go on.
 _SETTLED_S = 1
+_DELAYS = 9  # of the same length, while others need the processors
 _FAULT_PAUSE_S = 0.1
 
 
@@ -87,8 +88,8 @@ class Monitor:
 
     __slots__ = (
         "_began_ns", "_channels", "_code", "_command_code", "_command_pid", "_container_pid",
-        "_environment", "_health", "_inherited", "_life", "_logs", "_loop", "_notify", "_oom",
-        "_options", "_pid", "_problem", "_restart", "_runtime_pid", "_seccomp", "_start_fd",
+        "_delays", "_environment", "_health", "_inherited", "_life", "_logs", "_loop", "_notify",
+        "_oom", "_options", "_pid", "_problem", "_restart", "_runtime_pid", "_seccomp", "_start_fd",
         "_started", "_statuses", "_sync",
     )  # fmt: skip
 
@@ -103,6 +104,7 @@ class Monitor:
         self._start_fd = -1
         self._runtime_pid = self._container_pid = -1
         self._command_pid = self._command_code = -1
+        self._delays = _DELAYS
         self._started = False  # the runtime was called: from now on the exit command is owed
         self._statuses: dict[int, int] = {}  # of children reaped before anyone asked for them
         self._code: int | None = None
@@ -249,7 +251,15 @@ class Monitor:
     # Waiting in less memory (docs/adr/0022)
 
     def _hand_over(self) -> None:
-        """Let the resident program wait, if nothing is under way that it knows nothing of."""
+        """Let the resident program wait, if nothing is under way that it knows nothing of.
+
+        Its start takes more time than all the monitor did before; many containers that are started
+        at once do not wait for those of their monitors.
+        """
+        if self._delays and _is_busy():
+            self._delays -= 1
+            self._hand_over_later()
+            return
         try:
             from pyconmon import handover
         except ImportError as error:  # pyconmon is being replaced at this moment
@@ -551,3 +561,16 @@ class Monitor:
 def _fields(options: Options) -> list[str]:
     """The names; a resumed monitor has them without the class."""
     return list(getattr(options, "__slots__", None) or vars(options))
+
+
+def _is_busy() -> bool:
+    """Whether more processes want to run just now than there are processors (proc(5), loadavg)."""
+    try:
+        fd = posix.open("/proc/loadavg", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        running = posix.read(fd, 128).split()[3].partition(b"/")[0]
+    finally:
+        posix.close(fd)
+    return int(running) > (posix.cpu_count() or 1)

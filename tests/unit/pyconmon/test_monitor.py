@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import posix
 import signal
 import time
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pyconmon import monitor
+from pyconmon import handover, monitor
 
 
 class FailingLoop:
@@ -63,3 +65,38 @@ def test_an_exit_code_is_recorded_whatever_fails_beside_it(
     made._code = 7
     assert made._finish() == 7
     assert (tmp_path / "c").read_text() == "7"
+
+
+def test_a_busy_host_puts_off_the_resident_program_but_not_for_ever(
+    made: monitor.Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [True] * 20
+    done: list[str] = []
+
+    def look(_made: monitor.Monitor) -> None:
+        done.append("looked")
+
+    def put_off(_made: monitor.Monitor) -> None:
+        done.append("put off")
+
+    def hold(_began_ns: int) -> None:
+        done.append("held")
+
+    monkeypatch.setattr(monitor, "_is_busy", answers.pop)
+    monkeypatch.setattr(monitor.Monitor, "_hand_over_later", put_off)
+    monkeypatch.setattr(monitor.Monitor, "_state", look)
+    monkeypatch.setattr(handover, "hold_modules", hold)
+    while "looked" not in done:
+        made._hand_over()
+    assert done == [*["put off"] * monitor._DELAYS, "looked", "held"]
+
+
+@pytest.mark.parametrize(("running", "busy"), [(1, False), (2, False), (3, True)])
+def test_a_host_is_busy_when_more_want_to_run_than_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, running: int, busy: bool
+) -> None:
+    (tmp_path / "loadavg").write_text(f"9.84 8.10 7.00 {running}/845 31000\n")
+    fd = os.open(tmp_path / "loadavg", os.O_RDONLY)
+    monkeypatch.setattr(posix, "open", lambda *_: fd)
+    monkeypatch.setattr(posix, "cpu_count", lambda: 2)
+    assert monitor._is_busy() is busy
