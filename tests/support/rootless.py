@@ -27,6 +27,9 @@ class OrdinaryRoot(ContainerRoot):
         super().__init__(pyengine, directory)
         self._file = directory / "subuid"
         self.give(subordinate)
+        account = pwd.getpwnam(USER)
+        (directory / "xdg").mkdir(mode=0o700, exist_ok=True)
+        os.chown(directory / "xdg", account.pw_uid, account.pw_gid)
         self.storage_conf = ""
         self.layout = "host"  # of cgroups, when the namespaces are made
         self.before: tuple[str, ...] = ()  # in front of the program
@@ -37,18 +40,24 @@ class OrdinaryRoot(ContainerRoot):
         self._file.write_text(f"{USER}:{FIRST_ID}:{subordinate}\n" if subordinate else "")
 
     def argv(self, *arguments: str | Path) -> list[str]:
+        command = super().argv(*arguments)
+        if self.storage_conf:
+            del command[1:5]  # the roots: with them the file does not count
+        return [*self.prefix(), *command]
+
+    def prefix(self) -> list[str]:
+        """What makes a command one of ``USER``."""
         script = (
             f"mount --bind {self._file} /etc/subuid; mount --bind {self._file} /etc/subgid; "
             f"{self.setup}; "
             f'exec setpriv --reuid {USER} --regid {USER} --clear-groups "$@"'
         )
         inside = with_cgroup_layout(self.layout, ["unshare", "--mount", "sh", "-c", script, "sh"])
-        environment = ["env", "-u", "XDG_RUNTIME_DIR", f"HOME={self.root.parent}"]
-        command = super().argv(*arguments)
+        home = self._file.parent
+        environment = ["env", f"XDG_RUNTIME_DIR={home}/xdg", f"HOME={home}"]
         if self.storage_conf:
             environment.append(f"CONTAINERS_STORAGE_CONF={self.storage_conf}")
-            del command[1:5]  # the roots: with them the file does not count
-        return [*inside, *environment, *self.before, *command]
+        return [*inside, *environment, *self.before]
 
     def use_storage_conf(self, text: str) -> None:
         """Let a storage.conf of the test's own say where and how things are stored."""

@@ -193,6 +193,7 @@ def test_a_lost_namespace_is_found_again(box: OrdinaryRoot) -> None:
     box.ok("start", "one")
     assert os.readlink(f"/proc/{box.pause_pid}/ns/user") != namespace
     box.ok("stop", "-t", "0", "one")
+    end_pause(box.runroot)
     shutil.rmtree(box.runroot)
     assert box.ok("start", "one") == "one\n"
     assert box.ok("exec", "one", "echo", "there") == "there\n"

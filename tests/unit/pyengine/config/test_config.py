@@ -103,3 +103,12 @@ def test_an_ordinary_user_keeps_everything_below_the_home(
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1000")
     assert roots.default_root() == "/home/u/data/pyengine"
     assert roots.default_runroot() == "/run/user/1000/pyengine"
+
+
+def test_without_xdg_runtime_dir_there_is_a_run_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr(roots, "_is_own", lambda path: path == "/run/user/1000")
+    assert roots.default_runroot() == "/run/user/1000/pyengine"
+    monkeypatch.setattr(roots, "_is_own", lambda _: False)
+    assert roots.default_runroot() == "/tmp/pyengine-run-1000/pyengine"
