@@ -19,6 +19,7 @@ import pytest
 
 from support.containers import IMAGE, ContainerRoot
 from support.monitors import wait_for
+from support.registry import debian_registry
 
 pytestmark = pytest.mark.needs("root", "busybox")
 
@@ -337,4 +338,39 @@ def test_a_crowd_of_runs_and_a_stop_of_all_meet_no_lock(
     assert box.ok("stop", "-t", "0", "--all").count("\n") == count
     assert box.ok("ps", "-q") == ""
     assert box.ok("ps", "-aq", "--filter", "exited=137").count("\n") == count
+    check_nothing_is_left(box)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.needs("docker-registry")
+def test_runs_during_pushes_and_crashes_neither_hang_nor_meet_a_lock(
+    box: ContainerRoot, tmp_path: Path
+) -> None:
+    chosen = random.Random(f"{SEED}-crashes")
+    runs = []
+    with debian_registry(tmp_path) as host:
+        try:
+            for number in range(16):
+                words = ("run", "--rm", "--name", f"c{number}", IMAGE, "echo", str(number))
+                runs.append(box.popen(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+            push = box.popen("push", "-q", "--tls-verify=false", IMAGE, f"docker://{host}/box:1")
+            runs.append(push)
+            crashes = 0
+            while crashes < 4 or any(run.poll() is None for run in runs):
+                words = ("run", "-d", "--name", f"crash{crashes}", IMAGE, *SLEEPER)
+                kill_at(box, chosen.uniform(0.0, LONGEST_S), "engine", *words)
+                crashes += 1
+                shown = box.call("ps", "-a")
+                assert (shown.returncode, "locked" in shown.stderr) == (0, False), shown.stderr
+            said = [run.communicate(timeout=HANG_S) for run in runs]
+        finally:
+            for run in runs:
+                run.kill()
+                run.communicate()
+        assert [run.returncode for run in runs] == [0] * 17, f"seed {SEED}: {said}"
+        assert [out for out, _ in said[:-1]] == [f"{number}\n".encode() for number in range(16)]
+        assert not any(b"locked" in complaints for _, complaints in said[:-1])
+        box.ok("pull", "-q", "--tls-verify=false", f"{host}/box:1")
+        box.ok("untag", f"{host}/box:1")
+    check_truth(box)
     check_nothing_is_left(box)
