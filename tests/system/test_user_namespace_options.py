@@ -15,6 +15,7 @@ import pytest
 from pyengine.errors import StorageError
 from pyengine.storage import idmapped
 from support.containers import IMAGE, ContainerRoot
+from support.machine import with_cgroup_layout
 
 FIRST = 200_000
 MAP = f"0:{FIRST}:65536"
@@ -74,6 +75,15 @@ def test_a_container_has_users_of_its_own(box: ContainerRoot, tmp_path: Path) ->
         "--network", "host", "--ipc", "host", "--device", "/dev/zero:/dev/zed",
     )  # fmt: skip
     assert (host[:2], set(host[2:].split())) == ("1\n", set(os.listdir("/sys/class/net")))
+
+
+@pytest.mark.needs("v2_view")
+def test_the_hosts_network_brings_its_sys_but_the_containers_cgroup(box: ContainerRoot) -> None:
+    """Of cgroup v2, which the kernel does not mount on itself."""
+    script = "cat /proc/self/cgroup; ls /sys/fs/cgroup/cgroup.type"  # the host's root has no type
+    argv = box.argv("run", "--rm", "--uidmap", MAP, "--network", "host", IMAGE, "sh", "-c", script)
+    done = subprocess.run(with_cgroup_layout("v2", argv), capture_output=True, check=False)
+    assert done.stdout.decode() == "0::/\n/sys/fs/cgroup/cgroup.type\n", done.stderr.decode()
 
 
 def test_auto_estimates_and_ns_joins(box: ContainerRoot, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import posix
 
 from pyrun import syscalls
@@ -100,6 +101,11 @@ def _one(
                 except PermissionError:
                     # a user namespace may not mount it while the host's is covered in part
                     _bind(hierarchy, target)
+                except OSError as error:
+                    if error.errno != errno.EBUSY:
+                        raise
+                    _over(mounter, destination, target, hierarchy, flags)
+                    return
                 else:
                     return
             else:
@@ -114,6 +120,19 @@ def _one(
             posix.close(upper_fd)
     except OSError as error:
         raise KernelError(step, error) from error
+
+
+def _over(
+    mounter: mounts.Mounter, destination: str, target: str, hierarchy: Hierarchy, flags: int
+) -> None:
+    """Where /sys is the host's, with its cgroups: the same file system is not mounted on itself."""
+    syscalls.mount("tmpfs", target, "tmpfs", _ALWAYS, "mode=755,size=0")
+    tmpfs_fd = paths.open_inside(mounter.root_fd, destination)
+    try:
+        target = paths.proc_path(tmpfs_fd)
+        syscalls.mount("cgroup", target, hierarchy.fstype, flags, hierarchy.data or None)
+    finally:
+        posix.close(tmpfs_fd)
 
 
 def _bind(hierarchy: Hierarchy, target: str) -> None:
