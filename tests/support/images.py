@@ -177,11 +177,11 @@ def docker_files(images: dict[str, Image]) -> dict[str, bytes]:
     entries = []
     files: dict[str, bytes] = {}
     for name, image in images.items():
-        layers = {f"{digest(data)[7:]}/layer.tar": data for data in image.layers}
-        files |= {f"{image.id}.json": image.config, **layers}
+        layers = [f"{digest(data)[7:]}/layer.tar" for data in image.layers]
+        files |= {f"{image.id}.json": image.config, **dict(zip(layers, image.layers, strict=True))}
         entries.append(
             {"Config": f"{image.id}.json", "RepoTags": [name] if name else None,
-             "Layers": list(layers)}
+             "Layers": layers}
         )  # fmt: skip
     return {**files, "manifest.json": encode(entries)}
 

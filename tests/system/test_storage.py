@@ -45,6 +45,39 @@ def test_a_container_sees_whiteouts_and_its_own_changes_only(
     assert engine_root.orphans() == set()
 
 
+@pytest.mark.parametrize("driver", ["overlay", "vfs"])
+def test_an_image_may_have_a_layer_twice(
+    engine_root: EngineRoot, tmp_path: Path, driver: str
+) -> None:
+    """As Docker's have empty ones; also such whose return takes back what was done between."""
+    empty = Layer().tar()
+    twice = Layer().add("d/own", b"A").add("d/.wh.base").add("top", b"A").tar()
+    base = Layer().add("d/base", b"base").tar()
+    between = (
+        Layer().add("d/own", b"B").add("d/base", b"B").add("d/more", b"B").add(".wh.top").tar()
+    )
+    layers = [images.busybox_layer(), base, empty, twice, empty, between, twice, empty]
+    load(engine_root, tmp_path, Image(layers))
+    options = ("--storage-driver", driver)
+    script = "cd /d; for one in *; do echo $one; cat $one; echo; done; cat /top"
+    seen = ["more", "B", "own", "A", "A"]
+    assert engine_root.ok(*options, *RUN, "x:1", "sh", "-c", script).split() == seen
+    path = Path(engine_root.ok(*options, "image", "mount", "x:1").strip())
+    assert sorted(one.name for one in (path / "d").iterdir()) == ["more", "own"]
+    engine_root.ok(*options, "image", "unmount", "x:1")
+    container = engine_root.ok(*options, "create", "--network", "none", "x:1", "true").strip()
+    engine_root.ok(*options, "commit", "-q", container, "y:1")
+    assert engine_root.ok(*options, *RUN, "y:1", "sh", "-c", script).split() == seen
+    engine_root.ok(*options, "rm", container)
+    engine_root.ok(*options, "save", "-q", "-o", tmp_path / "out.tar", "y:1")
+    engine_root.ok(*options, "rmi", "-a")
+    engine_root.ok(*options, "load", "-q", "-i", tmp_path / "out.tar")
+    engine_root.ok(*options, "system", "check")
+    assert engine_root.ok(*options, *RUN, "y:1", "sh", "-c", script).split() == seen
+    engine_root.ok(*options, "rmi", "y:1")
+    assert engine_root.is_empty()
+
+
 def test_the_root_directorys_mode_and_owner_are_the_images(
     engine_root: EngineRoot, tmp_path: Path
 ) -> None:

@@ -54,6 +54,9 @@ def mount(
     Raises:
         StorageError: too many layers, or the kernel refuses.
     """
+    # An image may have a layer twice, such as an empty one, and the kernel takes a directory once.
+    # Whatever the lower of the two decides, the upper decides in the same way.
+    layers = list(dict.fromkeys(reversed(layers)))[::-1]
     if program:
         if id_maps is not None:
             raise StorageError(f"mount overlay on {target}: {program} cannot map owners")
