@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -97,3 +98,26 @@ def test_a_cgroup_that_another_container_enters_first_is_left_alone(
     assert "it has processes already" in complaint
     assert pyrun.state(first)["status"] == "created"
     assert pyrun.call("state", second).returncode == 1
+
+
+def test_a_process_whose_exec_is_killed_before_it_may_go_on_ends(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    """It stands in the container, and waits for the word after its pid file has been written."""
+    bundle.process["args"] = ["sleep", "1000"]
+    name = pyrun.start(bundle)
+    pid_file = tmp_path / "pid"
+    inject = ["-e", "trace=rename", "-e", "inject=rename:signal=SIGKILL:when=1"]
+    words = pyrun.command("exec", "--detach", "--pid-file", str(pid_file), name, "sleep", "1000")
+    done = subprocess.run(
+        ["strace", "-qq", "-o", "/dev/null", *inject, *words],
+        check=False, timeout=60, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL
+    assert not pid_file.exists()
+    init = pyrun.state(name)["pid"]
+    wait_for(
+        lambda: json.loads(pyrun.call("ps", "--format", "json", name).stdout) == [init],
+        "the end of the other process",
+    )
