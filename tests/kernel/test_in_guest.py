@@ -14,6 +14,7 @@ OWNERS = (
     "tests/system/test_user_namespace_options.py::test_what_leaves_such_a_container_has_its_own_ids"
 )
 TIMERS = "tests/system/test_supervision.py::test_under_conmon_a_timer_of_systemd_checks"
+USERS = "tests/system/test_rootless_cgroups.py"
 TOP = Path(__file__).resolve().parents[2]
 # What differs by layout of cgroups, by manager and by AppArmor; the guest is slow, and a loaded
 # machine makes it three times slower: what is the same everywhere has run outside.

@@ -192,7 +192,8 @@ SECURITY = (
     option("--uidmap", multiple=True, metavar="INSIDE:HOST[:N]", help="Users of a new namespace."),
     option(
         "--userns", default="", metavar="MODE",
-        help="User namespace: host, auto[:size=N,...], container:NAME or ns:PATH.",
+        help="User namespace: host, keep-id[:uid=N,gid=N], nomap, auto[:size=N,...],"
+        " container:NAME or ns:PATH.",
     ),
     option("--uts", default="", metavar="MODE", help="UTS namespace."),
 )  # fmt: skip

@@ -25,7 +25,7 @@ def default_runroot() -> str:
 def runtime_directory() -> str:
     """An ordinary user's place for sockets and the like, also where nobody logged in properly."""
     given = os.environ.get("XDG_RUNTIME_DIR")
-    if given:
+    if given and (_is_own(given) or not os.path.exists(given)):  # su(1) may leave another user's
         return given
     uid = user.user_id()
     usual = f"/run/user/{uid}"

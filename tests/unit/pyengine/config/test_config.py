@@ -112,3 +112,5 @@ def test_without_xdg_runtime_dir_there_is_a_run_directory(monkeypatch: pytest.Mo
     assert roots.default_runroot() == "/run/user/1000/pyengine"
     monkeypatch.setattr(roots, "_is_own", lambda _: False)
     assert roots.default_runroot() == "/tmp/pyengine-run-1000/pyengine"
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/proc")  # somebody else's
+    assert roots.default_runroot() == "/tmp/pyengine-run-1000/pyengine"
