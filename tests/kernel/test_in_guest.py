@@ -48,7 +48,7 @@ def test_criu_checkpoints_and_restores_where_it_works(pytestconfig: pytest.Confi
             str(TOP / "tools/vm/run"), "--kind", "qemu", "--timeout", "1100", "--", *words,
             "--must-run=criu,podman,systemd", "tests/compat/test_podman_checkpoint.py",
             "tests/kernel/runtime/test_checkpoint.py",
-            "tests/kernel/runtime/test_checkpoint_options.py",
+            "tests/kernel/runtime/test_checkpoint_options.py", "tests/system/test_checkpoint.py",
         ],
         check=False,
         capture_output=True,

@@ -167,6 +167,14 @@ GROUPS: dict[str, Table] = {
         "top": ("pyengine.cli.top:top", "Display the running processes of a container"),
         "why": ("pyengine.cli.why:why", "Say why a container ended"),
         "attach": ("pyengine.cli.exec:attach", "Attach to a running container"),
+        "checkpoint": (
+            "pyengine.cli.checkpointing:checkpoint",
+            "Checkpoint one or more containers",
+        ),
+        "restore": (
+            "pyengine.cli.checkpointing:restore",
+            "Restore one or more containers from a checkpoint",
+        ),
         "cleanup": ("pyengine.cli.removal:cleanup", "Clean up after a container that has ended"),
         "cp": ("pyengine.cli.cp:cp", "Copy files or folders between a container and the host"),
         "create": ("pyengine.cli.run:create", "Create but do not start a container"),

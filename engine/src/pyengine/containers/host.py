@@ -133,6 +133,17 @@ class Host:
         path = container.config["log"].get("path")
         return path or f"{self.root}/containers/{container.id}/ctr.log"
 
+    def checkpoint_dir(self, id_: str) -> str:
+        """The images of a container's checkpoint."""
+        return f"{self.root}/containers/{id_}/checkpoint"
+
+    def checkpointed_at(self, id_: str) -> float | None:
+        """When a container's checkpoint was made; None without one."""
+        try:
+            return os.stat(self.checkpoint_dir(id_)).st_mtime
+        except FileNotFoundError:
+            return None
+
     def persist_dir(self, id_: str) -> str:
         """What a monitor keeps beyond the container's end and the host's."""
         return f"{self.root}/containers/{id_}/monitor"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from pyengine import jsontext
 from pyengine.containers import inspect_mounts, supervising
@@ -83,7 +84,7 @@ def inspect(host: Host, container: Container, times: tuple[str, str, str]) -> di
 
 
 def _state(host: Host, container: Container, times: tuple[str, str, str]) -> dict[str, Any]:
-    live = container.live
+    live, saved_at = container.live, host.checkpointed_at(container.id)
     return {
         "OciVersion": generate.OCI_VERSION,
         "Status": container.status,
@@ -100,9 +101,14 @@ def _state(host: Host, container: Container, times: tuple[str, str, str]) -> dic
         "FinishedAt": times[2],
         "Health": supervising.health(host, container) or NO_HEALTH,
         "CgroupPath": _cgroup(host, container) if live else "",
-        "CheckpointedAt": NEVER,
+        "Checkpointed": saved_at is not None and not live,
+        "CheckpointedAt": NEVER if saved_at is None else _stamp(saved_at),
         "RestoredAt": NEVER,
     }
+
+
+def _stamp(when_s: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when_s))
 
 
 def _image_digest(host: Host, container: Container) -> str:

@@ -13,7 +13,7 @@ from pyengine.errors import ConfigError, ConflictError, NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from typing import Any
 
     from pyengine.containers.create import Source
@@ -139,6 +139,29 @@ class Containers:
             intent = start.begin(self.host, container)
             started = start.launch(self.host, container, intent, attach=False)
         started.notify(self.host)
+
+    def checkpoint(
+        self, name_or_id: str, flags: Sequence[str], *, keep: bool, leave_running: bool
+    ) -> str:
+        """Save a running container; the answer is its id."""
+        from pyengine.containers import checkpointing
+
+        container = self.find(name_or_id)
+        if not leave_running:
+            self._call_off_restart(container)
+        checkpointing.checkpoint(
+            self.host, container.id, flags, keep=keep, leave_running=leave_running
+        )
+        return container.id
+
+    def restore(self, name_or_id: str, flags: Sequence[str], *, keep: bool) -> str:
+        """Let a container go on where it was saved; the answer is its id."""
+        from pyengine.containers import checkpointing, ending
+
+        id_ = self.find(name_or_id).id
+        ending.finish(self.host, id_)
+        checkpointing.restore(self.host, id_, flags, keep=keep)
+        return id_
 
     def pause(self, name_or_id: str, *, paused: bool) -> None:
         """Freeze a running container, or let a frozen one go on."""

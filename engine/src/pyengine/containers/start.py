@@ -19,6 +19,8 @@ from pyengine.monitor import start as monitor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyengine.containers.host import Host
     from pyengine.containers.notifying import Notifier
     from pyengine.database.intents import Intent
@@ -106,16 +108,19 @@ def launch(
     restarted: bool = False,
     only_create: bool = False,
     needed: bool = False,
+    restore: Sequence[str] = (),
 ) -> Started:
     """Start it under the caller's lock and intent, also what ``only_create`` has prepared.
 
-    ``restarted`` says by its restart policy, ``needed`` because another container needs it.
+    ``restarted`` says by its restart policy, ``needed`` because another container needs it,
+    ``restore`` from a checkpoint in a directory, with options for the runtime.
 
     Raises:
         PyengineError: some step failed; everything was taken back and the intent is finished.
     """
     start = _Start(host, container, restarted=restarted)
     start.detach_keys = detach_keys
+    start.restore = restore
     if host.notify_socket and not needed:
         start.notify()
     try:
@@ -145,6 +150,7 @@ class _Start:
         self.attachment: Attachment | None = None
         self.attended_fd = -1
         self.detach_keys = b""
+        self.restore: Sequence[str] = ()
         self.layers: list[str] | None = None
         self.notifier: Notifier | None = None
 
@@ -185,9 +191,11 @@ class _Start:
         settings = config["process"]
         if settings.get("timeout_s"):
             call.timeout(settings["timeout_s"])
-        if config["no_keyring"]:
+        if self.restore:
+            call.restore(*self.restore)
+        elif config["no_keyring"]:
             call.keep_keyring()
-        if settings.get("preserve_fds"):
+        if settings.get("preserve_fds") and not self.restore:
             call.preserve_fds(settings["preserve_fds"], settings["unwanted_fds"])
         if self.notifier is not None:
             self.notifier.prepare(call)
@@ -236,7 +244,8 @@ class _Start:
             self._attach(stdin=stdin, proxy_signals=proxy_signals)
         started_at = time.time()
         runtime = self.host.runtime(self.container.config["runtime"])
-        runtime.start(self.container.id)
+        if not self.restore:  # what is restored runs already
+            runtime.start(self.container.id)
         if self.container.config["supervision"]:
             from pyengine.containers import supervising
 
@@ -245,7 +254,10 @@ class _Start:
         if self.notifier is not None:
             self.notifier.started(monitor_pid)
         created = [] if self.monitor is None else ["init"]
-        self.host.tell(self.container, *created, "start", *(["attach"] if attach else []))
+        if self.restore:
+            self.host.tell(self.container, "restore")
+        else:
+            self.host.tell(self.container, *created, "start", *(["attach"] if attach else []))
         started = Started(self.container, runtime, self.attachment, self.attended_fd)
         started.notifier = self.notifier
         return started

@@ -126,6 +126,11 @@ class Call:
         for word in ("--preserve-fds", str(count)):
             self.arguments.append(f"--runtime-opt={word}")
 
+    def restore(self, images: str, *flags: str) -> None:
+        """Let the runtime restore the container from a checkpoint instead of creating it."""
+        self.arguments += ["--restore", images]
+        self.arguments += [f"--runtime-opt={flag}" for flag in flags]
+
     def systemd_cgroup(self) -> None:
         """Let the runtime ask systemd for the cgroup."""
         self.arguments.append("-s")
