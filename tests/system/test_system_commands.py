@@ -85,7 +85,18 @@ def test_global_options_do_what_they_say_or_say_why_not(box: ContainerRoot, tmp_
     assert (tmp_path / "list").read_text() == "into the file\n"
     box.ok("--tmpdir", tmp_path / "tmp", "run", "--rm", IMAGE, "true")
     assert (tmp_path / "tmp" / "events" / "events.log").read_text().count('"create"') == 1
+    (tmp_path / "more.conf").write_text('[containers]\numask = "0077"\n')
+    module = ("--module", tmp_path / "more.conf")
+    assert box.ok(*module, "run", "--rm", IMAGE, "sh", "-c", "umask") == "0077\n"
+    assert box.sh("umask") == "0022\n"
+    heard = box.call("--syslog", "--log-level", "debug", "ps")
+    assert heard.returncode == 0
     for words, problem in [
+        (["--module", "nosuch.conf", "ps"], "--module nosuch.conf: no such file in "),
+        (["--hooks-dir", "/x", "ps"], "--hooks-dir: hooks are not read from files"),
+        (["--network-config-dir", "/x", "ps"], "--network-config-dir: there are no networks yet"),
+        (["--volumepath", "/x", "ps"], "--volumepath: all volumes are below --root"),
+        (["--tls-ca", "/x", "ps"], "--tls-ca: there is no remote service"),
         (["--url", "ssh://x", "ps"], "--url: there is no remote service"),
         (["-c", "x", "ps"], "--connection: there is no remote service"),
         (["-r", "ps"], "--remote: there is no remote service"),

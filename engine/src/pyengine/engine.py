@@ -52,8 +52,8 @@ class Options:
     """The global options as given; None where the user said nothing."""
 
     __slots__ = (
-        "cdi_spec_dir", "cgroup_manager", "conmon", "events_backend", "notify_socket", "root",
-        "runroot", "runtime", "runtime_flag", "storage_driver", "tmpdir",
+        "cdi_spec_dir", "cgroup_manager", "conmon", "events_backend", "module",
+        "notify_socket", "root", "runroot", "runtime", "runtime_flag", "storage_driver", "tmpdir",
     )  # fmt: skip
 
     def __init__(
@@ -69,6 +69,7 @@ class Options:
         tmpdir: str | None = None,
         notify_socket: str = "",
         cdi_spec_dir: tuple[str, ...] = (),
+        module: tuple[str, ...] = (),
     ) -> None:
         """``notify_socket`` is the service manager's, where one has started us."""
         self.root = root
@@ -82,6 +83,7 @@ class Options:
         self.tmpdir = tmpdir
         self.notify_socket = notify_socket
         self.cdi_spec_dir = cdi_spec_dir
+        self.module = module
 
 
 class Engine:
@@ -116,7 +118,9 @@ class Engine:
             from pyengine.config import containers_conf
 
             _make_directory(self.runroot)
-            self._config = containers_conf.load(f"{self.runroot}/containers.conf.json")
+            self._config = containers_conf.load(
+                f"{self.runroot}/containers.conf.json", self.options.module
+            )
         return self._config
 
     def runtime_path(self, wanted: str = "") -> str:
@@ -302,6 +306,8 @@ class Engine:
         main = os.path.join(os.path.dirname(__file__), "__main__.py")
         command = [sys.executable, "-I", "-S", main, "--root", self.root, "--runroot", self.runroot]
         command += ["--cgroup-manager", self.cgroup_manager]
+        for module in self.options.module:
+            command += ["--module", module]
         for flag in self.options.runtime_flag:
             command += ["--runtime-flag", flag]
         if self.options.storage_driver:

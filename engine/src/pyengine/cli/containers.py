@@ -11,16 +11,14 @@ from pyengine.cli.many import (
     IGNORE,
     LATEST,
     all_option,
+    begin_each,
     for_each,
-    in_two_steps,
     select,
 )
-from pyengine.errors import ConflictError, NotFoundError
+from pyengine.errors import ConflictError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pyengine.engine import Engine
 
 Names = tuple[str, ...]
@@ -107,21 +105,7 @@ def stop(
         ignore=ignore, among=lambda one: one.live or not every,
     )  # fmt: skip
 
-    def begin(name: str) -> Callable[[], object]:
-        try:
-            complete = engine.containers.begin_stop(name, timeout_s)
-        except NotFoundError:
-            if not ignore:
-                raise
-            return lambda: None
-
-        def end() -> str:
-            complete()
-            return name
-
-        return end
-
-    in_two_steps(names, begin)
+    begin_each(names, lambda name: engine.containers.begin_stop(name, timeout_s), ignore=ignore)
 
 
 @command(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from pyengine.cli.declare import UsageError, argument, option
-from pyengine.errors import ConfigError, PyengineError
+from pyengine.errors import ConfigError, NotFoundError, PyengineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,6 +133,28 @@ def in_two_steps(
                 print(answer, flush=True)
     if failure is not None:
         raise failure
+
+
+def begin_each(
+    names: Iterable[str], begin: Callable[[str], Callable[[], object]], *, ignore: bool
+) -> None:
+    """As ``in_two_steps``, and print each name; with ``ignore`` a missing container is no error."""
+
+    def begin_one(name: str) -> Callable[[], object]:
+        try:
+            complete = begin(name)
+        except NotFoundError:
+            if not ignore:
+                raise
+            return lambda: None
+
+        def end() -> str:
+            complete()
+            return name
+
+        return end
+
+    in_two_steps(names, begin_one)
 
 
 def _attempt(begin: Callable[[str], Callable[[], object]], name: str) -> Callable[[], object]:

@@ -13,16 +13,13 @@ from pyengine.cli.many import (
     IGNORE,
     LATEST,
     all_option,
+    begin_each,
     for_each,
-    in_two_steps,
     select,
 )
-from pyengine.errors import NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pyengine.engine import Engine
 
 Names = tuple[str, ...]
@@ -67,27 +64,13 @@ def rm(
     if depend:
         names = engine.containers.with_dependents(names)
 
-    def begin(name: str) -> Callable[[], object]:
-        try:
-            complete = engine.containers.begin_remove(
-                name,
-                force=force,
-                timeout_s=timeout_s,
-                volumes=volumes,
-                needed=every or depend,
-            )
-        except NotFoundError:
-            if not ignore:
-                raise
-            return lambda: None
-
-        def end() -> str:
-            complete()
-            return name
-
-        return end
-
-    in_two_steps(names, begin)
+    begin_each(
+        names,
+        lambda name: engine.containers.begin_remove(
+            name, force=force, timeout_s=timeout_s, volumes=volumes, needed=every or depend
+        ),
+        ignore=ignore,
+    )
 
 
 @command(

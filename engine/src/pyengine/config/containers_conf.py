@@ -10,14 +10,24 @@ from pyengine.errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 
-def files() -> list[str]:
-    """The files that apply and exist, in the order in which they override each other."""
+MODULES = "containers/containers.conf.modules"
+
+
+def files(modules: Sequence[str] = ()) -> list[str]:
+    """The files that apply and exist, in the order in which they override each other.
+
+    ``modules`` are the files of ``--module``.
+
+    Raises:
+        ConfigError: there is no such module.
+    """
     only = os.environ.get("CONTAINERS_CONF")
     override = os.environ.get("CONTAINERS_CONF_OVERRIDE")
-    last = [override] if override else []
+    last = [*map(_module, modules), *([override] if override else [])]
     if only:
         return [only, *last]
     found = ["/usr/share/containers/containers.conf", "/etc/containers/containers.conf"]
@@ -29,17 +39,29 @@ def files() -> list[str]:
     return [path for path in found if os.path.exists(path)] + last
 
 
-def load(cache: str | None = None) -> dict[str, dict[str, Any]]:
+def _module(path: str) -> str:
+    """A file by its path, or by its name where modules are kept."""
+    base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    places = [f"{top}/{MODULES}/{path}" for top in (base, "/etc", "/usr/share")]
+    for place in [path] if os.path.isabs(path) else places:
+        if os.path.exists(place):
+            return place
+    where = "" if os.path.isabs(path) else f" in {base}/{MODULES} and its like in /etc, /usr/share"
+    raise ConfigError(f"--module {path}: no such file{where}")
+
+
+def load(cache: str | None = None, modules: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
     """All tables merged; empty where no file exists.
 
     Args:
+        modules: more files, of ``--module``.
         cache: a file of our own that keeps the result for as long as no file changes, because
             importing tomllib alone takes 12 ms.
 
     Raises:
         ConfigError: a file cannot be read or is not TOML.
     """
-    paths = files()
+    paths = files(modules)
     if not paths:
         return {}
     key = [stamp(path) for path in paths]

@@ -19,11 +19,7 @@ def pause(host: Host, id_: str, *, paused: bool) -> None:
         ConflictError: it is not in the state for that.
     """
     with host.locked(id_) as lock:
-        container = record.by_id(host, id_)
-        if container is None:
-            lock.gone = True
-            raise record.missing(id_)
-        record.observe(host, container)
+        container = record.still_there(host, lock, id_)
         _check(container, paused=paused)
         runtime = host.runtime(container.config["runtime"])
         intents = host.database.intents

@@ -39,11 +39,8 @@ def checkpoint(
         RuntimeCallError: the runtime cannot; the container goes on.
     """
     with host.locked(id_) as lock:
-        container = record.by_id(host, id_)
-        if container is None:
-            lock.gone = True
-            raise record.missing(id_)
-        if record.observe(host, container).status != "running":
+        container = record.still_there(host, lock, id_)
+        if container.status != "running":
             raise ConflictError(
                 f'"{id_}" is not running, cannot checkpoint: container state improper'
             )
@@ -86,11 +83,8 @@ def restore(host: Host, id_: str, flags: Sequence[str], *, keep: bool) -> None:
         PyengineError: the runtime or its monitor cannot; the checkpoint stays.
     """
     with host.locked(id_) as lock:
-        container = record.by_id(host, id_)
-        if container is None:
-            lock.gone = True
-            raise record.missing(id_)
-        if record.observe(host, container).live:
+        container = record.still_there(host, lock, id_)
+        if container.live:
             raise ConflictError(
                 f"container {id_} is running or paused, cannot restore: container state improper"
             )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+    from pyengine.containers.host import Locked
     from pyengine.specgen.types import ContainerConfig
     from pyengine.storage.overlay import IdMaps
 
@@ -232,6 +233,19 @@ def observe(host: Host, container: Container) -> Container:
     if container.monitor_pid and monitor_lives(container):
         return container  # it is about to write the exit file
     return _ended(container, None, "its monitor was killed, so its exit code is unknown")
+
+
+def still_there(host: Host, lock: Locked, id_: str) -> Container:
+    """The container as it is now, under its lock.
+
+    Raises:
+        NotFoundError: it was removed meanwhile; our lock file is a new one.
+    """
+    container = by_id(host, id_)
+    if container is None:
+        lock.gone = True
+        raise missing(id_)
+    return observe(host, container)
 
 
 def monitor_lives(container: Container) -> bool:

@@ -45,11 +45,7 @@ def update(host: Host, id_: str, wanted: ContainerOptions, checks: Mapping[str, 
         NotFoundError: it was removed meanwhile.
     """
     with host.locked(id_) as lock:
-        container = record.by_id(host, id_)
-        if container is None:
-            lock.gone = True
-            raise record.missing(id_)
-        record.observe(host, container)
+        container = record.still_there(host, lock, id_)
         config = container.config
         merged, changed = merge(config["resources"], wanted)
         ulimits = changed & {"ulimits", "ulimits_of_host"}
