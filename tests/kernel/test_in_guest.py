@@ -29,7 +29,8 @@ GUEST = (
 @pytest.mark.parametrize("user", ["root", "tester"])
 def test_the_runtime_passes_its_kernel_tests_on_cgroup_v2_with_systemd(user: str) -> None:
     words = [".venv/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=300"]
-    words += ["--must-run=systemd,apparmor", MONITOR, *([TIMERS, OWNERS] if user == "root" else [])]
+    more = {"root": [TIMERS, OWNERS], "tester": [USERS]}
+    words += ["--must-run=systemd,apparmor", MONITOR, *more[user]]
     words += [f"tests/kernel/runtime/test_{name}.py" for name in GUEST]
     command = [str(TOP / "tools/vm/run"), "--timeout", "1800", "--user", user, "--", *words]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
