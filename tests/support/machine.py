@@ -117,6 +117,11 @@ def _realtime() -> str:
     return "" if done.returncode == 0 else f"no real-time policy: {done.stderr.strip()}"
 
 
+def _syscall_info() -> str:
+    user_mode = "User Mode Linux" in Path("/proc/cpuinfo").read_text()
+    return "user-mode Linux does not tell of system calls (ptrace(2))" if user_mode else ""
+
+
 def _numa() -> str:
     return "" if os.path.exists("/proc/self/numa_maps") else "this kernel knows no NUMA"
 
@@ -176,6 +181,7 @@ _PROBES: dict[str, Callable[[], str]] = {
     "v2_view": _v2_view,
     "userns": _userns,
     "time_namespace": _namespace("time"),
+    "syscall_info": _syscall_info,
     "cgroup2_limits": _cgroup2_limits,
     "memory_limit": _memory_limit,
     "ps": _ps,

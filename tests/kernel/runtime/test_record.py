@@ -13,7 +13,7 @@ import pytest
 from support.bundle import Bundle
 from support.runtime import Runtime
 
-pytestmark = pytest.mark.needs("root", "busybox")
+pytestmark = pytest.mark.needs("root", "busybox", "syscall_info")
 
 TRACE = "io.containers.trace-syscall"
 THREADS = """
