@@ -263,6 +263,61 @@ def test_an_image_of_another_platform_only_is_named(
     assert "it has linux/pdp11" in message
 
 
+def test_archives_of_old_and_new_docker_are_read(engine_root: EngineRoot, tmp_path: Path) -> None:
+    """The old one links a layer that is there twice; the new one is a layout, packed, as well."""
+    new = images.busybox_image()
+    names = [f"blobs/sha256/{images.digest(data)[7:]}" for data in new.packed]
+    table = {"Config": f"blobs/sha256/{new.id}", "RepoTags": ["new:1"], "Layers": names,
+             "LayerSources": {images.digest(new.layers[0]): {"size": 1}}}  # fmt: skip
+    files = {**images.oci_files({"new:1": new}), "manifest.json": images.encode([table])}
+    engine_root.ok("load", "-q", "-i", images.write_tar(tmp_path / "new.tar", files))
+    more = Layer().add("more", b"x").tar()
+    old, archive = Image([images.busybox_layer(), more, more]), Layer()
+    for number, data in enumerate(old.layers[:2]):
+        archive.directory(f"id{number}").add(f"id{number}/layer.tar", data)
+    archive.directory("id2").symlink("id2/layer.tar", "../id1/layer.tar")
+    layers = [f"id{number}/layer.tar" for number in range(3)]
+    rows = [{"Config": f"{old.id}.json", "RepoTags": ["old:1"], "Layers": layers}]
+    archive.add(f"{old.id}.json", old.config).add("manifest.json", images.encode(rows))
+    (tmp_path / "old.tar").write_bytes(archive.tar())
+    engine_root.ok("load", "-q", "-i", tmp_path / "old.tar")
+    assert {one["Names"][0]: one["Id"] for one in engine_root.images()} == {
+        "localhost/new:1": new.id, "localhost/old:1": old.id
+    }  # fmt: skip
+    engine_root.ok("system", "check")
+
+
+def test_an_image_without_layers_or_settings_is_one(
+    engine_root: EngineRoot, tmp_path: Path
+) -> None:
+    nothing = Image([])
+    config = {key: value for key, value in json.loads(nothing.config).items() if key != "config"}
+    nothing.config = images.encode({**config, "history": None})
+    manifest = json.loads(nothing.manifest)
+    manifest["config"].update(digest=images.digest(nothing.config), size=len(nothing.config))
+    nothing.manifest = images.encode(manifest)
+    engine_root.ok("load", "-q", "-i", images.oci_archive(tmp_path / "a.tar", {"x": nothing}))
+    path = engine_root.ok("image", "mount", "x").strip()
+    assert os.listdir(path) == []
+    for words in (["history", "x"], ["image", "tree", "x"], ["inspect", "x"], ["images"],
+                  ["image", "unmount", "x"], ["save", "-o", tmp_path / "b.tar", "x"]):  # fmt: skip
+        engine_root.ok(*words)
+    engine_root.ok("rmi", "x")
+    assert engine_root.is_empty()
+
+
+def test_a_later_member_takes_the_place_of_a_whole_directory(
+    engine_root: EngineRoot, tmp_path: Path
+) -> None:
+    layer = Layer().add("x/y/z", b"1").add("x", b"file").add("d", b"f").directory("d").tar()
+    path = images.oci_archive(tmp_path / "a.tar", {"x": Image([layer])})
+    engine_root.ok("load", "-q", "-i", path)
+    (root,) = (engine_root.root / "layers").iterdir()
+    assert (root / "x").read_bytes() == b"file"
+    assert (root / "d").is_dir()
+    engine_root.ok("system", "check")
+
+
 def test_names_are_added_taken_and_removed(engine_root: EngineRoot, tmp_path: Path) -> None:
     image = images.busybox_image()
     engine_root.ok("load", "-i", images.oci_archive(tmp_path / "a.tar", {"x:1": image}))

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pyengine.storage.store import Storage
 
 
+_EMPTY = ("empty", "none")  # directories that lie below an image's layers, if it has any
+
+
 class ImageMounts:
     """Directories ``mounts/ID`` below the root; whether one is mounted, the kernel knows.
 
@@ -43,12 +46,12 @@ class ImageMounts:
             with self._storage.database.locks.hold("storage"):
                 if not self._is_wanted(image_id):
                     return path
-                empty = f"{self._directory}/empty"
-                os.makedirs(empty, exist_ok=True)
-                os.makedirs(path, exist_ok=True)
+                empty = [f"{self._directory}/{name}" for name in _EMPTY]
+                for directory in (*empty, path):
+                    os.makedirs(directory, exist_ok=True)
                 # Without an upper directory the kernel wants two lower ones.
                 overlay.mount(
-                    [empty, *layers], None, None, path, volatile=False,
+                    [*empty, *layers], None, None, path, volatile=False,
                     program=self._storage.mount_program,
                 )  # fmt: skip
         except OSError as error:
@@ -96,7 +99,7 @@ class ImageMounts:
         """The paths by image id."""
         if not os.path.isdir(self._directory):
             return {}
-        names = sorted(set(os.listdir(self._directory)) - {"empty"})
+        names = sorted(set(os.listdir(self._directory)) - set(_EMPTY))
         return {name: f"{self._directory}/{name}" for name in names if self.is_mounted(name)}
 
     def _copy(self, layers: list[str], path: str, image_id: str) -> None:

@@ -20,6 +20,7 @@ import threading
 import zlib
 
 from pyengine import syscalls
+from pyengine.storage import trees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -331,7 +332,7 @@ class Unpacker:
         try:
             make(name, member)
         except FileExistsError:
-            self._remove(name)
+            trees.remove_tree(name)  # a directory too, with all that earlier members put into it
             make(name, member)
         if not member.islnk():
             self._set_metadata(name, member)
@@ -403,12 +404,6 @@ class Unpacker:
                 os.mknod(hidden, stat.S_IFCHR, 0)
             except FileExistsError:
                 return  # the layer has its own entry, which hides the lower one
-
-    def _remove(self, name: str) -> None:
-        try:
-            os.unlink(name)
-        except IsADirectoryError:
-            os.rmdir(name)
 
     def _set_metadata(self, name: str, member: tarfile.TarInfo) -> None:
         self._set_owner(name, member)

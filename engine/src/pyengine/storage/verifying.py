@@ -67,6 +67,7 @@ class _Comparison:
         self._root_fd, self._stream = root_fd, stream
         self._problems: dict[str, str] = {}
         self._known: set[str] = set()
+        self._parents: set[str] = set()  # every directory on the way to a member
         in_namespace = overlay.in_user_namespace()
         self._devices = not in_namespace
         self._owners = not in_namespace or not user_namespace.is_single()
@@ -98,6 +99,12 @@ class _Comparison:
         if (member.ischr() or member.isblk()) and not self._devices:
             return
         path = "/".join(parts)
+        if path in self._parents and not member.isdir():
+            self._forget_below(path)
+        above = path.rpartition("/")[0]
+        while above and above not in self._parents:
+            self._parents.add(above)
+            above = above.rpartition("/")[0]
         self._known.add(path)
         self._problems.pop(path, None)
         try:
@@ -110,6 +117,14 @@ class _Comparison:
             problem = error.strerror or str(error)
         if problem:
             self._problems[path] = problem
+
+    def _forget_below(self, path: str) -> None:
+        """A member that is no directory takes the place of one with all that is in it."""
+        below = f"{path}/"
+        self._known = {one for one in self._known if not one.startswith(below)}
+        self._parents -= {one for one in self._parents if one == path or one.startswith(below)}
+        for one in [one for one in self._problems if one.startswith(below)]:
+            del self._problems[one]
 
     def _difference(self, directory_fd: int, name: str, member: tarfile.TarInfo) -> str:
         status = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
