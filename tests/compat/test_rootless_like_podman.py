@@ -15,7 +15,7 @@ from support.side_by_side import LIMITS, Player, run, step
 pytestmark = [side_by_side.NEEDS, pytest.mark.needs("userns", "newuidmap", "crun", "hybrid")]
 
 SH = (IMAGE, "sh", "-c")
-WHOSE = "id -u; busybox tail -n 1 /etc/passwd; busybox tail -n 1 /etc/group; stat -c %u /bin"
+WHOSE = "id -u; id -G; busybox tail -n 1 /etc/passwd; busybox tail -n 1 /etc/group; stat -c %u /bin"
 
 STEPS = [
     step("load", "-q", "-i", "{archive}"),

@@ -15,6 +15,7 @@ import pytest
 
 from support.containers import ContainerRoot
 from support.machine import with_cgroup_layout
+from support.monitors import wait_for
 
 USER = "daemon"  # an account that every Debian has
 FIRST_ID = 200_000
@@ -103,12 +104,13 @@ def ordinary_home() -> Iterator[Path]:
 
 
 def end_pause(runroot: Path) -> None:
-    """End what holds a user's namespaces, as ``system migrate`` does."""
+    """Kill what holds a user's namespaces, and wait until it holds them no more."""
     try:
         pid = int((runroot / "pause").read_text().split()[0])
         os.kill(pid, 9)
     except (FileNotFoundError, ProcessLookupError):
         return
+    wait_for(lambda: not os.path.exists(f"/proc/{pid}/ns/mnt"), f"the end of process {pid}")
 
 
 def require_open(program: str) -> str:

@@ -183,13 +183,13 @@ def test_a_lost_namespace_is_found_again(box: OrdinaryRoot) -> None:
     box.ok("run", "-d", "--name", "one", *SLEEP)
     pause = box.pause_pid
     namespace = os.readlink(f"/proc/{pause}/ns/user")
-    os.kill(pause, 9)
+    end_pause(box.runroot)
     assert box.ok("exec", "one", "echo", "there") == "there\n"
     assert box.pause_pid != pause
     assert os.readlink(f"/proc/{box.pause_pid}/ns/user") == namespace
     assert len(box.mounts()) == 1
     box.ok("stop", "-t", "0", "one")
-    os.kill(box.pause_pid, 9)
+    end_pause(box.runroot)
     box.ok("start", "one")
     assert os.readlink(f"/proc/{box.pause_pid}/ns/user") != namespace
     box.ok("stop", "-t", "0", "one")
@@ -261,7 +261,11 @@ def test_without_overlay_layers_are_copied(pyengine_path: str, home: Path) -> No
 def test_fuse_overlayfs_mounts_where_it_is_asked_for(pyengine_path: str, home: Path) -> None:
     root = OrdinaryRoot(pyengine_path, home, 65_536)
     node = home / "fuse"  # users may not open the host's everywhere
-    os.mknod(node, 0o666 | stat.S_IFCHR, os.stat("/dev/fuse").st_rdev)
+    try:
+        os.mknod(node, 0o666 | stat.S_IFCHR, os.stat("/dev/fuse").st_rdev)
+        os.close(os.open(node, os.O_RDWR))
+    except OSError as error:
+        pytest.skip(f"no /dev/fuse for users: {error}")
     node.chmod(0o666)
     root.setup = f"mount --bind {node} /dev/fuse"
     program = shutil.which("fuse-overlayfs")

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def keep_id(config: ContainerConfig, wanted: ContainerOptions, detail: str) -> list[IdMap]:
     """The maps of ``keep-id[:uid=N,gid=N]``, where the user has the same id inside.
 
-    The container's process is that user, unless ``--user`` says otherwise.
+    The container's process is that user, unless ``--user`` or the image says otherwise, and in any
+    case a member of the user's group.
 
     Raises:
         ConfigError: an option has no meaning.
@@ -41,8 +42,10 @@ def keep_id(config: ContainerConfig, wanted: ContainerOptions, detail: str) -> l
             )
         rows = [[0, 1, min(kept, last)], [kept, 0, 1], [kept + 1, kept + 1, last - kept]]
         maps.append([row for row in rows if row[2] > 0])
-    if not wanted.user:
+    if not config["user"]:
         config["user"] = f"{inside[0]}:{inside[1]}"
+    settings = config["process"]
+    settings["groups"] = [*settings.get("groups", []), str(inside[1])]
     if not given:
         _add_own_entries(config, *own)
     return maps
