@@ -71,10 +71,14 @@ def test_a_container_has_users_of_its_own(box: ContainerRoot, tmp_path: Path) ->
     line = [f"0:{FIRST}:65536"]
     assert found["HostConfig"]["IDMappings"] == {"UidMap": line, "GidMap": line}
     host = box.sh(
-        "busybox head -c 1 /dev/zed | busybox wc -c; ls /sys/class/net", "--uidmap", MAP,
+        "busybox head -c 1 /dev/zed | busybox wc -c; echo x >/image/new; stat -c %u /image/bin"
+        " /image/new /read/etc; ls /sys/class/net", "--uidmap", MAP, "--mount",
+        f"type=image,source={IMAGE},destination=/image,rw=true", "--mount",
+        f"type=image,source={IMAGE},destination=/read",
         "--network", "host", "--ipc", "host", "--device", "/dev/zero:/dev/zed",
     )  # fmt: skip
-    assert (host[:2], set(host[2:].split())) == ("1\n", set(os.listdir("/sys/class/net")))
+    assert host.split()[:4] == ["1", "0", "0", "0"]
+    assert set(host.split()[4:]) == set(os.listdir("/sys/class/net"))
 
 
 @pytest.mark.needs("v2_view")

@@ -16,6 +16,7 @@ from pyengine import syscalls
 from pyengine.containers import record
 from pyengine.errors import ConfigError, StorageError
 from pyengine.storage import overlay, trees
+from pyengine.storage.idmapped import on_host
 from pyengine.volumes import first_use, local, model
 from pyengine.volumes.directories import lock_name, volume_path
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pyengine.containers.host import Host
     from pyengine.containers.record import Container
     from pyengine.specgen.types import Volume as Mount
+    from pyengine.storage.overlay import IdMaps
 
 
 def take(host: Host, container: Container, rootfs: str) -> dict[str, str]:
@@ -50,7 +52,7 @@ def take(host: Host, container: Container, rootfs: str) -> dict[str, str]:
                     words = mount["options"]
                     mount["options"] = ["ro" if word == "rw" else word for word in words]
             if kind == "image" or mount.keys() & {"overlay", "subpath"}:
-                path = _prepare(host, container.id, mount, place, path)
+                path = _prepare(host, container, mount, place, path)
             if mount.get("relabel") and (label := record.mount_label(container)):
                 from pyengine.specgen import selinux
 
@@ -173,12 +175,15 @@ def _owner(container: Container, root_fd: int) -> tuple[int, int]:
     return record.on_host(container, user.uid, user.gid)
 
 
-def _prepare(host: Host, id_: str, mount: Mount, place: int, path: str) -> str:
-    name = f"{place:04}"
+def _prepare(host: Host, container: Container, mount: Mount, place: int, path: str) -> str:
+    id_, name = container.id, f"{place:04}"
     if mount.get("kind") == "image":
         layers = _image_layers(host, mount["source"])
         writable = "rw" in mount["options"]
-        path = _overlay(host, id_, name, layers, {}, writable=writable)
+        id_maps = record.id_maps(container)
+        if id_maps is not None and not host.storage.maps_owners:
+            id_maps = None  # what it holds is nobody's, then
+        path = _overlay(host, id_, name, layers, {}, writable=writable, id_maps=id_maps)
     elif "overlay" in mount:
         path = _overlay(host, id_, name, [path], mount["overlay"], writable=True)
     if "subpath" in mount:
@@ -198,7 +203,14 @@ def _image_layers(host: Host, image_id: str) -> list[str]:
 
 
 def _overlay(
-    host: Host, id_: str, name: str, layers: list[str], given: dict[str, str], *, writable: bool
+    host: Host,
+    id_: str,
+    name: str,
+    layers: list[str],
+    given: dict[str, str],
+    *,
+    writable: bool,
+    id_maps: IdMaps | None = None,
 ) -> str:
     """Mount an overlay and return its path; ``given`` may hold the user's upperdir and workdir."""
     target = f"{_mounts(host, id_)}/{name}"
@@ -213,17 +225,20 @@ def _overlay(
             os.makedirs(empty, exist_ok=True)
             # Without an upper directory the kernel wants two lower ones.
             program = host.storage.mount_program
-            overlay.mount([empty, *layers], None, None, target, volatile=False, program=program)
+            overlay.mount(
+                [empty, *layers], None, None, target, volatile=False, program=program,
+                id_maps=id_maps,
+            )  # fmt: skip
             return target
         if not given:
             trees.remove_tree(own)
             for path in (upper, work):
                 os.makedirs(path)
             status = os.stat(layers[-1])
-            os.chown(upper, status.st_uid, status.st_gid)
+            os.chown(upper, *on_host(id_maps, status.st_uid, status.st_gid))
             os.chmod(upper, stat.S_IMODE(status.st_mode))
         program = host.storage.mount_program
-        overlay.mount(layers, upper, work, target, volatile=False, program=program)
+        overlay.mount(layers, upper, work, target, volatile=False, program=program, id_maps=id_maps)
     except OSError as error:
         raise StorageError(
             f"overlay mount of {layers[-1]}: {error.filename or target}: {error.strerror}"

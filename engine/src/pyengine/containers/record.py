@@ -168,12 +168,11 @@ def on_host(container: Container, uid: int, gid: int) -> tuple[int, int]:
     Raises:
         StorageError: it has no such id.
     """
-    maps = id_maps(container)
-    if maps is None:
+    if not container.config["id_maps"]:
         return uid, gid
-    from pyengine.storage.idmapped import to_host
+    from pyengine.storage import idmapped
 
-    return to_host(maps[0], uid), to_host(maps[1], gid)
+    return idmapped.on_host(id_maps(container), uid, gid)
 
 
 def by_id(host: Host, id_: str) -> Container | None:

@@ -34,6 +34,17 @@ def to_host(id_map: Map, inside: int) -> int:
     raise StorageError(f"id {inside} is not among the ids of the container: map more")
 
 
+def on_host(id_maps: tuple[Map, Map] | None, uid: int, gid: int) -> tuple[int, int]:
+    """A user and a group of the container as the host's.
+
+    Raises:
+        StorageError: the container has no such id.
+    """
+    if id_maps is None:
+        return uid, gid
+    return to_host(id_maps[0], uid), to_host(id_maps[1], gid)
+
+
 def to_inside(id_map: Map, host: int) -> int:
     """The container's number of an id of the host; what is not its own is nobody's, as it sees."""
     for first, begin, count in id_map:

@@ -487,9 +487,9 @@ def _reason(error: OSError) -> str:
 def _on_host(owner: tuple[int, int], id_maps: IdMaps | None) -> tuple[int, int]:
     if id_maps is None:
         return owner
-    from pyengine.storage.idmapped import to_host
+    from pyengine.storage import idmapped
 
-    return to_host(id_maps[0], owner[0]), to_host(id_maps[1], owner[1])
+    return idmapped.on_host(id_maps, *owner)
 
 
 def _read_id_maps(path: str) -> IdMaps | None:

@@ -167,7 +167,7 @@ def _copy_metadata(
     if id_maps is not None:
         from pyengine.storage import idmapped
 
-        owner = (idmapped.to_host(id_maps[0], owner[0]), idmapped.to_host(id_maps[1], owner[1]))
+        owner = idmapped.on_host(id_maps, *owner)
         if idmapped.CAPABILITY in attributes:
             data = attributes[idmapped.CAPABILITY]
             attributes[idmapped.CAPABILITY] = idmapped.capability_on_host(data, id_maps[0])
