@@ -49,6 +49,14 @@ STEPS = [
     run("--pid", "container:nosuch", IMAGE, "true"),
     run("--sysctl", "foo.bar=1", IMAGE, "true"),
     run("--replace", IMAGE, "true"),
+    run("--rm", "-p", "8080:80", "--disable-content-trust", "--seccomp-policy", "default", *SH,
+        "echo runs", differs="message", why="the warning names the mode of the network"),
+    run("-p", "80a:80", IMAGE, "true"),
+    run("-p", "1-3:4-5", IMAGE, "true"),
+    run("-p", "1.2.3:1:2", IMAGE, "true"),
+    run("--pod", "nosuch", IMAGE, "true"),
+    run("--seccomp-policy", "bogus", IMAGE, "true"),
+    step("create", "--network", "none", "--init-ctr", "once", IMAGE, "true"),
     step("rm", "-f", "-a"),
 ]  # fmt: skip
 

@@ -57,6 +57,10 @@ def test_changes_become_an_image_and_an_archive(root: ContainerRoot, tmp_path: P
     assert found["Config"]["ExposedPorts"] == {"80/tcp": {}}
     (container,) = json.loads(root.ok("inspect", "c"))
     assert container["Config"]["ExposedPorts"] == {"80/tcp": {}}
+    (tmp_path / "config").write_text('{"User": "7", "Env": ["A=merged"]}')
+    root.ok("commit", "-q", "--config", str(tmp_path / "config"), "c", "made:3")
+    assert root.ok("run", "--rm", "made:3", "sh", "-c", "id -u; echo $A") == "7\nmerged\n"
+    assert "not JSON" in root.fails("commit", "--config", "/etc/passwd", "c")
     words = ("commit", "-q", "-f", "docker", "-m", "why", "--squash", "c", "made:2")
     root.ok(*words)
     (found,) = json.loads(root.ok("image", "inspect", "made:2"))

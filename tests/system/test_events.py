@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import select
 import subprocess
+import time
 
 import pytest
 
@@ -78,6 +79,8 @@ def test_health_checks_and_prunes_are_told(box: ContainerRoot) -> None:
     assert box.ok(*wanted, *form).splitlines() == ["h unhealthy", "renamed healthy"]
     event = json.loads(box.ok(*wanted, "--format", "json").splitlines()[-1])
     assert (event["health_status"], event["Image"]) == ("healthy", IMAGE)
+    assert event["timeNano"] // 10**9 == event["time"] <= time.time()
+    assert "Time" not in event
     assert box.ok(*wanted).splitlines()[-1].endswith("name=renamed, health_status=healthy)")
     box.ok("volume", "create", "loose")
     box.ok("volume", "prune", "-f")

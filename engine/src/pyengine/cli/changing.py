@@ -58,6 +58,7 @@ def update(engine: Engine, /, container: str, latest: bool, **given: Any) -> Non
     option("--destroy", is_flag=True, help="Remove the original container."),
     option("-f", "--force", is_flag=True, help="With --destroy: even if it runs."),
     option("--name", default="", metavar="NAME", help="Name of the copy."),
+    option("--pod", default="", metavar="POD", help="Join a pod; there are none yet."),
     option("--run", is_flag=True, help="Start the copy."),
     argument("words", nargs=-1, metavar="CONTAINER [NAME [IMAGE]]"),
 )
@@ -69,12 +70,17 @@ def clone(
     destroy: bool,
     force: bool,
     name: str,
+    pod: str,
     run: bool,
     **given: Any,
 ) -> None:
     """Make a copy of a container: with its options, without what it has written."""
     if not 1 <= len(words) <= 3:
         raise UsageError("Must Specify at least 1 argument: CONTAINER [NAME [IMAGE]]")
+    if pod:
+        from pyengine.containers.configuring.names import refuse_pods
+
+        refuse_pods(ContainerOptions("", pod=pod))
     if force and not destroy:
         raise UsageError("cannot set --force without --destroy")
     original, given_name, image = (*words, "", "")[:3]

@@ -99,14 +99,27 @@ def _line(event: Event, form: str, *, no_trunc: bool) -> str:
     if is_json(form):
         import json
 
-        return json.dumps(event, separators=(",", ":"), ensure_ascii=False)
+        return json.dumps(_with_times(event), separators=(",", ":"), ensure_ascii=False)
     shown = {**_FIELDS, **event, "HealthStatus": event.get("health_status", "")}
     if not no_trunc:
         shown["ID"] = shown["ID"][:SHORT_ID]
     if form:
+        shown["TimeNano"] = times.stamp_ns(str(event["Time"]))
         shown["Attributes"] = event.get("Attributes") or {}
         return fields.render(form, {**shown, "Time": _moment(event)}, "events")
     return _sentence(shown)
+
+
+def _with_times(event: Event) -> Event:
+    """As podman 5 prints it: seconds and nanoseconds instead of the time that the file has."""
+    shown: Event = {}
+    for key, value in event.items():
+        if key == "Time":
+            at_ns = times.stamp_ns(str(value))
+            shown.update(time=at_ns // 1_000_000_000, timeNano=at_ns)
+        else:
+            shown[key] = value
+    return shown
 
 
 def _sentence(event: Event) -> str:

@@ -18,7 +18,7 @@ from pyengine.errors import ConfigError, NotFoundError, StorageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import IO
+    from typing import IO, Any
 
     from pyengine.engine import Engine
 
@@ -65,6 +65,7 @@ def diff(
     help="CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or"
     " WORKDIR with a value.",
 )
+@click.option("--config", metavar="FILE", help="JSON to merge into the image's configuration.")
 @click.option(
     "-f",
     "--format",
@@ -90,6 +91,7 @@ def commit(
     name: str | None,
     author: str,
     change: tuple[str, ...],
+    config: str | None,
     form: str,
     iidfile: str | None,
     include_volumes: bool,
@@ -101,8 +103,10 @@ def commit(
     """Make an image of a container's root file system."""
     from pyengine.containers.committing import CommitOptions
 
-    options = CommitOptions(author=author, change=change, form=form, message=message, pause=pause,
-                            include_volumes=include_volumes, squash=squash)  # fmt: skip
+    merged = _settings(config) if config else None
+    options = CommitOptions(author=author, change=change, config=merged, form=form,
+                            message=message, pause=pause, include_volumes=include_volumes,
+                            squash=squash)  # fmt: skip
     image_id = engine.observing.commit(engine.images, container, name, options, progress(quiet))
     if iidfile:
         try:
@@ -111,6 +115,19 @@ def commit(
         except OSError as error:
             raise ConfigError(f"--iidfile {iidfile}: {error.strerror}") from error
     click.echo(image_id)
+
+
+def _settings(path: str) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except OSError as error:
+        raise ConfigError(f"--config {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"--config {path}: not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"--config {path}: not an object")
+    return found
 
 
 @click.command()

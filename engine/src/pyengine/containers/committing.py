@@ -31,20 +31,23 @@ _CHUNK_BYTES = 1 << 20
 class CommitOptions:
     """Options of commit as given, each under its long name."""
 
-    __slots__ = ("author", "change", "form", "include_volumes", "message", "pause", "squash")
+    __slots__ = (
+        "author", "change", "config", "form", "include_volumes", "message", "pause", "squash",
+    )  # fmt: skip
 
     def __init__(
         self,
         *,
         author: str = "",
         change: tuple[str, ...] = (),
+        config: dict[str, Any] | None = None,
         form: str = "oci",
         include_volumes: bool = False,
         message: str = "",
         pause: bool = False,
         squash: bool = False,
     ) -> None:
-        """``form`` is ``oci`` or ``docker``.
+        """``form`` is ``oci`` or ``docker``, ``config`` what is merged into the image's.
 
         Raises:
             ConfigError: there is no such format, or it has no place for a message.
@@ -56,6 +59,7 @@ class CommitOptions:
                 "messages are only compatible with the docker image format (-f docker)"
             )
         self.author, self.change, self.form, self.message = author, change, form, message
+        self.config = config or {}
         self.include_volumes, self.pause, self.squash = include_volumes, pause, squash
 
 
@@ -75,7 +79,8 @@ def commit(
     """
     names = [references.local_name(name).name] if name else []
     base = images.resolve(container.image_id) if container.image_id else None
-    settings = changes.apply(_settings(container, base, options), options.change)
+    settings = changes.merge(_settings(container, base, options), options.config)
+    settings = changes.apply(settings, options.change)
     pauses = options.pause and container.status == "running"
     layer_fd = _temporary(images)
     try:

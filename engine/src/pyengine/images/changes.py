@@ -15,6 +15,39 @@ if TYPE_CHECKING:
     Settings = dict[str, Any]
 
 
+# The keys of docker's and OCI's configurations that an image keeps.
+KEYS: dict[str, Any] = {
+    **dict.fromkeys(("Env", "Cmd", "Entrypoint", "OnBuild", "Shell"), list),
+    **dict.fromkeys(("ExposedPorts", "Volumes", "Labels", "Healthcheck"), dict),
+    **dict.fromkeys(("User", "WorkingDir", "StopSignal"), str),
+}
+
+
+def merge(settings: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Settings with others over them: variables and maps key by key.
+
+    Raises:
+        ConfigError: a key is none of a configuration, or its value has another type.
+    """
+    merged = dict(settings)
+    for key, value in more.items():
+        if not value:
+            continue
+        if key not in KEYS:
+            raise ConfigError(f"--config: {key}: no key of an image's configuration")
+        if not isinstance(value, KEYS[key]):
+            raise ConfigError(f"--config: {key}: {value!r} is no value for it")
+        if key == "Env":
+            names = {text.partition("=")[0] for text in value}
+            kept = [text for text in merged.get(key) or [] if text.partition("=")[0] not in names]
+            merged[key] = [*kept, *value]
+        elif isinstance(value, dict) and key != "Healthcheck":
+            merged[key] = {**(merged.get(key) or {}), **value}
+        else:
+            merged[key] = value
+    return merged
+
+
 def apply(settings: Settings, instructions: tuple[str, ...]) -> Settings:
     """Settings (``config`` of image-spec config.md) with each instruction carried out.
 

@@ -21,7 +21,7 @@ def configure(config: ContainerConfig, wanted: ContainerOptions) -> None:
     Raises:
         ConfigError: an option has no meaning, or contradicts another.
     """
-    _refuse_pods(wanted)
+    refuse_pods(wanted)
     _check_network(config["network"], wanted)
     found: NameSettings = {}
     if wanted.annotation:
@@ -45,7 +45,8 @@ def configure(config: ContainerConfig, wanted: ContainerOptions) -> None:
     config["names"] = found
 
 
-def _refuse_pods(wanted: ContainerOptions) -> None:
+def refuse_pods(wanted: ContainerOptions) -> None:
+    """Raise ConfigError where a pod is asked for: there are none yet."""
     if wanted.pod and wanted.pod_id_file:
         raise ConfigError("cannot specify both --pod and --pod-id-file")
     if wanted.init_ctr and not (wanted.pod or wanted.pod_id_file):
