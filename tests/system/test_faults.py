@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from support.containers import IMAGE, ContainerRoot
-from support.monitors import wait_for
+from support.monitors import read_link, wait_for
 from support.registry import debian_registry
 
 pytestmark = pytest.mark.needs("root", "busybox")
@@ -312,6 +312,32 @@ def test_a_clock_that_was_set_back_confuses_nobody(box: ContainerRoot) -> None:
     check_truth(box)
     box.ok("container", "prune", "-f")
     assert box.ok("ps", "-aq").count("\n") == 1
+    check_nothing_is_left(box)
+
+
+def test_nobody_inherits_a_lock_or_the_database(
+    box: ContainerRoot, pyrun_path: str, tmp_path: Path
+) -> None:
+    """A lock lasts as long as the last descriptor of its file, whoever has it."""
+    seen, wrapper = tmp_path / "seen", tmp_path / "runtime"
+    wrapper.write_text(f'#!/bin/sh\nls -l /proc/$$/fd >>{seen}\nexec {pyrun_path} "$@"\n')
+    wrapper.chmod(0o755)
+    ours = ("--runtime", str(wrapper))
+    box.ok(*ours, "run", "-d", "--name", "web", IMAGE, *SLEEPER)
+    box.ok(*ours, "exec", "-d", "web", *SLEEPER)
+    programs = [int(pid) for pid in box.ok("top", "web", "hpid").split()[1:]]
+    assert len(programs) == 2
+    wait_for(lambda: len(processes_of(box, "monitor")) == 2, "both monitors")
+    for pid in (*programs, *processes_of(box, "monitor")):
+        links = [read_link(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
+        assert not [
+            link for link in links if link.startswith(str(box.root)) and "ctr.log" not in link
+        ]
+    box.ok("stop", "-t", "0", "web")
+    calls = seen.read_text()
+    assert "pipe:" in calls
+    assert "/locks/" not in calls
+    assert "pyengine.db" not in calls
     check_nothing_is_left(box)
 
 

@@ -229,7 +229,7 @@ class Containers:
         attachment, container = started.attachment, started.container
         assert attachment is not None
         watch = stopping.watch(self.host, container)
-        from pyengine.containers import ending  # while the container runs
+        from pyengine.containers import ending, file_trees  # noqa: F401 - while the container runs
 
         try:
             how = attachment.run(
@@ -371,6 +371,8 @@ class Containers:
 
         def complete() -> record.Container:
             if stop is not None:
+                from pyengine.containers import ending, file_trees  # noqa: F401 - while it ends
+
                 stop.complete()
             self.clean_up(container.id)
             if container.config["may_restart"]:
@@ -445,6 +447,8 @@ class Containers:
 
         def complete() -> str:
             if stop is not None:
+                from pyengine.containers import file_trees  # noqa: F401 - while it ends
+
                 stop.complete()
             while not self._remove_stopped(container.id, force=force, volumes=volumes):
                 current = self.find(container.id)  # somebody started it after it was stopped
