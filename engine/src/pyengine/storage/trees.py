@@ -33,6 +33,8 @@ _MAX_DEPTH = 64
 def remove_tree(path: str) -> None:
     """Remove ``path`` and what is below it; follows no symbolic link; a missing path is fine.
 
+    Another process may be removing the same, or ending and writing its last file there.
+
     Raises:
         OSError: something could not be removed.
     """
@@ -46,11 +48,10 @@ def remove_tree(path: str) -> None:
         os.unlink(path)
         return
     try:
-        while not _empty(top_fd, top_fd, 0):
+        while not (_empty(top_fd, top_fd, 0) and _remove_directory(path)):
             pass
     finally:
         os.close(top_fd)
-    os.rmdir(path)
 
 
 def _empty(directory_fd: int, top_fd: int, depth: int) -> bool:
@@ -69,16 +70,32 @@ def _empty(directory_fd: int, top_fd: int, depth: int) -> bool:
                       dst_dir_fd=top_fd)  # fmt: skip
             complete = False
         else:
-            fd = os.open(
-                name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC,
-                dir_fd=directory_fd,
-            )  # fmt: skip
+            try:
+                fd = os.open(
+                    name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC,
+                    dir_fd=directory_fd,
+                )  # fmt: skip
+            except FileNotFoundError:
+                continue
             try:
                 complete = _empty(fd, top_fd, depth + 1) and complete
             finally:
                 os.close(fd)
-            os.rmdir(name, dir_fd=directory_fd)
+            complete = _remove_directory(name, directory_fd) and complete
     return complete
+
+
+def _remove_directory(name: str, directory_fd: int | None = None) -> bool:
+    """Remove an empty directory, or what was one; false where something has come into it."""
+    try:
+        os.rmdir(name, dir_fd=directory_fd)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY:
+            raise
+        return False
+    return True
 
 
 def stack_layers(layers: Iterable[str], target: str, id_maps: IdMaps | None = None) -> None:

@@ -36,6 +36,49 @@ def test_a_symbolic_link_is_removed_and_not_followed(tmp_path: Path) -> None:
     assert (tmp_path / "kept/file").exists()
 
 
+def test_two_processes_may_remove_the_same_tree(tmp_path: Path) -> None:
+    for round_ in range(5):
+        top = tmp_path / str(round_)
+        for number in range(100):
+            (top / str(number) / "below").mkdir(parents=True)
+            (top / str(number) / "file").touch()
+        go_read, go_write = os.pipe()
+        children = []
+        for _ in range(2):
+            child = os.fork()
+            if child == 0:
+                os.close(go_write)
+                os.read(go_read, 1)  # both begin when the other end is closed
+                try:
+                    trees.remove_tree(str(top))
+                except OSError:
+                    os._exit(1)
+                os._exit(0)
+            children.append(child)
+        os.close(go_write)
+        os.close(go_read)
+        statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        assert statuses == [0, 0]
+        assert not top.exists()
+
+
+def test_a_file_that_comes_late_is_removed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "top" / "below").mkdir(parents=True)
+    late = [tmp_path / "top" / "below" / "late", tmp_path / "top" / "last"]
+    rmdir = os.rmdir
+
+    def write_first(name: str, *, dir_fd: int | None = None) -> None:
+        if late:
+            late.pop(0).touch()
+        rmdir(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "rmdir", write_first)
+    trees.remove_tree(str(tmp_path / "top"))
+    assert (late, list(tmp_path.iterdir())) == ([], [])
+
+
 @pytest.mark.needs("root")
 def test_stacked_layers_look_as_overlay_shows_them(tmp_path: Path) -> None:
     lower, upper, target = tmp_path / "lower", tmp_path / "upper", tmp_path / "target"
