@@ -7,12 +7,14 @@ import os
 import pwd
 import shutil
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support.containers import IMAGE
+from support.machine import BUSYBOX
 from support.monitors import wait_for
 from support.rootless import (
     FIRST_ID,
@@ -140,6 +142,18 @@ def test_the_user_namespace_is_the_one_asked_for(box: OrdinaryRoot) -> None:
     assert box.ok("run", "--rm", "made", "stat", "-c", "%u", "/new") == "0\n"
     box.ok("rm", "changed")
     box.ok("rmi", "made")
+
+
+def test_a_directory_of_the_user_is_a_root_file_system(box: OrdinaryRoot, home: Path) -> None:
+    (home / "tree/bin").mkdir(parents=True)
+    shutil.copy(BUSYBOX, home / "tree/bin/sh")
+    subprocess.run(["chown", "-R", f"--reference={home}", str(home / "tree")], check=True)
+    words = ("--rootfs", f"{home}/tree", "sh", "-c", "echo >/new && echo done")
+    assert box.ok("run", "--rm", *words) == "done\n"
+    words = ("--rootfs", f"{home}/tree:O", "sh", "-c", "echo >/other && echo done")
+    assert box.ok("run", "--rm", "--userns", "keep-id", *words) == "done\n"
+    assert (home / "tree/new").stat().st_uid == int(own_ids()[0])
+    assert not (home / "tree/other").exists()
 
 
 def test_what_belongs_to_the_host_is_bound(box: OrdinaryRoot) -> None:

@@ -226,6 +226,8 @@ class Engine:
         if directories := self.options.cdi_spec_dir or settings.get("cdi_spec_dirs"):
             options.set("cdi_spec_dirs", tuple(directories))
         if options.rootfs:
+            if user.is_rootless():
+                self.enter_namespace()  # before anybody asks for the ids in it
             return Source("", "", [], {})
         image = self._obtain_image(options, report)
         if (image.config.get("config") or {}).get("Volumes") and not options.image_volume:
