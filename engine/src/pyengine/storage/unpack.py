@@ -259,16 +259,10 @@ class Unpacker:
         """Write all members; what was read, for the parent to verify."""
         members = 0
         try:
-            archive = tarfile.TarFile(
-                fileobj=self._stream,  # type: ignore[arg-type]  # all that tarfile calls
-                encoding="utf-8",
-                errors="surrogateescape",
-            )
-            while (member := archive.next()) is not None:
+            for member in members_of(self._stream):
                 members += 1
                 if members > MAX_MEMBERS:
                     raise UnpackError(f"it has more than {MAX_MEMBERS} members")
-                archive.members = []  # type: ignore[attr-defined]  # tarfile would keep them all
                 self._unpack_member(member)
         except tarfile.TarError as error:
             raise UnpackError(f"it is no tar archive: {error}") from error
@@ -486,6 +480,27 @@ class Unpacker:
                 continue  # a later member took its place
             os.utime(fd, ns=(mtime_ns, mtime_ns))
             os.close(fd)
+
+
+def members_of(stream: LayerStream) -> Iterator[tarfile.TarInfo]:
+    """The members of a layer's tar, one at a time; no bytes at all are a layer without any.
+
+    Raises:
+        tarfile.TarError: it is none.
+    """
+    try:
+        archive = tarfile.TarFile(
+            fileobj=stream,  # type: ignore[arg-type]  # all that tarfile calls
+            encoding="utf-8",
+            errors="surrogateescape",
+        )
+    except tarfile.ReadError:
+        if stream.size:
+            raise
+        return
+    while (member := archive.next()) is not None:
+        archive.members = []  # type: ignore[attr-defined]  # tarfile would keep them all
+        yield member
 
 
 def member_parts(name: str) -> list[str]:

@@ -15,6 +15,7 @@ from pyengine.storage.unpack import (
     LayerStream,
     UnpackError,
     member_parts,
+    members_of,
 )
 
 _CHUNK_BYTES = 1 << 20
@@ -73,13 +74,7 @@ class _Comparison:
         self._owners = not in_namespace or not user_namespace.is_single()
 
     def run(self, diff_id: str) -> str:
-        archive = tarfile.TarFile(
-            fileobj=self._stream,  # type: ignore[arg-type]  # all that tarfile calls
-            encoding="utf-8",
-            errors="surrogateescape",
-        )
-        while (member := archive.next()) is not None:
-            archive.members = []  # type: ignore[attr-defined]  # tarfile would keep them all
+        for member in members_of(self._stream):
             parts = member_parts(member.name)
             if parts:
                 self._look(parts, member)
