@@ -166,7 +166,8 @@ def _btrfs() -> str:
         return problem
     if "\tbtrfs\n" not in Path("/proc/filesystems").read_text():
         return "this kernel has no btrfs"
-    return "" if os.path.exists("/dev/loop-control") else "there are no loop devices"
+    done = subprocess.run(["losetup", "-f"], check=False, capture_output=True, text=True)
+    return "" if os.path.exists(done.stdout.strip()) else "there is no free loop device"
 
 
 def _vm() -> str:

@@ -202,10 +202,8 @@ class FuseRoot(OrdinaryRoot):
     def argv(self, *arguments: str | Path) -> list[str]:
         words = super().argv(*arguments)
         node = self.root.parent / "fuse"
-        words[4] = (
-            f"test -e {node} || mknod -m 666 {node} c 10 229; mount --bind {node} /dev/fuse; "
-            + words[4]
-        )
+        make = f"test -e {node} || mknod -m 666 {node} c 10 229; mount --bind {node} /dev/fuse"
+        words[4] = f"if [ $(stat -c %a /dev/fuse) != 666 ]; then {make}; fi; {words[4]}"
         return words
 
 
