@@ -443,10 +443,12 @@ def _say_nothing(line: str) -> None:
 
 
 def _is_for(image: Image, platform: str) -> bool:
-    """Whether an image is for ``os/architecture[/variant]``."""
-    config = image.config
-    own = [config.get("os"), config.get("architecture"), config.get("variant")]
-    return all(one == word for one, word in zip(own, platform.split("/"), strict=False))
+    """Whether an image is for ``os/architecture[/variant]``, the last as far as it says one."""
+    config, words = image.config, platform.split("/")
+    own = [config.get("os"), config.get("architecture")]
+    if config.get("variant"):
+        own.append(config["variant"])
+    return all(one == word for one, word in zip(own, words, strict=False))
 
 
 def _beside_executable() -> str:

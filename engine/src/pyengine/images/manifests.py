@@ -32,6 +32,8 @@ MAX_DEPTH = 8  # of indexes within indexes
 _FOREIGN = ("nondistributable", "rootfs.foreign")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
 
+_VARIANTS = {"arm": ["v8", "v7", "v6", "v5"], "arm64": ["v8"]}  # each runs those after it
+
 # A registry or file system that knows nothing of images says one of these of anything.
 _NEUTRAL = ("", "application/json", "application/octet-stream", "text/plain")
 _NOT_OF_IMAGE = ("manifests", "fsLayers", "history")
@@ -200,13 +202,26 @@ def choose_platform(entries: list[Descriptor], wanted: str, where: str) -> Descr
     """
     words = wanted.split("/")
     for entry in entries:
-        offered = _platform_words(entry)
-        if offered[: len(words)] == words:
+        if _platform_words(entry)[: len(words)] == words:
             return entry
+    for fitting in _fitting(words):
+        for entry in entries:
+            if _platform_words(entry) == fitting:
+                return entry
     if len(entries) == 1 and not entries[0].platform:
         return entries[0]
     offers = ", ".join("/".join(_platform_words(entry)) for entry in entries) or "none"
     raise ArchiveError(f"{where}: no image for {wanted}; it has {offers}; choose with --platform")
+
+
+def _fitting(words: list[str]) -> Iterator[list[str]]:
+    """What else serves a platform with a variant: older ones, the next first, and none at all."""
+    system, architecture, variant = (*words, "", "")[:3]
+    older = _VARIANTS.get(architecture, [])
+    if variant in older:
+        for one in older[older.index(variant) + 1 :]:
+            yield [system, architecture, one]
+        yield [system, architecture]
 
 
 def platform_of(system: str | None, arch: str | None, variant: str | None) -> str:

@@ -107,8 +107,17 @@ def test_the_variant_of_a_platform_may_be_left_out() -> None:
     ]
     assert manifests.choose_platform(entries, "linux/arm", "i") is entries[1]
     assert manifests.choose_platform(entries, "linux/arm/v7", "i") is entries[2]
-    with pytest.raises(ArchiveError, match="no image for linux/s390x; it has linux/amd64, "):
-        manifests.choose_platform(entries, "linux/s390x", "i")
+    assert manifests.choose_platform(entries, "linux/arm/v8", "i") is entries[2]  # it runs older
+    for wanted in ("linux/s390x", "linux/arm/v5", "linux/amd64/v2", "linux"):
+        if wanted == "linux":
+            assert manifests.choose_platform(entries, wanted, "i") is entries[0]
+            continue
+        with pytest.raises(ArchiveError, match=f"no image for {wanted}; it has linux/amd64, "):
+            manifests.choose_platform(entries, wanted, "i")
+    plain = manifests.Descriptor(
+        {**BLOB, "platform": {"os": "linux", "architecture": "arm64"}}, "i"
+    )
+    assert manifests.choose_platform([*entries, plain], "linux/arm64/v8", "i") is plain
 
 
 @pytest.mark.parametrize(
