@@ -82,7 +82,7 @@ def test_a_checkpoint_that_fails_leaves_the_container_running(
     assert "criu" in saving.fails("container", "checkpoint", "c")
 
 
-@pytest.mark.needs("criu")
+@pytest.mark.needs("criu", "conmon")
 @pytest.mark.parametrize("monitor", ["pyconmon", "conmon"])
 def test_the_real_criu_saves_what_is_in_memory(
     box: ContainerRoot, monitor: str, pyconmon_path: str
