@@ -26,7 +26,7 @@ _TOP = str(__spec__.origin).rpartition("/")[0]
 _MODULES = (
     "attach", "backlog", "caller", "channels", "children", "client", "console", "control",
     "diagnostics", "errors", "exits", "files", "handover", "loader", "logs", "loop", "monitor",
-    "oom", "passing", "record", "resident", "restart", "stdio", "syscalls",
+    "oom", "passing", "processes", "record", "resident", "restart", "stdio", "syscalls",
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from pyconmon import (
     logs,
     loop,
     oom,
+    processes,
     record,
     stdio,
 )
@@ -87,10 +88,9 @@ class Monitor:
     """The monitor of one container or of one exec session."""
 
     __slots__ = (
-        "_began_ns", "_channels", "_code", "_command_code", "_command_pid", "_container_pid",
-        "_delays", "_environment", "_health", "_inherited", "_life", "_logs", "_loop", "_notify",
-        "_oom", "_options", "_pid", "_problem", "_restart", "_runtime_pid", "_seccomp", "_start_fd",
-        "_started", "_statuses", "_sync",
+        "_began_ns", "_channels", "_code", "_delays", "_environment", "_health", "_inherited",
+        "_life", "_logs", "_loop", "_notify", "_oom", "_options", "_pid", "_problem",
+        "_processes", "_restart", "_seccomp", "_start_fd", "_started", "_sync",
     )  # fmt: skip
 
     def __init__(
@@ -102,11 +102,8 @@ class Monitor:
         self._began_ns = began_ns
         self._environment = children.environment()
         self._start_fd = -1
-        self._runtime_pid = self._container_pid = -1
-        self._command_pid = self._command_code = -1
         self._delays = _DELAYS
         self._started = False  # the runtime was called: from now on the exit command is owed
-        self._statuses: dict[int, int] = {}  # of children reaped before anyone asked for them
         self._code: int | None = None
         self._problem = ""
         self._life = record.Life()
@@ -157,6 +154,9 @@ class Monitor:
         self._channels = channels.Channels(
             self._options, the_loop, self._logs, self._on_check, self._fail
         )
+        self._processes = processes.Processes(
+            the_loop, self._after_runtime, self._after_container, self._after_other
+        )
 
     def _live(self, begin: Callable[[], None]) -> int:
         try:
@@ -176,9 +176,11 @@ class Monitor:
             try:
                 self._loop.run()
             except Exception as error:
-                if self._container_pid < 0:
+                if self._processes.container_pid < 0 and self._code is None:
                     raise
                 diagnostics.error(f"the monitor goes on after {type(error).__name__}: {error}")
+                if self._code is not None:
+                    return
                 time.sleep(_FAULT_PAUSE_S)
                 self._loop.raise_signal(_signal.SIGCHLD)  # perhaps what could not be handled
             else:
@@ -206,7 +208,7 @@ class Monitor:
         if options.exec:
             # A pid file left by an earlier session must not be taken for this one's.
             files.remove(options.container_pidfile or "")
-        self._runtime_pid = children.start(
+        self._processes.runtime_pid = children.start(
             options.runtime or "", lambda: self._become_runtime(pipes.child_fds)
         )
         self._started = True
@@ -274,14 +276,14 @@ class Monitor:
             self._hand_over_later()
 
     def _hand_over_later(self) -> None:
-        if self._container_pid > 0 and not self._options.exec:
+        if self._processes.container_pid > 0 and not self._options.exec:
             self._loop.cancel(self._hand_over)
             self._loop.after(_SETTLED_S, self._hand_over)
 
     def _state(self) -> dict[str, Any] | None:
         options, life = self._options, self._life
         special = self._health or self._seccomp or options.sdnotify_socket
-        if special or options.timeout_s > 0 or self._container_pid < 0:
+        if special or options.timeout_s > 0 or self._processes.container_pid < 0:
             return None
         state = self._channels.state()
         if state is None:
@@ -293,7 +295,7 @@ class Monitor:
             "inherited": sorted(self._inherited),
             "mask": children.given_mask(),
             "began_ns": self._began_ns,
-            "pid": self._container_pid,
+            "pid": self._processes.container_pid,
             "created_ns": life.created_ns,
             "oom_killed": life.oom_killed,
             "forwarded_signal": life.forwarded_signal,
@@ -314,43 +316,21 @@ class Monitor:
         server.on_empty = self._hand_over_later
         if state["oom"]:
             self._oom = oom.restored_watch(self._loop, state["oom"], self._on_oom)
-        self._container_pid = state["pid"]
+        self._processes.container_pid = state["pid"]
         self._loop.raise_signal(_signal.SIGCHLD)
         self._hand_over_later()
 
     # Children
 
     def _reap(self, _number: int) -> None:
-        """Collect every child that ended; some are only re-parented to us."""
-        while True:
-            try:
-                pid, status = posix.waitpid(-1, posix.WNOHANG)
-            except ChildProcessError:
-                break
-            if pid == 0:
-                break
-            if pid == self._runtime_pid:
-                self._runtime_pid = -1
-                self._after_runtime(status)
-            elif pid == self._container_pid:
-                self._after_container(status)
-            elif pid == self._command_pid:
-                self._command_pid = -1
-                self._command_code = exits.code_of(status)
-            elif self._health and self._health.reaped(pid, status):
-                continue
-            elif self._container_pid < 0:
-                self._statuses[pid] = status
+        self._processes.reap()
 
     def _forward(self, number: int) -> None:
         self._life.forwarded_signal = number
-        for pid in (self._container_pid, self._runtime_pid):
-            if pid > 0:
-                try:
-                    posix.kill(pid, number)
-                except ProcessLookupError:
-                    continue
-                return
+        self._processes.signal(number)
+
+    def _after_other(self, pid: int, status: int) -> bool:
+        return self._health is not None and self._health.reaped(pid, status)
 
     def _after_runtime(self, status: int) -> None:
         """The runtime's command has ended: the container exists, or why it does not."""
@@ -366,7 +346,6 @@ class Monitor:
         if self._channels.lacks_terminal:
             self._fail(self._problem or "Runtime did not set up terminal")
             return
-        self._container_pid = pid
         diagnostics.debug(f"container PID: {pid}")
         self._life.created_ns = time.time_ns()
         if options.health_command:
@@ -382,7 +361,10 @@ class Monitor:
         if options.timeout_s > 0:  # counted anew: conmon counts from here
             self._loop.cancel(self._on_timeout)
             self._loop.after(options.timeout_s, self._on_timeout)
-        self._await_container(pid)
+        if self._processes.await_container(pid):
+            self._hand_over_later()
+            if self._channels.attach:
+                self._channels.attach.on_empty = self._hand_over_later
 
     def _read_pid_file(self) -> int | None:
         path = self._options.container_pidfile or ""
@@ -399,49 +381,15 @@ class Monitor:
         how = f"was killed by signal {code - 128}" if code > 128 else f"exited with status {code}"
         return f"{runtime} {how} and gave no reason"
 
-    def _await_container(self, pid: int) -> None:
-        if pid in self._statuses:
-            self._after_container(self._statuses.pop(pid))
-            return
-        self._statuses.clear()
-        try:
-            ended, status = posix.waitpid(pid, posix.WNOHANG)
-        except ChildProcessError:
-            self._await_stranger(pid)
-            return
-        if ended:
-            self._after_container(status)
-        else:
-            self._hand_over_later()
-            if self._channels.attach:
-                self._channels.attach.on_empty = self._hand_over_later
-
-    def _await_stranger(self, pid: int) -> None:
-        """Wait for a container that is nobody's child of ours: its exit code stays unknown."""
-        diagnostics.warn(f"process {pid} is no child of the monitor: its exit code is unknown")
-        try:
-            fd = posix.pidfd_open(pid)
-        except ProcessLookupError:
-            self._after_container(None)
-            return
-
-        def on_end(_events: int) -> None:
-            self._loop.forget(fd)
-            posix.close(fd)
-            self._after_container(None)
-
-        self._loop.watch(fd, loop.READ, on_end)
-
     def _after_container(self, status: int | None) -> None:
         self._life.status = status
         self._code = exits.UNKNOWN if status is None else exits.code_of(status)
-        diagnostics.info(f"container {self._container_pid} exited with status {self._code}")
-        self._container_pid = -1
+        diagnostics.info(f"the container exited with status {self._code}")
         self._loop.stop()
 
     def _on_unhealthy(self, action: str) -> None:
         diagnostics.info(f"container is unhealthy: {action}")
-        if action == "none" or self._container_pid < 0 or not self._health:
+        if action == "none" or self._processes.container_pid < 0 or not self._health:
             return
         self._health.stop()
         self._life.health_action = action
@@ -449,17 +397,10 @@ class Monitor:
             self._kill_container()
             return
         self._loop.after(self._options.stop_timeout_s, self._kill_container)
-        self._signal_container(self._options.stop_signal)
+        self._processes.signal(self._options.stop_signal)
 
     def _kill_container(self) -> None:
-        self._signal_container(_signal.SIGKILL)
-
-    def _signal_container(self, number: int) -> None:
-        if self._container_pid > 0:  # -1 would be every process of the machine
-            try:
-                posix.kill(self._container_pid, number)
-            except ProcessLookupError:  # it is not our child, and somebody has reaped it
-                diagnostics.debug(f"container {self._container_pid} has ended")
+        self._processes.signal(_signal.SIGKILL)
 
     def _on_oom(self) -> None:
         if not self._life.oom_killed:  # a container that lives on may meet its limit often
@@ -467,11 +408,11 @@ class Monitor:
             exits.record_oom(self._options)
 
     def _on_timeout(self) -> None:
-        runtime_pid = self._runtime_pid
+        runtime_pid = self._processes.runtime_pid
         self._reap(_signal.SIGCHLD)  # who has ended in time, however late this is
-        if self._problem or self._code is not None or self._runtime_pid != runtime_pid:
+        if self._problem or self._code is not None or self._processes.runtime_pid != runtime_pid:
             return
-        if self._runtime_pid > 0:
+        if self._processes.runtime_pid > 0:
             self._fail(f"{self._options.runtime} did not end within {self._options.timeout_s} s")
             return
         diagnostics.info(f"{_TIMED_OUT} after {self._options.timeout_s} s: killing the container")
@@ -503,11 +444,10 @@ class Monitor:
             self._oom.check()
             self._life.peak_memory_bytes = oom.peak_bytes(self._oom)
         if self._life.timed_out:
-            children.kill_group(self._container_pid)
-        else:
-            self._channels.drain()
-            if self._notify:
-                self._notify.relay_waiting()
+            children.kill_group(self._processes.container_pid)
+        self._channels.drain()
+        if self._notify:
+            self._notify.relay_waiting()
         self._logs.finish(sync=not self._options.no_sync_log)
         # The caller's sockets that keep published ports busy: free before anyone learns of the end.
         for fd in self._inherited:
@@ -535,9 +475,9 @@ class Monitor:
         Returns:
             the exit command's status; 0 without one.
         """
-        if self._runtime_pid > 0:
-            posix.kill(self._runtime_pid, _signal.SIGKILL)
-            posix.waitpid(self._runtime_pid, 0)
+        if self._processes.runtime_pid > 0:
+            posix.kill(self._processes.runtime_pid, _signal.SIGKILL)
+            posix.waitpid(self._processes.runtime_pid, 0)
         self._loop.cancel(self._hand_over)
         self._sync.close()
         if self._seccomp:
@@ -546,11 +486,13 @@ class Monitor:
         if self._options.exit_command and self._started:
             if self._restart and not self._wait_for_restart(self._restart):
                 self._restart = None
-            self._command_pid = exits.start_command(self._options, self._environment, self._restart)
+            self._processes.command_pid = exits.start_command(
+                self._options, self._environment, self._restart
+            )
         self._channels.serve_last_clients()
-        if self._command_pid > 0:
-            return exits.wait_for_command(self._command_pid)
-        return max(self._command_code, 0)
+        if self._processes.command_pid > 0:
+            return exits.wait_for_command(self._processes.command_pid)
+        return max(self._processes.command_code, 0)
 
     def _wait_for_restart(self, due: Restart) -> bool:
         from pyconmon import restart

@@ -117,7 +117,13 @@ def _wait(the_loop: Loop, outputs: list[Output], state: dict[str, Any]) -> None:
         the_loop.on_signal(number, on_signal)
     _signal.pthread_sigmask(_signal.SIG_UNBLOCK, SIGNALS)
     gc.enable()
-    the_loop.run()
+    try:
+        the_loop.run()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the monitor takes over from here
+        from pyconmon import diagnostics
+
+        diagnostics.error(f"while the monitor was small: {type(error).__name__}: {error}")
+        wake()
     for fd in watched:
         the_loop.forget(fd)
     for number in caught:

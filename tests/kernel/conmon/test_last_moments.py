@@ -71,6 +71,22 @@ def test_an_end_in_time_is_no_timeout_however_late_it_is_seen(make: Make) -> Non
     assert made.record()["cause"] == "exit"
 
 
+def test_what_was_written_before_a_timeout_is_kept(make: Make) -> None:
+    made = make(["sh", "-c", "head -c 60000 /dev/zero; : > /tmp/written; sleep 1000"])
+    made.create("--timeout", "1")
+    created = time.monotonic()
+    os.kill(made.monitor_pid, signal.SIGSTOP)
+    try:
+        made.start()
+        wait_for((made.bundle / "rootfs/tmp/written").exists, "output")
+        time.sleep(max(0.0, created + 1.2 - time.monotonic()))  # the timer's time passes
+    finally:
+        os.kill(made.monitor_pid, signal.SIGCONT)
+    assert made.wait() == "-1"
+    made.wait_for_monitor()
+    assert made.log.read_bytes().count(b"\0") == 60000
+
+
 def test_the_last_notifications_of_a_container_are_relayed(make: Make) -> None:
     made = make(["sleep", "1000"])
     (made.bundle / "notify").mkdir()

@@ -38,16 +38,26 @@ def made(monkeypatch: pytest.MonkeyPatch) -> monitor.Monitor:
 
 
 def test_a_fault_does_not_leave_a_container_without_a_monitor(made: monitor.Monitor) -> None:
-    made._container_pid = 1234
     failing: Any = FailingLoop(3)
-    made._loop = failing
+    made._set_up(failing)
+    made._processes.container_pid = 1234
     made._run_loop()
     assert failing.raised == [signal.SIGCHLD] * 3, "what failed may have been the end's handling"
 
 
+def test_a_fault_in_the_round_of_the_end_does_not_lose_the_exit_code(
+    made: monitor.Monitor,
+) -> None:
+    failing: Any = FailingLoop(1)
+    made._set_up(failing)
+    made._code = 7
+    made._run_loop()
+    assert failing.raised == []
+
+
 def test_a_fault_before_there_is_a_container_ends_the_monitor(made: monitor.Monitor) -> None:
     failing: Any = FailingLoop(1)
-    made._loop = failing
+    made._set_up(failing)
     with pytest.raises(OSError, match="No space"):
         made._run_loop()
 
