@@ -384,7 +384,8 @@ class Monitor:
     def _after_container(self, status: int | None) -> None:
         self._life.status = status
         self._code = exits.UNKNOWN if status is None else exits.code_of(status)
-        diagnostics.info(f"the container exited with status {self._code}")
+        pid = self._processes.container_pid
+        diagnostics.info(f"container {pid} exited with status {self._code}")
         self._loop.stop()
 
     def _on_unhealthy(self, action: str) -> None:

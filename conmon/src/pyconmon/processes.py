@@ -95,8 +95,8 @@ class Processes:
         self._loop.watch(fd, loop.READ, on_end)
 
     def _end_container(self, status: int | None) -> None:
-        self.container_pid = -1
         self._on_container(status)
+        self.container_pid = -1
 
     def signal(self, number: int) -> None:
         """Send a signal to the container, or to the runtime that works on it."""

@@ -73,6 +73,8 @@ def test_an_end_in_time_is_no_timeout_however_late_it_is_seen(make: Make) -> Non
 
 def test_what_was_written_before_a_timeout_is_kept(make: Make) -> None:
     made = make(["sh", "-c", "head -c 60000 /dev/zero; : > /tmp/written; sleep 1000"])
+    path = made.bundle / "config.json"
+    path.write_text(path.read_text().replace('"readonly": true', '"readonly": false'))
     made.create("--timeout", "1")
     created = time.monotonic()
     os.kill(made.monitor_pid, signal.SIGSTOP)
