@@ -84,7 +84,7 @@ def test_an_idle_monitor_holds_little_more_than_a_bare_interpreter(
             made.create()
             made.start()
             wait_for(lambda: sleeps(made.monitor_pid), "the monitor's rest")
-            assert anonymous_kib(made.monitor_pid) - anonymous_kib(bare.pid) < 770
+            assert anonymous_kib(made.monitor_pid) - anonymous_kib(bare.pid) < 820
             made.settle()
             assert anonymous_kib(made.monitor_pid) - anonymous_kib(bare.pid) < 320
             log = made.log.stat().st_ino
