@@ -181,22 +181,27 @@ class LogFile:
             self._append_counted(line)
 
     def _append_counted(self, text: bytes) -> None:
-        self._append(text)
+        self._append([text])
         self._size += len(text)
         self._total += len(text)
 
     def _would_exceed(self, cost: int) -> bool:
         return (0 < self._max < self._size + cost) or (0 < self._global_max < self._total + cost)
 
-    def _append(self, text: bytes) -> None:
-        if self._torn and text:
-            text = b"\n" + text
+    def _append(self, pieces: list[bytes]) -> None:
+        """Append what they make together; it is not made, as memory is what costs most here."""
+        if self._torn and pieces:
+            pieces = [b"\n", *pieces]
+        left = sum(map(len, pieces))
         try:
-            while text:
-                text = text[posix.write(self._fd, text) :]
-                self._torn = bool(text)
+            while left:
+                written = posix.writev(self._fd, pieces)
+                left -= written
+                self._torn = left > 0
+                if left:
+                    pieces = [b"".join(pieces)[written:]]
         except OSError as error:
-            diagnostics.warn(f"lost {len(text)} bytes of log {self._path}: {error.strerror}")
+            diagnostics.warn(f"lost {left} bytes of log {self._path}: {error.strerror}")
 
     def reopen(self) -> None:
         """Start a new file: an empty one in the old one's place, or by rotation.
@@ -278,7 +283,7 @@ class KubernetesFile(LogFile):
             partial = cut < len(block) - 1
             cost = len(block) + _PREFIX_BYTES * (ends + partial) + partial
             if self._would_exceed(cost):
-                self._append(b"".join(pieces))
+                self._append(pieces)
                 pieces.clear()
                 self._write_by_line(full, part, block)
                 continue
@@ -288,7 +293,7 @@ class KubernetesFile(LogFile):
                 pieces += (part, block[cut + 1 :] if ends else block, b"\n")
             self._size += cost
             self._total += cost
-        self._append(b"".join(pieces))
+        self._append(pieces)
 
     def _write_by_line(self, full: bytes, part: bytes, block: bytes) -> None:
         """Near a limit each line is counted, as conmon counts all of them."""
@@ -299,7 +304,7 @@ class KubernetesFile(LogFile):
                 return
             if 0 < self._max < self._size + cost:
                 self.reopen()
-            self._append(part + line + b"\n" if partial else full + line)
+            self._append([part + line + b"\n" if partial else full + line])
             self._size += cost
             self._total += cost
 

@@ -102,7 +102,10 @@ class Output:
             # Bounded, or a container that writes without end could not be interrupted.
             if self.drain(_READS_AT_ONCE) and self._loop.watches(self._fd):
                 self._loop.change(self._fd, loop.READ | self._edge)
-        elif not self._read() and events & loop.HANGUP:
+            return
+        # Who just writes goes on before us: a full pipe costs as much to read as a single line.
+        posix.sched_yield()
+        if not self._read() and events & loop.HANGUP:
             self.close()
 
     def _read(self) -> bool:

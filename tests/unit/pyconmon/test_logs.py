@@ -106,7 +106,8 @@ def test_a_write_that_was_cut_does_not_spoil_the_next_line(
     real_write = os.write
     calls = []
 
-    def full_disk(fd: int, text: bytes) -> int:
+    def full_disk(fd: int, pieces: list[bytes]) -> int:
+        text = b"".join(pieces)
         calls.append(text)
         if len(calls) == 1:
             return real_write(fd, text[:-3])
@@ -114,7 +115,7 @@ def test_a_write_that_was_cut_does_not_spoil_the_next_line(
             raise OSError(28, "No space left on device")
         return real_write(fd, text)
 
-    monkeypatch.setattr("pyconmon.logs.posix.write", full_disk)
+    monkeypatch.setattr("pyconmon.logs.posix.writev", full_disk)
     monkeypatch.setattr("pyconmon.diagnostics.level", -1)
     log.write(logs.STDOUT, b"lost\n")
     log.write(logs.STDOUT, b"kept\n")
