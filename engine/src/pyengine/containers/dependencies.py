@@ -7,6 +7,7 @@ from pyengine.errors import ConflictError, NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from sqlite3 import Connection
 
     from pyengine.containers.host import Host
@@ -52,3 +53,30 @@ def insert(connection: Connection, id_: str, needs: list[str]) -> None:
     connection.executemany(
         "INSERT INTO container_dependencies VALUES (?, ?)", [(id_, other) for other in needs]
     )
+
+
+def with_dependents(host: Host, names: Iterable[str]) -> list[str]:
+    """These containers and all that need them, each before those that it needs.
+
+    What is named comes back as it was named, also where there is no such container.
+    """
+    from pyengine.containers import ending
+
+    order: list[str] = []
+    seen: set[str] = set()
+
+    def visit(name: str) -> None:
+        try:
+            id_ = record.find(host, name).id
+        except NotFoundError:
+            id_ = name
+        if id_ in seen:
+            return
+        seen.add(id_)
+        for other in ending.dependents(host, id_):
+            visit(other)
+        order.append(name)
+
+    for name in names:
+        visit(name)
+    return order

@@ -311,46 +311,20 @@ class Containers:
         With ``conditions``, until it is in one of these states; -1 where it has not ended then.
         """
         if conditions and not set(conditions) <= {"exited", "stopped"}:
-            from pyengine.containers.conditions import wait_for
+            return self.wait_for_first([name_or_id], conditions, interval_s)
+        from pyengine.containers.waiting import code_of_end
 
-            ids = [self.find(name_or_id).id]
-            return self._answer(*wait_for(self.host, ids, conditions, interval_s))
-        return self._wait_for_end(self.find(name_or_id))
+        return code_of_end(self.host, self.find(name_or_id))
 
     def wait_for_first(
         self, names: Iterable[str], conditions: Collection[str], interval_s: float
     ) -> int:
         """Wait until one of these containers is in one of these states, and answer as ``wait``."""
         from pyengine.containers.conditions import wait_for
+        from pyengine.containers.waiting import answer
 
-        return self._answer(*wait_for(
-            self.host, [self.find(name).id for name in names], conditions, interval_s
-        ))  # fmt: skip
-
-    def _answer(self, id_: str, ended: bool) -> int:
-        if not ended:
-            return -1
-        container = record.by_id(self.host, id_)
-        return self._wait_for_end(container) if container else self._kept_exit_code(id_)
-
-    def _wait_for_end(self, container: record.Container) -> int:
-        if not container.live:
-            return container.exit_code or 0
-        ended, how = stopping.wait(self.host, container, None)
-        assert ended
-        if how is not None:
-            return how.code
-        return self._kept_exit_code(container.id)
-
-    def _kept_exit_code(self, id_: str) -> int:
-        kept = record.by_id(self.host, id_)
-        if kept:
-            code = kept.exit_code
-        else:
-            from pyengine.containers import ending
-
-            code = ending.recent_exit_code(self.host, id_)
-        return record.UNKNOWN_EXIT_CODE if code is None else code
+        ids = [self.find(name).id for name in names]
+        return answer(self.host, *wait_for(self.host, ids, conditions, interval_s))
 
     def begin_stop(self, name_or_id: str, timeout_s: int | None) -> Callable[[], record.Container]:
         """Ask a container to end; the answer waits, makes it after ``timeout_s``, and cleans up.
@@ -470,30 +444,10 @@ class Containers:
         return self.begin_remove(name_or_id, force=force, timeout_s=timeout_s, volumes=volumes)()
 
     def with_dependents(self, names: Iterable[str]) -> list[str]:
-        """These containers and all that need them, each before those that it needs.
+        """These containers and all that need them, each before those that it needs."""
+        from pyengine.containers.dependencies import with_dependents
 
-        What is named comes back as it was named, also where there is no such container.
-        """
-        from pyengine.containers import ending
-
-        order: list[str] = []
-        seen: set[str] = set()
-
-        def visit(name: str) -> None:
-            try:
-                id_ = self.find(name).id
-            except NotFoundError:
-                id_ = name
-            if id_ in seen:
-                return
-            seen.add(id_)
-            for other in ending.dependents(self.host, id_):
-                visit(other)
-            order.append(name)
-
-        for name in names:
-            visit(name)
-        return order
+        return with_dependents(self.host, names)
 
     def restart_count(self, container: record.Container) -> int:
         """How often its policy has started it since a user did."""
