@@ -7,10 +7,10 @@ _interrupt = _signal.getsignal(_signal.SIGINT)
 if _interrupt is not _signal.SIG_IGN:
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
-import gc  # noqa: E402 - takes a while, with what follows
-import os  # noqa: E402
-import sys  # noqa: E402
-from _frozen_importlib_external import SourceFileLoader  # noqa: E402
+import gc  # noqa: E402 - takes a while, as what follows
+import os  # noqa: E402 - as above
+import sys  # noqa: E402 - as above
+from _frozen_importlib_external import SourceFileLoader  # noqa: E402 - as above
 
 # Making modules sets the search for garbage off often, and leaves it nothing to find.
 gc.set_threshold(50_000)

@@ -53,10 +53,6 @@ class Files:
         """The monitor's standard error until it becomes a daemon."""
         return f"{self.bundle}/conmon.err"
 
-    def exit(self, id_: str) -> str:
-        """Holds the exit code once the container has ended."""
-        return f"{self.exit_dir}/{id_}"
-
 
 class Call:
     """What a monitor is started for."""
@@ -243,13 +239,6 @@ class Monitor:
         if value > 0:
             return value
         raise self._runtime_error(message)
-
-    def wait_for_exit_code(self) -> int:
-        """Wait for the exit code of an exec session's process."""
-        value, message = self._report()
-        if value < 0:
-            raise self._runtime_error(message)
-        return value
 
     @property
     def sync_fd(self) -> int:

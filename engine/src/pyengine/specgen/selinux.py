@@ -44,11 +44,6 @@ def check(word: str) -> str:
     return word
 
 
-def is_on() -> bool:
-    """Whether the kernel has SELinux, and a policy."""
-    return os.path.exists(f"{FILESYSTEM}/enforce")
-
-
 def choose(words: Sequence[str], used: Container[str], *, init: bool) -> tuple[str, str]:
     """The labels of a new container's process and of its files; an empty one is none.
 

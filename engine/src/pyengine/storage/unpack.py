@@ -580,4 +580,4 @@ def answer(work: Callable[[LayerStream], dict[str, object]]) -> None:
 def _preload() -> None:
     """Import what is otherwise imported at first use, when the files are out of reach."""
     import encodings.idna
-    import encodings.utf_8  # noqa: F401
+    import encodings.utf_8  # noqa: F401 - wanted loaded, not named
