@@ -24,7 +24,7 @@ from support.monitors import is_running, make_bundle, read_if_there, wait_for
 
 pytestmark = pytest.mark.needs("root", "busybox", "runc")
 
-PATIENCE_S = 30
+PATIENCE_S = 60
 EXEC_LOG_LIMIT = 16777216
 
 

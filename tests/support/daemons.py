@@ -63,8 +63,8 @@ class Daemon:
     def close(self) -> None:
         """End it, and what it leaves of cgroups."""
         self._process.terminate()
-        self._process.wait(30)
-        self._log.wait(30)
+        self._process.wait(60)
+        self._log.wait(60)
         for folder, folders, _ in os.walk("/sys/fs/cgroup"):
             if self._parent in folders:
                 os.rmdir(os.path.join(folder, self._parent))

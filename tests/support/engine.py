@@ -78,7 +78,7 @@ class EngineRoot:
 
     def execute(self, statement: str, *values: object) -> None:
         """Change the database behind the engine's back."""
-        connection = sqlite3.connect(self.root / "pyengine.db", timeout=30)
+        connection = sqlite3.connect(self.root / "pyengine.db", timeout=60)
         try:
             with connection:
                 connection.execute(statement, values)

@@ -101,7 +101,7 @@ def snapshot() -> Snapshot:
     )
 
 
-def left_since(before: Snapshot, patience_s: float = 5.0) -> list[str]:
+def left_since(before: Snapshot, patience_s: float = 60.0) -> list[str]:
     """What is left of a run; waits a little for what is just ending by itself."""
     deadline = time.monotonic() + patience_s
     while (left := snapshot().since(before)) and time.monotonic() < deadline:

@@ -107,7 +107,7 @@ class Runtime:
         try:
             poll = select.poll()
             poll.register(pid_fd, select.POLLIN)
-            assert poll.poll(30_000), f"{name} did not stop"
+            assert poll.poll(60_000), f"{name} did not stop"
         finally:
             os.close(pid_fd)
 

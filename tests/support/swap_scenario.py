@@ -61,7 +61,7 @@ def scenario() -> dict[str, Any]:
         "not executable": run("--rm", IMAGE, "/etc/passwd"),
     }  # fmt: skip
     result["detached"] = run("-d", "--name", "d", *shell, DETACHED)[0]
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not all(log_lines()) and time.monotonic() < deadline:
         time.sleep(0.05)
     result["logs"] = told("logs", "d")

@@ -101,7 +101,7 @@ def test_a_reader_that_leaves_does_not_end_the_container(box: ContainerRoot) -> 
     assert run.stderr is not None
     assert run.stdout.readline() == b"first\n"
     run.stdout.close()
-    assert run.wait(30) == 141
+    assert run.wait(60) == 141
     assert run.stderr.read() == b""
     run.stderr.close()
     assert "Up" in box.status("talks")
@@ -237,7 +237,7 @@ def test_a_monitor_killed_in_the_foreground_ends_the_run(box: ContainerRoot) -> 
     found = box.ok("inspect", "fg")
     os.kill(int(found.split('"ConmonPid": ')[1].split(",")[0]), signal.SIGKILL)
     os.kill(int(found.split('"Pid": ')[1].split(",")[0]), signal.SIGKILL)
-    assert run.wait(30) == 255
+    assert run.wait(60) == 255
     box.ok("rm", "fg")
 
 

@@ -84,7 +84,7 @@ def test_a_detached_container_with_rm_removes_itself(box: ContainerRoot) -> None
     box.ok("exec", "gone", "true")
     box.ok("kill", "-s", "TERM", "gone")
     box.ok("kill", "-s", "KILL", "gone")
-    assert waiting.communicate(timeout=30)[0] == b"137\n"
+    assert waiting.communicate(timeout=60)[0] == b"137\n"
     wait_for(lambda: box.ok("ps", "-aq") == "", "the removal")
     assert box.settled() == []
     assert box.cgroups(id_) == []
@@ -216,7 +216,7 @@ def test_signals_to_a_foreground_run_reach_the_container(box: ContainerRoot) -> 
     assert run.stdout is not None
     assert run.stdout.readline() == b"ready\n"
     run.send_signal(signal.SIGUSR1)
-    assert run.wait(30) == 42
+    assert run.wait(60) == 42
     run.stdout.close()
 
 
@@ -230,7 +230,7 @@ def test_logs_can_be_followed_limited_and_stamped(box: ContainerRoot) -> None:
     assert follow.stdout.readline() == b"one\n"
     box.ok("exec", "talker", "busybox", "touch", "/go")
     assert follow.stdout.read() == b"two\npartend\n"  # not communicate(): readline has read ahead
-    assert follow.wait(30) == 0
+    assert follow.wait(60) == 0
     follow.stdout.close()
     assert box.ok("logs", "--tail", "1", "talker") == "partend\n"
     assert re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z one\n", box.ok("logs", "-t", "talker"))

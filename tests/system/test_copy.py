@@ -256,7 +256,7 @@ def test_a_killed_copy_leaves_no_mount_and_no_lock(pair: ContainerRoot, tree: Pa
     assert process.stdin is not None
     process.stdin.write(bytes(10 << 20))  # more than the pipes hold: it is reading
     process.kill()
-    process.wait(timeout=30)
+    process.wait(timeout=60)
     process.stdin.close()
     assert [line for line in pair.left() if line.startswith("mount")] == [
         line for line in pair.left() if line.startswith("mount") and "/merged" in line

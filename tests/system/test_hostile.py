@@ -174,7 +174,7 @@ def test_rm_force_wins_over_a_start_under_way(box: ContainerRoot) -> None:
         box.ok("create", "--name", "racer", IMAGE, "sleep", "1000")
         start = box.popen("start", "racer", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         box.ok("rm", "-f", "-t", "0", "racer")
-        output = start.communicate(timeout=30)[1]
+        output = start.communicate(timeout=60)[1]
         assert b"Traceback" not in output
         assert box.ok("ps", "-aq") == ""
 
@@ -194,7 +194,7 @@ def test_ctrl_c_at_any_moment_prints_no_traceback_of_ours(box: ContainerRoot) ->
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
         time.sleep(moment * 0.01)  # anywhere in the imports and what follows
         running.send_signal(signal.SIGINT)
-        complaint = running.communicate(timeout=30)[1]
+        complaint = running.communicate(timeout=60)[1]
         # Until our first statements are through, the interpreter alone decides what it prints.
         ours = re.findall(r'pyengine/(\S+)", line (\d+)', complaint.decode())
         assert all(name == "__main__.py" and int(line) < 9 for name, line in ours), complaint

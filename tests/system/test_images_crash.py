@@ -275,11 +275,11 @@ def test_an_interrupted_pull_ends_at_once_and_keeps_complete_layers(
     command = engine_root.argv("pull", f"{registry.host}/x:1")
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
-        assert waiting.wait(30)
+        assert waiting.wait(60)
         while not engine_root.rows("SELECT 1 FROM layers"):  # the other layer is complete
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        _, messages = process.communicate(timeout=20)
+        _, messages = process.communicate(timeout=60)
     finally:
         process.kill()
         go_on.set()

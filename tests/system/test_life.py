@@ -121,7 +121,7 @@ def test_wait_knows_conditions_and_missing_containers(three: ContainerRoot) -> N
         "wait", "--condition", "paused", "--interval", "20ms", "runs", stdout=subprocess.PIPE
     )
     three.ok("pause", "runs")
-    assert waiting.communicate(timeout=30)[0] == b"-1\n"
+    assert waiting.communicate(timeout=60)[0] == b"-1\n"
     assert three.ok("wait", "--ignore", "nosuch", "ended") == "-1\n3\n"
     assert three.ok("wait", "--exit-first-match", "runs", "ended") == "3\n"
     assert "unknown container state: bogus" in three.fails("wait", "--condition", "bogus", "runs")

@@ -268,7 +268,7 @@ def test_a_killed_start_gives_everything_back(
             process.wait(timeout=delay_s)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(timeout=30)
+            process.wait(timeout=60)
     root.ok("rm", "-f", "-t", "0", "-a")
     assert root.settled() == []
     assert root.rows("SELECT * FROM volume_mounts") == []

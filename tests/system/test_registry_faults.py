@@ -219,7 +219,7 @@ def test_a_short_name_that_fits_several_registries_is_asked_for_on_a_terminal(
         'cat /var/cache/containers/*; "$@" </dev/null'
     )
     program = ["--mount", "sh", "-c", script, "sh", *engine_root.argv("pull", "team/x:1")]
-    child = pexpect.spawn("unshare", program, timeout=30, encoding="utf-8")
+    child = pexpect.spawn("unshare", program, timeout=60, encoding="utf-8")
     child.expect("Please select an image:")
     child.expect(f"2. {registry.host}/team/x:1")
     child.sendline("1")

@@ -124,14 +124,14 @@ def test_a_container_is_ready_once_it_is_healthy(
         assert waiting.poll() is None
         box.ok("exec", "late", "sh", "-c", ">/ok")
         assert manager.recv(100) == b"READY=1"
-        assert waiting.wait(30) == 0
+        assert waiting.wait(60) == 0
     script = ("sh", "-c", ">/ok; cat")
     with started(box, "run", "-i", "--name", "attended", *healthy, *script) as attended:
         assert manager.recv(100) == main_pid(box, "attended")
         assert manager.recv(100) == b"READY=1"
         assert attended.stdin
         attended.stdin.close()
-        assert attended.wait(30) == 0
+        assert attended.wait(60) == 0
     done = box.call("run", "-d", "--rm", *healthy, "true")
     assert done.returncode == 0
     assert "ended before it was healthy: READY=1 is not sent" in done.stderr

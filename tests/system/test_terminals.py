@@ -18,7 +18,7 @@ pytestmark = pytest.mark.needs("root", "busybox")
 
 def spawn(box: ContainerRoot, *arguments: str) -> Any:
     program, *rest = box.argv(*arguments)
-    return pexpect.spawn(program, rest, timeout=30, dimensions=(31, 97), encoding="utf-8")
+    return pexpect.spawn(program, rest, timeout=60, dimensions=(31, 97), encoding="utf-8")
 
 
 def test_an_interactive_shell_has_our_terminals_size(box: ContainerRoot) -> None:
@@ -82,7 +82,7 @@ def test_exec_in_a_terminal(box: ContainerRoot) -> None:
 
 
 def test_the_terminal_is_given_back_as_it_was(box: ContainerRoot) -> None:
-    shell = pexpect.spawn("/bin/sh", timeout=30, encoding="utf-8", env={"PS1": "ours> "})
+    shell = pexpect.spawn("/bin/sh", timeout=60, encoding="utf-8", env={"PS1": "ours> "})
     shell.expect("ours> ")
     shell.sendline("stty -g >/dev/null; before=$(stty -g)")
     shell.expect("ours> ")
@@ -106,7 +106,7 @@ def test_own_detach_keys_and_attaching_again(box: ContainerRoot, tmp_path: Path)
     child.send("\x01d")
     child.expect(pexpect.EOF)
     program, *rest = box.argv("attach", "k")
-    child = pexpect.spawn(program, rest, timeout=30, dimensions=(20, 66), env=conf)
+    child = pexpect.spawn(program, rest, timeout=60, dimensions=(20, 66), env=conf)
     child.expect("# ")  # the shell draws it again for the new size
     child.sendline("busybox stty size")
     child.expect("20 66\r\n")

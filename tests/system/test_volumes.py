@@ -301,7 +301,7 @@ def test_a_copy_that_was_killed_is_completed_or_begun_again(
                              stderr=subprocess.DEVNULL)  # fmt: skip
         wait_for((volume / "copy").exists, "the copy")
         process.send_signal(signal.SIGKILL)
-        process.wait(timeout=30)
+        process.wait(timeout=60)
         root.ok("volume", "ls")
         # Or the monitor's exit command was quicker, and is at it.
         wait_for(lambda: not root.rows("SELECT kind FROM intents"), "the recovery")
@@ -318,7 +318,7 @@ def test_a_removal_that_was_killed_is_ended_by_the_next_command(root: ContainerR
     process = root.popen("volume", "rm", "gone", stdout=subprocess.DEVNULL)
     wait_for(lambda: not data.exists(), "the files to move away")
     process.send_signal(signal.SIGKILL)
-    process.wait(timeout=30)
+    process.wait(timeout=60)
     assert names(root) == []
     assert os.listdir(root.root / "staging") == []
     assert root.rows("SELECT kind FROM intents") == []

@@ -64,7 +64,7 @@ def test_options_of_ps_work_without_a_ps_in_the_image(box: ContainerRoot) -> Non
 def test_a_terminal_is_refreshed(box: ContainerRoot) -> None:
     box.ok("run", "-d", "--name", "r", IMAGE, "sleep", "1000")
     program, *rest = box.argv("stats", "--interval", "1", "r")
-    child = pexpect.spawn(program, rest, timeout=30, dimensions=(20, 200), encoding="utf-8")
+    child = pexpect.spawn(program, rest, timeout=60, dimensions=(20, 200), encoding="utf-8")
     for _ in range(2):
         child.expect_exact("\x1b[2J\x1b[H")
         child.expect(r"CPU %.*\br\b")

@@ -82,7 +82,7 @@ def test_with_sync_the_monitor_stays_and_ends_as_the_container(
             assert json.loads(sync.readline())["data"] > 0
         assert process.poll() is None
         made.start()
-        assert process.wait(timeout=30) == 6
+        assert process.wait(timeout=60) == 6
     assert made.wait() == "6"
 
 

@@ -122,7 +122,7 @@ def test_passthrough_gives_the_container_the_callers_streams(make: Make, tmp_pat
     ):
         subprocess.run(
             command, pass_fds=(sync_write,), stdin=stdin, stdout=stdout, stderr=stderr,
-            env={**os.environ, "_OCI_SYNCPIPE": str(sync_write)}, check=True, timeout=30,
+            env={**os.environ, "_OCI_SYNCPIPE": str(sync_write)}, check=True, timeout=60,
         )  # fmt: skip
     os.close(sync_write)
     with os.fdopen(sync_read) as sync:

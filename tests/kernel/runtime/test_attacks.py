@@ -7,13 +7,13 @@ import shutil
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support.bundle import Bundle
+from support.monitors import wait_for
 from support.runtime import Runtime
 
 pytestmark = pytest.mark.needs("root", "busybox")
@@ -74,13 +74,6 @@ def test_the_mounted_interpreter_finds_its_library_as_the_original_does(
     assert (Path(first) / "encodings").samefile(Path(rest[0]) / "encodings")
 
 
-def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 30
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} did not appear"
-        time.sleep(0.02)
-
-
 @pytest.fixture
 def attacker(bundle: Bundle, tmp_path: Path) -> Bundle:
     """A container in which the host's Python can run, with a place for results."""
@@ -109,12 +102,9 @@ def test_the_interpreter_cannot_be_overwritten_through_proc_exe(
         quiet = subprocess.DEVNULL
         assert subprocess.run(words, check=False, stdin=quiet, stdout=quiet).returncode == 0
         pid = int((tmp_path / "pid").read_text())
-    deadline = time.monotonic() + 30
-    while os.readlink(f"/proc/{pid}/exe") != "/bin/busybox":
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for(lambda: os.readlink(f"/proc/{pid}/exe") == "/bin/busybox", "the container's program")
     (tmp_path / "result/go").touch()
-    wait_for(tmp_path / "result/end")
+    wait_for((tmp_path / "result/end").exists, "the attack's end")
     assert "Read-only file system" in (tmp_path / "result/said").read_text()
     after = python.stat()
     assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)

@@ -224,7 +224,7 @@ def recorded(runtime: Runtime, name: str) -> bool:
 
 def sleepers(bundle: Bundle) -> list[str]:
     """Processes whose root is the bundle's; they end by themselves when their parent is killed."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         found = []
         for pid in filter(str.isdigit, os.listdir("/proc")):

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from support.bundle import Bundle
+from support.monitors import wait_for
 from support.runtime import Runtime
 
 pytestmark = pytest.mark.needs("root", "busybox")
@@ -105,12 +106,11 @@ def test_run_adopts_orphans_unless_told_otherwise(
     name = pyrun.new_id()
     told = bundle.rootfs / "tmp/orphan"
     with subprocess.Popen(pyrun.command("run", *options, "-b", str(bundle.path), name)) as run:
-        while not told.exists():
-            assert run.poll() is None
+        wait_for(told.exists, "the orphan's number")
         parent = Path(f"/proc/{told.read_text().strip()}/stat").read_text().split()[3]
         assert (int(parent) == run.pid) == (options == [])
         assert pyrun.call("kill", "--all", name, "KILL").returncode == 0
-        assert run.wait(timeout=30) == 128 + signal.SIGKILL
+        assert run.wait(timeout=60) == 128 + signal.SIGKILL
 
 
 @pytest.mark.needs("cgroup_pids", "cgroup_freezer")

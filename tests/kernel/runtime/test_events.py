@@ -93,7 +93,7 @@ def test_memory_that_runs_out_is_an_event(pyrun: Runtime, bundle: Bundle) -> Non
     with following(pyrun, name) as events:
         assert next_event(events.stdout)["type"] == "stats"  # from here on it watches
         assert pyrun.call("start", name).returncode == 0
-        output, errors = events.communicate(timeout=30)
+        output, errors = events.communicate(timeout=60)
     kinds = {json.loads(line)["type"] for line in output.splitlines()}
     assert ("oom" in kinds, events.returncode, errors) == (True, 0, "")
 
@@ -104,7 +104,7 @@ def test_events_end_with_the_container(runtime: InLayout, bundle: Bundle) -> Non
     with following(runtime, name) as events:
         assert next_event(events.stdout)["type"] == "stats"
         assert runtime.call("kill", name, "KILL").returncode == 0
-        output, errors = events.communicate(timeout=30)
+        output, errors = events.communicate(timeout=60)
     assert (events.returncode, errors, "oom" in output) == (0, "", False)
     refused = runtime.call("events", name)
     assert (refused.returncode, "not running" in refused.stderr) == (1, True)

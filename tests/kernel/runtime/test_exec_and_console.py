@@ -143,7 +143,7 @@ def test_run_relays_its_own_terminal(pyrun: Runtime, bundle: Bundle) -> None:
     bundle.shell("stty size; read line; echo got $line; exit 5")
     bundle.save()
     command, *words = pyrun.command("run", "-b", str(bundle.path), pyrun.new_id())
-    child = pexpect.spawn(command, words, timeout=30, dimensions=(20, 60))
+    child = pexpect.spawn(command, words, timeout=60, dimensions=(20, 60))
     child.expect("20 60")
     child.sendline("something")
     child.expect("got something")
@@ -154,7 +154,7 @@ def test_run_relays_its_own_terminal(pyrun: Runtime, bundle: Bundle) -> None:
 
 def test_exec_with_a_terminal(pyrun: Runtime, name: str) -> None:
     command, *words = pyrun.command("exec", "-t", name, "sh", "-c", "tty; exit 6")
-    child = pexpect.spawn(command, words, timeout=30)
+    child = pexpect.spawn(command, words, timeout=60)
     child.expect("/dev/pts/0")
     child.expect(pexpect.EOF)
     child.close()

@@ -171,14 +171,14 @@ def test_a_hook_that_hangs_holds_up_no_other_command(
     process = reach()
     try:
         assert pyrun.state(name)["status"] == status
-        refused = pyrun.call("delete", name, timeout=20)
+        refused = pyrun.call("delete", name, timeout=60)
         assert (refused.returncode, f"status is {status}" in refused.stderr) == (1, True)
-        assert pyrun.call("delete", "--force", name, timeout=20).returncode == 0
+        assert pyrun.call("delete", "--force", name, timeout=60).returncode == 0
         assert pyrun.left(name) == []
     finally:
         if kind == "poststart":  # the container may end before the hook does: that is no error
             subprocess.run(["pkill", "-KILL", "-P", str(process.pid)], check=False)
-        said = process.communicate(timeout=20)[1]
+        said = process.communicate(timeout=60)[1]
     if status == "creating":
         assert process.returncode == 1
         assert "killed" in said
@@ -190,7 +190,7 @@ def test_kill_reaches_a_container_whose_start_hook_hangs(
     name, reach = hanging(pyrun, bundle, tmp_path, "startContainer")
     process = reach()
     try:
-        assert pyrun.call("kill", name, "KILL", timeout=20).returncode == 0
+        assert pyrun.call("kill", name, "KILL", timeout=60).returncode == 0
     finally:
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
     assert pyrun.state(name)["status"] == "stopped"

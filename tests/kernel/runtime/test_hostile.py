@@ -210,7 +210,7 @@ def test_a_signal_while_the_container_is_made_reaches_it(
             running.send_signal(signal.SIGTERM)
         go.write_text("\n")
         assert running.stderr
-        assert (running.wait(30), running.stderr.read()) == (143, b"")
+        assert (running.wait(60), running.stderr.read()) == (143, b"")
     assert pyrun.left(name) == []
 
 
@@ -231,7 +231,7 @@ def test_interrupted_create_leaves_a_message_and_nothing_else(
         os.killpg(running.pid, signal.SIGINT)  # as the terminal does
         assert running.stderr
         said = running.stderr.read().decode()
-        assert running.wait(30) in (1, 130)
+        assert running.wait(60) in (1, 130)
     assert "Traceback" not in said
     assert pyrun.left(name) == []
 

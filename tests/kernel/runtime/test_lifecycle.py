@@ -113,7 +113,7 @@ def test_run_forwards_signals(pyrun: Runtime, bundle: Bundle) -> None:
         assert process.stdout
         assert process.stdout.readline() == "ready\n"
         process.terminate()
-        assert process.wait(30) == 9
+        assert process.wait(60) == 9
 
 
 def test_kill_all_reaches_every_process(pyrun: Runtime, bundle: Bundle) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from support.bundle import Bundle
+from support.monitors import wait_for
 from support.runtime import Runtime
 
 pytestmark = pytest.mark.needs("root", "busybox")
@@ -202,9 +203,7 @@ def test_mounts_without_a_mount_namespace_go_with_the_container(
         with open(tmp_path / "out", "w+") as out:
             name = pyrun.start(bundle, stdout=out)
             pid = pyrun.state(name)["pid"]
-            subprocess.run(
-                ["sh", "-c", f"until [ -s {out.name} ]; do sleep 0.02; done"], timeout=20
-            )
+            wait_for(lambda: os.stat(out.name).st_size, "what the container tells")
         assert os.readlink(f"/proc/{pid}/ns/mnt") == os.readlink("/proc/self/ns/mnt")
         assert str(bundle.rootfs / "dev/pts") in Path("/proc/self/mountinfo").read_text()
         assert (tmp_path / "out").read_text().split() == [os.readlink("/proc/self/ns/mnt"), "1,3"]

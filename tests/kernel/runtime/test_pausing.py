@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.bundle import Bundle
+from support.monitors import wait_for
 from support.runtime import InLayout, Runtime
 
 pytestmark = pytest.mark.needs("root", "busybox")
@@ -29,11 +30,7 @@ def size(path: Path) -> int:
 
 def wait_for_more(path: Path, than: int) -> None:
     """Return when the file has grown."""
-    for _ in range(3000):
-        if size(path) > than:
-            return
-        subprocess.run(["sleep", "0.01"], check=True)
-    raise AssertionError(f"{path} does not grow")
+    wait_for(lambda: size(path) > than, f"{path} to grow")
 
 
 def test_a_paused_container_stands_still_until_it_is_resumed(
@@ -91,7 +88,7 @@ def test_a_paused_container_is_entered_only_on_request(runtime: InLayout, bundle
     words = runtime.command("exec", "--ignore-paused", name, "echo", "in")
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as waiting:
         assert runtime.call("resume", name).returncode == 0
-        assert waiting.communicate(timeout=30)[0] == "in\n"
+        assert waiting.communicate(timeout=60)[0] == "in\n"
     assert waiting.returncode == 0
 
 

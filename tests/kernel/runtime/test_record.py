@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.bundle import Bundle
+from support.monitors import wait_for
 from support.runtime import Runtime
 
 pytestmark = pytest.mark.needs("root", "busybox", "syscall_info")
@@ -125,9 +125,7 @@ def test_exec_adds_to_the_profile_and_an_old_one_is_replaced(
     name = pyrun.start(bundle)
     assert not path.exists()
     assert pyrun.call("exec", name, "hostname").returncode == 0
-    deadline = time.monotonic() + 20
-    while not path.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)  # the recorder ends after exec does
+    wait_for(path.exists, "the recorder, which ends after exec does")
     assert "uname" in allowed(path)
     assert pyrun.call("delete", "--force", name).returncode == 0
     assert {"uname", "rt_sigaction"} <= allowed(path)

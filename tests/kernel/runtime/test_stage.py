@@ -97,7 +97,7 @@ def test_killing_either_leaves_nothing(
         (stage,) = wait_for(lambda: children_of(parent.pid), "the stage")
         wait_for(lambda: len(sockets_of(stage)) == 2, "a second one, besides that to its parent")
         os.kill(parent.pid if killed == "parent" else stage, signal.SIGKILL)
-        parent.wait(timeout=20)
+        parent.wait(timeout=60)
     wait_for(lambda: not Path(f"/proc/{stage}").exists(), "the end of the stage, which may go on")
     complaint = parent.communicate()[1]
     assert ("its process was killed" in complaint) == (killed == "stage")

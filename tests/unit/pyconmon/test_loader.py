@@ -34,7 +34,7 @@ def loader_of(package: Path, name: str) -> str:
         "print(getattr(spec.loader, '__name__', type(spec.loader).__name__))\n"
     )
     command = [sys.executable, "-I", "-c", program]
-    return subprocess.check_output(command, text=True, timeout=30).strip()
+    return subprocess.check_output(command, text=True, timeout=60).strip()
 
 
 def test_compiled_modules_come_from_our_loader(copy: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_future_statement_imports_nothing_and_an_import_does(copy: Path) -> No
         "import __future__; print(__future__.all_feature_names[0])\n"
     )
     command = [sys.executable, "-I", "-c", program]
-    assert subprocess.check_output(command, text=True, timeout=30) == "_Future\nnested_scopes\n"
+    assert subprocess.check_output(command, text=True, timeout=60) == "_Future\nnested_scopes\n"
 
 
 def test_a_module_that_is_not_there_is_not_found() -> None:

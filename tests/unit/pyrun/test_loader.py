@@ -36,7 +36,7 @@ def loaders(package: Path, *names: str) -> list[str]:
         "    print('ours' if spec.loader is None else type(spec.loader).__name__)\n"
     )
     command = [sys.executable, "-I", "-c", program]
-    return subprocess.check_output(command, text=True, timeout=30).split()
+    return subprocess.check_output(command, text=True, timeout=60).split()
 
 
 def test_compiled_modules_and_empty_packages_come_from_our_loader(copy: Path) -> None:
@@ -72,7 +72,7 @@ def run_python(copy: Path, *lines: str) -> str:
     )
     program = "\n".join((*start, "loader.install()", *lines))
     command = [sys.executable, "-I", "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return done.stdout + done.stderr
 
 
@@ -119,7 +119,7 @@ def test_every_import_is_seen_when_imports_are_timed(copy: Path) -> None:
     program = f"import sys; sys.path.insert(0, {str(copy.parent)!r})\n"
     program += "from pyrun import __main__ as loader; loader.install()\nfrom pyrun import names\n"
     command = [sys.executable, "-I", "-X", "importtime", "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert "pyrun.names" in done.stderr
 
 

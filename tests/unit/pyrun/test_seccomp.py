@@ -18,7 +18,7 @@ from pyrun.spec import shapes
 
 X86_64 = 0xC000003E
 X86 = 0x40000003
-GETPID, PERSONALITY, KILL, MKDIR = 39, 135, 62, 83
+GETPID, KILL, MKDIR = 39, 62, 83
 ALLOW = seccomp.ACTIONS["SCMP_ACT_ALLOW"]
 EPERM = seccomp.ERRNO | 1
 

@@ -46,7 +46,7 @@ def test_without_a_monitor_the_process_is_what_ends(tmp_path: Path) -> None:
         watch = watch_of(tmp_path, process.pid, monitor.pid)
         assert watch.wait(0.02) == (False, None)
         process.kill()
-        assert watch.wait(30) == (True, None)
+        assert watch.wait(60) == (True, None)
         watch.close()
 
 
