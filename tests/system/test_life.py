@@ -72,6 +72,22 @@ def test_a_pause_that_was_killed_half_way_is_seen_as_it_is(
     assert box.rows("SELECT * FROM intents") == []
 
 
+def test_a_stale_intent_of_a_start_ends_no_container_that_runs(box: ContainerRoot) -> None:
+    """Who takes a start back may be killed before the intent is gone; others start it again."""
+    ids = [box.ok("run", "-d", *rm, IMAGE, "sleep", "1000").strip() for rm in ([], ["--rm"])]
+    pids = box.ok("inspect", "--format", "{{.State.Pid}}", *ids)
+    for id_ in ids:
+        box.execute(
+            "INSERT INTO intents (kind, object, owner, owner_pid, started_at, data)"
+            " VALUES ('container-start', ?, 'owner-0', 1, 0, '{}')", id_
+        )  # fmt: skip
+    assert set(box.ok("ps", "-q", "--no-trunc").split()) == set(ids)
+    assert box.rows("SELECT * FROM intents") == []
+    assert box.ok("inspect", "--format", "{{.State.Pid}}", *ids) == pids
+    assert box.ok("exec", ids[1], "echo", "alive") == "alive\n"
+    box.ok("stop", "-t", "0", *ids)
+
+
 def test_init_does_all_but_start_the_program(box: ContainerRoot) -> None:
     box.ok("create", "--name", "i", IMAGE, "sh", "-c", "echo ran; exit 4")
     assert box.ok("init", "i") == "i\n"

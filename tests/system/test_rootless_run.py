@@ -134,7 +134,12 @@ def test_the_user_namespace_is_the_one_asked_for(box: OrdinaryRoot) -> None:
     assert box.sh(show, "--userns", "auto").split() == ["0", "0", "0", "1", "1024", "0"]
     assert box.sh(show, "--uidmap", "0:5:9").split() == ["0", "0", "0", "5", "9", "0"]
     assert "has 65537 ids" in box.fails("run", "--uidmap", "0:1:70000", IMAGE, "true")
-    assert "only uid=N and gid=N" in box.fails("run", "--userns", "keep-id:size=3", IMAGE, "true")
+    lines = box.sh(show, "--userns", "keep-id:uid=1,gid=1,size=5").split()
+    assert lines == ["1", "1", "0", "1", "1", "1", "0", "1", "2", "2", "3", "0"]
+    more = ("busybox tail -n 1 /proc/self/gid_map", "--gidmap", f"+g100000:@{gid}")
+    assert box.sh(*more).split() == ["100000", "0", "1"]
+    assert box.sh(show, "--uidmap", "0:0:5").split()[2:-1] == ["0", "0", "1", "1", "1", "4"]
+    assert "only uid=N, gid=N" in box.fails("run", "--userns", "keep-id:foo=3", IMAGE, "true")
     script = ("sh", "-c", "echo >/new")
     box.ok("run", "--name", "changed", "--userns", "keep-id", "--user", "0", IMAGE, *script)
     assert "A /new" in box.ok("diff", "changed")

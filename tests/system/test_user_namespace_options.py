@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -16,6 +17,7 @@ from pyengine.errors import StorageError
 from pyengine.storage import idmapped
 from support.containers import IMAGE, ContainerRoot
 from support.machine import with_cgroup_layout
+from support.monitors import wait_for
 
 FIRST = 200_000
 MAP = f"0:{FIRST}:65536"
@@ -141,6 +143,51 @@ def test_auto_estimates_and_ns_joins(box: ContainerRoot, tmp_path: Path) -> None
     box.ok("stop", "-t", "0", "joins", "three")
     error = box.fails("start", "joins")
     assert "cannot find specified user namespace path" in error
+
+
+def test_root_keeps_its_ids_in_a_namespace_of_its_own(box: ContainerRoot) -> None:
+    script = (
+        "id -u; cat /proc/self/uid_map; stat -c %u /bin; echo x >/new; stat -c %u /new;"
+        " readlink /proc/self/ns/user"
+    )
+    *found, namespace = box.sh(script, "--userns", "keep-id").split()
+    assert found == ["0", "0", "0", "4294967295", "0", "0"]
+    assert namespace != os.readlink("/proc/self/ns/user")
+    show = ("id -u; id -g", "--userns", "keep-id:uid=7,gid=8")
+    assert box.sh(*show).split() == ["7", "8"]
+    assert box.sh(*show, "--user", "5:6").split() == ["5", "6"]
+
+
+def test_a_directory_is_a_root_with_mapped_owners(box: ContainerRoot, tmp_path: Path) -> None:
+    if not _maps_owners(tmp_path):
+        pytest.skip("owners cannot be mapped here")
+    tree = tmp_path / "tree"
+    (tree / "bin").mkdir(parents=True)
+    shutil.copy("/bin/busybox", tree / "bin")
+    mapped = f"{tree}:idmap"
+    script = ("busybox", "sh", "-c", "busybox stat -c %u:%g /bin; echo x >/new; busybox sleep 1000")
+    box.ok("run", "-d", "--name", "m", "--uidmap", MAP, "--rootfs", mapped, *script)
+    wait_for(lambda: (tree / "new").exists(), "the container's file")
+    assert box.ok("logs", "m") == "0:0\n"
+    pid = box.ok("inspect", "--format", "{{.State.Pid}}", "m").strip()
+    assert os.stat(f"/proc/{pid}/root/new").st_uid == FIRST
+    assert (tree / "new").stat().st_uid == 0
+    (tmp_path / "file").write_text("x")
+    for state in ("running", "stopped"):
+        box.ok("cp", tmp_path / "file", f"m:/{state}")
+        assert (tree / state).stat().st_uid == 0
+        exported = subprocess.run(box.argv("export", "m"), capture_output=True, check=True).stdout
+        assert {owner[:2] for owner in owners(exported).values()} == {(0, 0)}
+        box.ok("stop", "-t", "0", "m")
+    box.ok("rm", "m")
+    assert not box.mounts()
+    os.chown(tree / "new", 3, 4)
+    ids = f"{mapped}=uids=0-{FIRST}-1#@3-9-1;gids=0-{FIRST}-5"
+    show = ("--uidmap", MAP, "--rootfs", ids, "busybox", "stat", "-c", "%u:%g", "/bin", "/new")
+    assert box.ok("run", "--rm", *show) == "0:0\n9:4\n"
+    error = box.fails("run", "--rm", "--rootfs", mapped, "busybox", "true")
+    assert "the container has no user namespace" in error
+    assert "must be uids= or gids=" in box.fails("run", "--rootfs", f"{mapped}=uids=0-1", "x")
 
 
 CHANGE = (

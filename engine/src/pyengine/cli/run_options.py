@@ -192,7 +192,7 @@ SECURITY = (
     option("--uidmap", multiple=True, metavar="INSIDE:HOST[:N]", help="Users of a new namespace."),
     option(
         "--userns", default="", metavar="MODE",
-        help="User namespace: host, keep-id[:uid=N,gid=N], nomap, auto[:size=N,...],"
+        help="User namespace: host, keep-id[:uid=N,gid=N,...], nomap, auto[:size=N,...],"
         " container:NAME or ns:PATH.",
     ),
     option("--uts", default="", metavar="MODE", help="UTS namespace."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from pyengine.containers import differences, record, rootless_ids
+from pyengine.containers.id_lines import MAX_ID, hand_out, line, without
 from pyengine.errors import ConfigError
 from pyengine.specgen import users
 
@@ -15,11 +16,9 @@ if TYPE_CHECKING:
     from pyengine.containers.host import Host
 
     IdMap = list[list[int]]
-    Range = tuple[int, int]  # begin and end
 
 OWNER = "containers"  # whose subordinate ids are handed out
 SUBUID, SUBGID = "/etc/subuid", "/etc/subgid"
-MAX_ID = 2**32 - 1
 # As the sizes that podman estimates.
 LEAST_SIZE, MOST_SIZE = 1024, 65536
 NOBODY = 65534
@@ -44,7 +43,9 @@ class Wish:
             if name == "size" and value.isdecimal() and 0 < int(value) < MAX_ID:
                 self.size = int(value)
             elif name in ("uidmapping", "gidmapping"):
-                self.maps[name == "gidmapping"].append(line(f"--userns {text}: {name}", value))
+                kind = name[:3]
+                rows = line(f"--userns {text}: {name}", value, rootless_ids.ours(kind))
+                self.maps[kind == "gid"].extend(rows)
             else:
                 raise ConfigError(
                     f"--userns {text}: unknown option specified: {word!r}: give size=N,"
@@ -58,34 +59,20 @@ def choose(host: Host, wish: Wish, size: int) -> tuple[IdMap, IdMap]:
     Raises:
         ConfigError: there are not so many ids that no other container has.
     """
-    used = [one.config["id_maps"] for one in record.every(host)]
+    # One that has all ids of the host is no more in the way than the host itself.
+    used = [record.id_maps(one) for one in record.every(host)]
     found = []
     for kind, path in enumerate((SUBUID, SUBGID)):
         owned = rootless_ids.own(kind) if host.rootless else subordinate(path, OWNER)
         extra = wish.maps[kind]
         taken = [row for maps in used if maps for row in maps[kind]]
-        free = _without(
+        free = without(
             [(start, start + count) for start, count in owned],
             ((row[1], row[1] + row[2]) for row in (*taken, *extra)),
         )
-        wanted = _without([(0, size)], ((row[0], row[0] + row[2]) for row in extra))
+        wanted = without([(0, size)], ((row[0], row[0] + row[2]) for row in extra))
         found.append(sorted([*hand_out(free, wanted), *extra]))
     return found[0], found[1]
-
-
-def line(what: str, text: str) -> list[int]:
-    """One line of a map, ``INSIDE:HOST[:COUNT]``.
-
-    Raises:
-        ConfigError: it is none; ``what`` begins the message.
-    """
-    words = text.split(":")
-    if len(words) not in (2, 3) or not all(word.isdecimal() for word in words):
-        raise ConfigError(f"{what} {text}: must be INSIDE:HOST[:COUNT]")
-    first, host, count = (*map(int, words), 1)[:3]
-    if not count or max(first, host) + count > MAX_ID:
-        raise ConfigError(f"{what} {text}: ids must be below {MAX_ID}")
-    return [first, host, count]
 
 
 def subordinate(path: str, owner: str) -> IdMap:
@@ -108,44 +95,6 @@ def subordinate(path: str, owner: str) -> IdMap:
             f'cannot find subordinate ids of user "{owner}" in {path}: add a line such as'
             f" {owner}:2147483647:2147483648"
         )
-    return found
-
-
-def _without(ranges: list[Range], holes: Iterable[Range]) -> list[Range]:
-    """What is left of the ranges, sorted."""
-    for begin, end in holes:
-        pieces = [
-            piece
-            for first, last in ranges
-            for piece in ((first, min(last, begin)), (max(first, end), last))
-        ]
-        ranges = [piece for piece in pieces if piece[0] < piece[1]]
-    return sorted(ranges)
-
-
-def hand_out(free: list[Range], wanted: list[Range]) -> IdMap:
-    """Ids of the host for those of a container, in a row where there is room for all.
-
-    Raises:
-        ConfigError: there are not enough.
-    """
-    needed = sum(end - begin for begin, end in wanted)
-    if needed > sum(end - begin for begin, end in free):
-        raise ConfigError(
-            f"could not find enough available IDs: --userns=auto needs {needed} that no other"
-            " container has"
-        )
-    free = sorted(free, key=lambda piece: piece[1] - piece[0] < needed)
-    found, (place, last), others = [], free[0] if free else (0, 0), iter(free[1:])
-    for begin, end in wanted:
-        inside = begin
-        while inside < end:
-            if place == last:
-                place, last = next(others)
-            count = min(end - inside, last - place)
-            found.append([inside, place, count])
-            inside += count
-            place += count
     return found
 
 

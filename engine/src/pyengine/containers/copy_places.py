@@ -169,6 +169,10 @@ def _open_stopped(host: Host, container: Container) -> int:
     try:
         syscalls.unshare(syscalls.CLONE_NEWNS)
         syscalls.mount("", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE, None)
+        if "rootfs_idmap" in container.config["mounts"]:
+            from pyengine.containers.configuring import rootfs
+
+            rootfs.mount(container.config, root)
         root = root or host.storage.mount(container.id, label=record.mount_label(container))
         fd = os.open(root, _DIRECTORY)
         _mount_volumes(host, container, root, fd)
@@ -205,13 +209,7 @@ def _mount_volumes(host: Host, container: Container, root: str, root_fd: int) ->
 def _mount_mapped(container: Container, source: str, target_fd: int) -> None:
     from pyengine.storage import idmapped
 
-    namespace_fd = idmapped.namespace(*container.config["id_maps"])
-    tree_fd = idmapped.clone(source, namespace_fd)
-    try:
-        syscalls.move_mount(tree_fd, f"/proc/self/fd/{target_fd}")
-    finally:
-        os.close(tree_fd)
-        os.close(namespace_fd)
+    idmapped.mount(source, f"/proc/self/fd/{target_fd}", *container.config["id_maps"])
 
 
 def _make_target(root_fd: int, path: str, owner: tuple[int, int], *, directory: bool) -> int:

@@ -88,6 +88,10 @@ def _create(
 
         layers = [host.storage.layer_path(diff_id) for diff_id in reversed(source.layers)]
         user_namespaces.configure(host, config, options, layers or [config["rootfs"]])
+    if "rootfs_idmap" in config["mounts"]:
+        from pyengine.containers.configuring import rootfs
+
+        rootfs.check(config)
     shared = (config["network"], *config["namespaces"].values())
     if options.requires or any(mode.startswith("container:") for mode in shared):
         from pyengine.containers import dependencies

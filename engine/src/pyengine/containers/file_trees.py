@@ -45,7 +45,11 @@ def shown(host: Host, container: Container) -> str:
         StorageError: it cannot be mounted.
     """
     if container.config["rootfs"]:
-        return container.config["rootfs"]
+        if not container.config["mounts"].keys() & {"rootfs_idmap", "rootfs_overlay"}:
+            return container.config["rootfs"]
+        from pyengine.containers import mount_sources
+
+        return mount_sources.show_rootfs(host, container)
     merged = f"{host.storage.container_directory(container.id)}/merged"
     if container.live or os.path.ismount(merged):
         return merged

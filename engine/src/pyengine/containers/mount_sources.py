@@ -73,7 +73,7 @@ def give_back(host: Host, container: Container) -> None:
         StorageError: the kernel refuses.
     """
     config = container.config
-    if not config["volumes"] and not config["mounts"].get("rootfs_overlay"):
+    if not config["volumes"] and not config["mounts"].keys() & {"rootfs_overlay", "rootfs_idmap"}:
         return
     directory = _mounts(host, container.id)
     if os.path.isdir(directory):
@@ -118,11 +118,37 @@ def take_private(host: Host, container: Container, rootfs: str) -> dict[str, str
 
 
 def take_rootfs(host: Host, container: Container) -> str:
-    """The directory of ``--rootfs``, or with ``:O`` an overlay on it."""
+    """The directory of ``--rootfs``, with ``:O`` an overlay on it, or with ``:idmap`` mapped."""
     config = container.config
+    if "rootfs_idmap" in config["mounts"]:
+        from pyengine.containers.configuring import rootfs
+
+        target = f"{_mounts(host, container.id)}/rootfs"
+        os.makedirs(target, mode=0o700, exist_ok=True)
+        rootfs.mount(config, target)
+        return target
     if not config["mounts"].get("rootfs_overlay"):
         return config["rootfs"]
     return _overlay(host, container.id, "rootfs", [config["rootfs"]], {}, writable=True)
+
+
+def show_rootfs(host: Host, container: Container) -> str:
+    """The tree of ``--rootfs`` as the container sees it; mapped for this process alone if need be.
+
+    Raises:
+        StorageError: it cannot be mapped.
+    """
+    mounted = f"{_mounts(host, container.id)}/rootfs"
+    if os.path.ismount(mounted):
+        return mounted
+    directory = container.config["rootfs"]
+    if "rootfs_idmap" in container.config["mounts"]:
+        from pyengine.containers.configuring import rootfs
+
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        syscalls.mount("", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE, None)
+        rootfs.mount(container.config, directory)
+    return directory
 
 
 def _mounts(host: Host, id_: str) -> str:

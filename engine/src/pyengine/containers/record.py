@@ -29,6 +29,7 @@ UNKNOWN_EXIT_CODE = 255
 START_INTENT = "container-start"
 PAUSE_INTENT = "container-pause"
 SHORT_ID = 12
+ALL_IDS = [[0, 0, 2**32 - 1]]  # a map of each id to itself
 LIVE = ("running", "paused", "initialized")
 
 
@@ -152,9 +153,9 @@ def missing(name_or_id: str) -> NotFoundError:
 
 
 def id_maps(container: Container) -> IdMaps | None:
-    """The maps of users and groups, where the container has a user namespace of its own."""
+    """The maps of users and groups, where the container's ids are others than the host's."""
     maps = container.config["id_maps"]
-    return (maps[0], maps[1]) if maps else None
+    return (maps[0], maps[1]) if maps and maps != [ALL_IDS, ALL_IDS] else None
 
 
 def mount_label(container: Container) -> str:
@@ -168,11 +169,12 @@ def on_host(container: Container, uid: int, gid: int) -> tuple[int, int]:
     Raises:
         StorageError: it has no such id.
     """
-    if not container.config["id_maps"]:
+    maps = id_maps(container)
+    if maps is None:
         return uid, gid
     from pyengine.storage import idmapped
 
-    return idmapped.on_host(id_maps(container), uid, gid)
+    return idmapped.on_host(maps, uid, gid)
 
 
 def by_id(host: Host, id_: str) -> Container | None:

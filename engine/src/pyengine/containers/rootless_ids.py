@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def keep_id(config: ContainerConfig, wanted: ContainerOptions, detail: str) -> list[IdMap]:
-    """The maps of ``keep-id[:uid=N,gid=N]``, where the user has the same id inside.
+    """The maps of ``keep-id[:uid=N,gid=N,size=N]``, where the user has the same id inside.
 
     The container's process is that user, unless ``--user`` or the image says otherwise, and in any
     case a member of the user's group.
@@ -28,7 +28,7 @@ def keep_id(config: ContainerConfig, wanted: ContainerOptions, detail: str) -> l
     Raises:
         ConfigError: an option has no meaning.
     """
-    given = _options(wanted.userns, detail)
+    given = options(wanted.userns, detail)
     own = [user.user_id(), _own_group()]
     inside = [given.get("uid", own[0]), given.get("gid", own[1])]
     maps = []
@@ -40,13 +40,14 @@ def keep_id(config: ContainerConfig, wanted: ContainerOptions, detail: str) -> l
                 " users of the container: add a line to /etc/subuid and /etc/subgid, and run"
                 " `pyengine system migrate`"
             )
+        last = min(last, given["size"] - 1) if given.get("size") else last
         rows = [[0, 1, min(kept, last)], [kept, 0, 1], [kept + 1, kept + 1, last - kept]]
         maps.append([row for row in rows if row[2] > 0])
     if not config["user"]:
         config["user"] = f"{inside[0]}:{inside[1]}"
     settings = config["process"]
     settings["groups"] = [*settings.get("groups", []), str(inside[1])]
-    if not given:
+    if not given.keys() & {"uid", "gid"}:
         _add_own_entries(config, *own)
     return maps
 
@@ -64,37 +65,58 @@ def own(kind: int) -> IdMap:
     return [[1, count(("uid", "gid")[kind]) - 1]]
 
 
-def check(maps: list[IdMap]) -> None:
-    """Raise ConfigError where a map has an id that the user does not."""
+def split(maps: list[IdMap]) -> list[IdMap]:
+    """The maps in pieces of which each is in one line of our own maps, as the kernel wants them.
+
+    Raises:
+        ConfigError: a map has an id that the user does not.
+    """
+    found: list[IdMap] = []
     for kind, id_map in zip(("uid", "gid"), maps, strict=True):
-        ids = count(kind)
+        found.append([])
         for first, begin, size in id_map:
-            if begin + size > ids:
+            pieces = [
+                [first + start - begin, start, end - start]
+                for inside, _, ids in ours(kind)
+                if (start := max(begin, inside)) < (end := min(begin + size, inside + ids))
+            ]
+            if sum(piece[2] for piece in pieces) < size:
                 raise ConfigError(
-                    f"--{kind}map {first}:{begin}:{size}: user {user.user_id()} has {ids} ids, with"
-                    f" 0 for himself: add more to /etc/sub{kind}, and run `pyengine system migrate`"
+                    f"--{kind}map {first}:{begin}:{size}: user {user.user_id()} has {count(kind)}"
+                    f" ids, with 0 for himself: add more to /etc/sub{kind}, and run `pyengine"
+                    " system migrate`"
                 )
+            found[-1] += pieces
+    return found
 
 
 def count(kind: str) -> int:
     """How many ids this namespace has, without gaps from 0 on; ``kind`` is uid or gid."""
+    return sum(size for _, _, size in ours(kind))
+
+
+def ours(kind: str) -> IdMap:
+    """The ids of this namespace: inside, host, count."""
     with open(f"/proc/self/{kind}_map", encoding="ascii") as file:
-        return sum(int(line.split()[2]) for line in file)
+        return [[int(word) for word in line.split()] for line in file]
 
 
 def _own_group() -> int:
     """The user's group outside, which the namespace's group 0 stands for."""
-    with open("/proc/self/gid_map", encoding="ascii") as file:
-        rows = [[int(word) for word in line.split()] for line in file]
-    return next((begin for first, begin, _ in rows if first == 0), 0)
+    return next((host for first, host, _ in ours("gid") if first == 0), 0)
 
 
-def _options(mode: str, detail: str) -> dict[str, int]:
+def options(mode: str, detail: str) -> dict[str, int]:
+    """``uid=N,gid=N,size=N``.
+
+    Raises:
+        ConfigError: it is something else.
+    """
     found = {}
     for text in filter(None, detail.split(",")):
         name, _, value = text.partition("=")
-        if name not in ("uid", "gid") or not value.isdecimal():
-            raise ConfigError(f"--userns {mode}: {text}: only uid=N and gid=N are known")
+        if name not in ("uid", "gid", "size") or not value.isdecimal():
+            raise ConfigError(f"--userns {mode}: {text}: only uid=N, gid=N and size=N are known")
         found[name] = int(value)
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 
-from pyengine.containers import auto_ids, record, rootless_ids
+from pyengine.containers import auto_ids, id_lines, record, rootless_ids
 from pyengine.errors import ConfigError
 from pyengine.storage import idmapped
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     IdMap = list[list[int]]
 
-MAX_IDS = 2**32 - 1
 JOINED = "ns:"  # begins the mode of a container in a user namespace of somebody else's
 
 
@@ -52,9 +51,12 @@ def configure(
             " give --uidmap, or --userns"
         )
     if given:
-        uid_map = [auto_ids.line("--uidmap", text) for text in wanted.uidmap or wanted.gidmap]
-        gid_map = [auto_ids.line("--gidmap", text) for text in wanted.gidmap or wanted.uidmap]
-        _take(config, uid_map, gid_map)
+        lines = (wanted.uidmap or wanted.gidmap, wanted.gidmap or wanted.uidmap)
+        maps = [
+            id_lines.read(kind, texts, rootless_ids.ours(kind), fill=host.rootless)
+            for kind, texts in zip(("uid", "gid"), lines, strict=True)
+        ]
+        _take(config, *maps)
     elif named:
         user, group = wanted.subuidname or named, wanted.subgidname or named
         user_ranges = auto_ids.subordinate(auto_ids.SUBUID, user)
@@ -78,20 +80,32 @@ def configure(
         _take(config, *rootless_ids.keep_id(config, wanted, detail))
     elif mode == "nomap" and host.rootless:
         _take(config, *rootless_ids.nomap(mode))
-    elif mode in ("keep-id", "nomap"):
+    elif mode == "keep-id":
+        _keep_roots(config, wanted.userns, detail)
+    elif mode == "nomap":
         raise ConfigError(f"{mode} is only supported in rootless mode")
     else:
         raise ConfigError(
             f"--userns {wanted.userns}: unrecognized namespace mode {mode} passed: give host,"
-            " auto[:OPTIONS], container:NAME or ns:PATH"
+            " auto[:OPTIONS], keep-id[:OPTIONS], container:NAME or ns:PATH"
         )
     if host.rootless:
-        rootless_ids.check(config["id_maps"])
+        config["id_maps"] = rootless_ids.split(config["id_maps"])
+
+
+def _keep_roots(config: ContainerConfig, mode: str, detail: str) -> None:
+    """``keep-id`` of root: all ids are as on the host, in a namespace of the container's own."""
+    given = rootless_ids.options(mode, detail)
+    if "size" in given:
+        raise ConfigError(f"--userns {mode}: size is for ordinary users: root's container has all")
+    if not config["user"]:
+        config["user"] = f"{given.get('uid', 0)}:{given.get('gid', 0)}"
+    _take(config, record.ALL_IDS, record.ALL_IDS)
 
 
 def _is_whole_host() -> bool:
     with open("/proc/self/uid_map", encoding="ascii") as file:
-        return file.read().split() == ["0", "0", str(MAX_IDS)]
+        return file.read().split() == ["0", "0", str(id_lines.MAX_ID)]
 
 
 def _take(config: ContainerConfig, uid_map: IdMap, gid_map: IdMap) -> None:

@@ -41,6 +41,8 @@ class MountSettings(TypedDict, total=False):
 
     no_read_only_tmpfs: bool
     rootfs_overlay: bool  # the directory of --rootfs stays as it is
+    # Its owners are mapped: uids and gids where not as the container's (``configuring/rootfs``).
+    rootfs_idmap: dict[str, list[list[int]]]
     secrets: list[Secret]
     secret_env: dict[str, str]  # ids by variable
     shm_size_bytes: int  # 0 is unlimited

@@ -139,6 +139,25 @@ def _with_member(enter: Callable[[], None], work: Callable[[str], Result], name:
         os.waitpid(child, 0)
 
 
+def mount(path: str, target: str, uid_map: Map, gid_map: Map) -> None:
+    """Mount a directory or file on ``target`` with its owners mapped.
+
+    Raises:
+        StorageError: the kernel or the file system cannot.
+    """
+    namespace_fd = namespace(uid_map, gid_map)
+    tree_fd = -1
+    try:
+        tree_fd = clone(path, namespace_fd)
+        syscalls.move_mount(tree_fd, target)
+    except OSError as error:
+        raise StorageError(f"mount {path} on {target}: {error.strerror}") from error
+    finally:
+        os.close(namespace_fd)
+        if tree_fd >= 0:
+            os.close(tree_fd)
+
+
 def clone(path: str, namespace_fd: int) -> int:
     """A detached mount of a directory or file whose owners are mapped as in the namespace.
 

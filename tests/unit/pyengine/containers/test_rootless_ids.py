@@ -12,8 +12,9 @@ from support.configured import configured
 @pytest.fixture(autouse=True)
 def ids(monkeypatch: pytest.MonkeyPatch) -> None:
     """User 1000 of group 100 with 2000 subordinate ids."""
-    monkeypatch.setattr(rootless_ids, "count", lambda _: 2001)
-    monkeypatch.setattr(rootless_ids, "_own_group", lambda: 100)
+    maps = {"uid": [[0, 1000, 1]], "gid": [[0, 100, 1]]}
+    subordinate = [[1, 100_000, 1000], [1001, 200_000, 1000]]
+    monkeypatch.setattr(rootless_ids, "ours", lambda kind: maps[kind] + subordinate)
     monkeypatch.setattr(user, "user_id", lambda: 1000)
 
 
@@ -37,7 +38,10 @@ def test_other_ids_are_those_asked_for() -> None:
     maps, name = kept("uid=0,gid=3000")
     assert maps == [[[0, 0, 1], [1, 1, 2000]], [[0, 1, 2000], [3000, 0, 1]]]
     assert name == "0:3000"
-    with pytest.raises(ConfigError, match="only uid=N and gid=N are known"):
+    assert kept("size=50,uid=3,gid=100")[0] == [
+        [[0, 1, 3], [3, 0, 1], [4, 4, 46]], [[0, 1, 49], [100, 0, 1]],
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match="only uid=N, gid=N and size=N are known"):
         kept("uid=x")
 
 
@@ -51,6 +55,8 @@ def test_one_id_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_maps_stay_within_what_the_user_has() -> None:
     assert rootless_ids.nomap("nomap") == [[[0, 1, 2000]], [[0, 1, 2000]]]
-    rootless_ids.check([[[0, 1, 2000]], [[0, 0, 2001]]])
+    assert rootless_ids.split([[[0, 1, 2000]], [[5, 0, 1501]]]) == [
+        [[0, 1, 1000], [1000, 1001, 1000]], [[5, 0, 1], [6, 1, 1000], [1006, 1001, 500]],
+    ]  # fmt: skip
     with pytest.raises(ConfigError, match="--gidmap 0:1:2001: user 1000 has 2001 ids"):
-        rootless_ids.check([[[0, 1, 2000]], [[0, 1, 2001]]])
+        rootless_ids.split([[[0, 1, 2000]], [[0, 1, 2001]]])

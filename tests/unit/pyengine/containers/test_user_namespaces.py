@@ -39,7 +39,20 @@ def test_one_map_stands_for_both(monkeypatch: pytest.MonkeyPatch) -> None:
     line = [[0, 1000, 10], [10, 5000, 1]]
     assert chosen(uidmap=("0:1000:10", "10:5000")) == [line, line]
     assert chosen(gidmap=("0:7:1",), uidmap=("0:1:1",)) == [[[0, 1, 1]], [[0, 7, 1]]]
+    assert chosen(gidmap=("0:7:1", "g1:9"), uidmap=()) == [[[0, 7, 1]], [[0, 7, 1], [1, 9, 1]]]
     assert chosen(userns="host") == []
+
+
+def test_root_keeps_all_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(user_namespaces, "_is_whole_host", lambda: True)
+    config = configured("--name x")
+    options = ContainerOptions("image", userns="keep-id:uid=7,gid=8")
+    host: Any = NoHost()
+    user_namespaces.configure(host, config, options, [])
+    assert config["id_maps"] == [[[0, 0, 4294967295]]] * 2
+    assert config["user"] == "7:8"
+    kept: Any = SimpleNamespace(config=config)
+    assert record.id_maps(kept) is None  # no owner has to be mapped
 
 
 def test_subordinate_ids_follow_one_another(
@@ -116,7 +129,9 @@ def test_auto_gives_as_many_ids_as_the_image_knows(tmp_path: Path) -> None:
         ({"uidmap": ("1:1:1",)}, "the container's root has no user of the host"),
         ({"uidmap": ("0:1:5", "4:100:5")}, "the maps of user ids overlap"),
         ({"uidmap": ("0:1:5", "5:3:5")}, "the maps of user ids overlap"),
-        ({"userns": "keep-id"}, "only supported in rootless mode"),
+        ({"userns": "nomap"}, "only supported in rootless mode"),
+        ({"userns": "keep-id:size=9"}, "size is for ordinary users"),
+        ({"uidmap": ("u0:1:9",)}, "the container's root has no group of the host"),
         ({"userns": "bogus"}, "unrecognized namespace mode"),
         ({"userns": "auto:size=x"}, "unknown option specified: 'size=x'"),
         ({"userns": "auto:uidmapping=x"}, "uidmapping x: must be INSIDE:HOST[:COUNT]"),

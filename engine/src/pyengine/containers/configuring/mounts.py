@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pyengine.containers.configuring import rootfs
 from pyengine.errors import ConfigError, NotFoundError
 from pyengine.specgen import mount_options
 
@@ -27,7 +28,7 @@ def configure(config: ContainerConfig, wanted: ContainerOptions) -> None:
         ConfigError: the form of an option is wrong, or it names a place that another one has.
     """
     if wanted.rootfs:
-        _rootfs(config)
+        rootfs.configure(config)
     found: Mounts = {}
     for text in wanted.volumes:
         volume = mount_options.volume(text)
@@ -72,26 +73,6 @@ def _size(option: str, text: str) -> int:
     from pyengine.specgen.options import size
 
     return size(option, text)
-
-
-def _rootfs(config: ContainerConfig) -> None:
-    """``DIR``, or ``DIR:O`` to keep changes apart."""
-    given = config["rootfs"]
-    path, colon, word = given.rpartition(":")
-    if not colon or os.path.isdir(given):
-        path, word = given, ""
-    if word == "O":
-        config["mounts"]["rootfs_overlay"] = True
-    elif word.partition("=")[0] == "idmap":
-        raise ConfigError(
-            f"--rootfs {given}: this version maps no ids of a whole root file system: give the"
-            " directory to the container's ids (chown), or mount it with idmap and :O"
-        )
-    elif word:
-        path = given
-    config["rootfs"] = os.path.abspath(path)
-    if not os.path.isdir(config["rootfs"]):
-        raise ConfigError(f"--rootfs {given}: no such directory")
 
 
 def complete(
