@@ -117,13 +117,15 @@ def _shorten_path(directory: str) -> None:
     """
     first = f"{directory}/first"
     names.make_directories(first, 0o755)
-    for name in ("encodings", "_json"):
-        found = getattr(sys.modules.get(name), "__file__", None)
-        if found:  # part of the executable in some builds
-            place = found.removesuffix("/__init__.py")
-            _link(place, f"{first}/{names.basename(place)}")
-    own = names.dirname(sys.modules["pyrun"].__path__[0])
-    path = [first, *(entry for entry in sys.path if entry != own and names.exists(entry))]
+    package = names.real(sys.modules["pyrun"].__path__[0])
+    wanted = [f"{package}/startup/encodings.py", f"{package}/startup/__pycache__"]
+    json_module = getattr(sys.modules.get("_json"), "__file__", None)
+    if json_module:  # part of the executable in some builds
+        wanted.append(json_module)
+    for target in wanted:
+        _link(target, f"{first}/{names.basename(target)}")
+    own = (names.dirname(sys.modules["pyrun"].__path__[0]), first)
+    path = [first, *(entry for entry in sys.path if entry not in own and names.exists(entry))]
     _replace(f"{directory}/python3._pth", "".join(f"{entry}\n" for entry in path))
 
 
