@@ -162,7 +162,8 @@ def test_an_update_reaches_systemd_and_the_files(container: Container) -> None:
 def test_a_reload_of_systemd_leaves_limits_and_devices_alone(container: Container) -> None:
     rule = {"allow": True, "type": "c", "major": 1, "minor": 11, "access": "r"}
     container.resources["devices"].append(rule)
-    container.resources |= {"pids": {"limit": 33}, "unified": {"memory.oom.group": "1"}}
+    unified = {"memory.oom.group": "1", "cpu.idle": "1"}
+    container.resources |= {"pids": {"limit": 33}, "unified": unified}
     container.start()
     allowed = container.show("DevicePolicy", "DeviceAllow")
     assert allowed["DevicePolicy"] == "strict"
@@ -170,6 +171,7 @@ def test_a_reload_of_systemd_leaves_limits_and_devices_alone(container: Containe
     group = container.cgroup()
     assert (group / "pids.max").read_text() == "33\n"
     assert (group / "memory.oom.group").read_text() == "1\n"
+    assert (group / "cpu.idle").read_text() == "1\n"
     assert container.exec("head", "-c", "3", "/dev/zero") == "\0" * 3
 
 

@@ -109,8 +109,29 @@ def test_a_quota_is_rounded_up_to_a_whole_percent() -> None:
 
 def test_an_update_of_the_quota_alone_counts_with_the_period_that_is_set() -> None:
     settings = limits_v2.settings({"cpu": {"quota": 12345}}, "/nowhere")
-    found = systemd_properties.of_limits(settings, 252, "", ("max", "50000"))
+    found = systemd_properties.of_limits(settings, 252, "", ("max", "50000", "0"))
     assert dict(found)["CPUQuotaPerSecUSec"] == ("t", 250000)
+
+
+def test_an_idle_group_has_systemd_s_own_weight_until_it_is_no_more() -> None:
+    idle, busy = {"cpu": {"idle": 1, "shares": 1024}}, {"cpu": {"idle": 0}}
+    assert of(idle) == [("CPUWeight", ("t", 0))]
+    assert of({"unified": {"cpu.idle": "1", "cpu.weight": "7"}}) == [("CPUWeight", ("t", 0))]
+    assert of(busy) == []
+    assert of(idle, 251) == []
+    settings = limits_v2.settings(busy, "/nowhere")
+    found = systemd_properties.of_limits(settings, 252, "", ("max", "100000", "1"))
+    assert found == [("CPUWeight", ("t", INFINITY))]
+
+
+def test_weights_of_block_devices_are_systemd_s_but_for_single_devices(tmp_path: Path) -> None:
+    (tmp_path / "io.bfq.weight").touch()
+    device = {"major": 8, "minor": 0, "weight": 500}
+    resources = {"blockIO": {"weight": 550, "weightDevice": [device]}}
+    assert of(resources) == [("IOWeight", ("t", 5455))]
+    settings = limits_v2.settings(resources, str(tmp_path))
+    assert systemd_properties.of_limits(settings, 252, "") == [("IOWeight", ("t", 5050))]
+    assert of({"unified": {"io.weight": "default 70\n8:0 9"}}) == [("IOWeight", ("t", 70))]
 
 
 def test_v1_has_other_names() -> None:
@@ -130,6 +151,8 @@ def test_a_size_may_have_the_unit_that_the_kernel_reads() -> None:
 def test_an_old_systemd_is_not_asked_for_what_it_does_not_know() -> None:
     resources = {"cpu": {"cpus": "0", "quota": 5000, "period": 10000}}
     assert [name for name, _ in of(resources, 239)] == ["CPUQuotaPerSecUSec"]
+    zswap = {"unified": {"memory.zswap.max": "max"}}
+    assert (of(zswap, 252), of(zswap, 253)) == ([], [("MemoryZSwapMax", ("t", INFINITY))])
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyrun.linux.cgroups.systemd_properties import Property
+    from pyrun.linux.cgroups.systemd_properties import CpuNow, Property
 
 POINTER = "/linux/cgroupsPath"
 SUBGROUP = "run.oci.systemd.subgroup"  # an annotation of crun
@@ -164,7 +164,10 @@ class Scope(Manager):
         if self.layout == "v2":
             from pyrun.linux.cgroups import limits_v2
 
-            settings = limits_v2.settings(resources, self.paths.get(UNIFIED, ""), pointer)
+            directory = self.paths.get(UNIFIED, "")
+            if not os.path.isdir(directory):
+                directory = os.path.dirname(directory)  # its slice has files of the same names
+            settings = limits_v2.settings(resources, directory, pointer)
         else:
             from pyrun.linux.cgroups import limits_v1
 
@@ -178,18 +181,21 @@ class Scope(Manager):
             found += systemd_properties.of_devices(rules, read_file("/proc/devices"))
         return found
 
-    def _cpu_now(self) -> tuple[str, str]:
-        """The quota and the period of the cgroup, or of one that is not there yet."""
+    def _cpu_now(self) -> CpuNow:
+        """Quota, period and idle of the cgroup, or of one that is not there yet."""
         try:
             if UNIFIED in self.paths and self.layout == "v2":
                 quota, period = read_file(f"{self.paths[UNIFIED]}/cpu.max").split()
+                idle_path = f"{self.paths[UNIFIED]}/cpu.idle"
+                idle = read_file(idle_path).strip() if os.path.exists(idle_path) else "0"
             else:
                 directory = self.paths.get("cpu", "")
                 quota = read_file(f"{directory}/cpu.cfs_quota_us").strip()
                 period = read_file(f"{directory}/cpu.cfs_period_us").strip()
+                idle = "0"
         except FileNotFoundError:
-            return "max", systemd_properties.DEFAULT_PERIOD_US
-        return quota, period
+            return systemd_properties.NO_CPU_LIMIT
+        return quota, period, idle
 
     def set(
         self,

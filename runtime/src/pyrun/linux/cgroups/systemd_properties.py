@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     # name, (D-Bus signature, value)
     Property = tuple[str, tuple[str, Any]]
+    # quota and period as in cpu.max, and cpu.idle
+    CpuNow = tuple[str, str, str]
 
 INFINITY = (1 << 64) - 1
 PREFIX = "org.systemd.property."
@@ -27,6 +29,11 @@ DEFAULT_PERIOD_US = "100000"  # Linux: Documentation/scheduler/sched-bwc.rst
 PERIOD_VERSION = 242
 CPUSET_VERSION = 244
 OOM_POLICY_VERSION = 252  # of scopes
+IDLE_VERSION = 252
+ZSWAP_VERSION = 253
+IDLE_WEIGHT = 0  # systemd's word for cpu.idle
+
+NO_CPU_LIMIT = ("max", DEFAULT_PERIOD_US, "0")
 
 _NUMBERS = {
     "memory.max": "MemoryMax",
@@ -48,7 +55,7 @@ def of_limits(
     settings: Iterable[Setting],
     version: int,
     pointer: str,
-    cpu_now: tuple[str, str] = ("max", DEFAULT_PERIOD_US),
+    cpu_now: CpuNow = NO_CPU_LIMIT,
 ) -> list[Property]:
     """The properties that stand for ``settings``, as far as there are any.
 
@@ -56,18 +63,24 @@ def of_limits(
         settings: from ``limits_v1`` or ``limits_v2``; a later one wins, as it does in the files.
         version: of systemd.
         pointer: the place of the resources.
-        cpu_now: the quota and the period as they are, of which a setting may change one alone.
+        cpu_now: quota, period and idle as they are, of which a setting may change one alone.
 
     Raises:
         ConfigError: a value cannot be understood.
     """
     found: list[Property] = []
-    quota, period = cpu_now
+    quota, period, idle = cpu_now
     per_second = None
     for _, name, value, where in settings:
         try:
             if name in _NUMBERS:
                 found.append((_NUMBERS[name], ("t", _number(value))))
+            elif name == "memory.zswap.max" and version >= ZSWAP_VERSION:
+                found.append(("MemoryZSwapMax", ("t", _number(value))))
+            elif name == "cpu.idle":
+                idle = str(int(value))
+            elif name in ("io.weight", "io.bfq.weight"):
+                found += _io_weight(name, value.split())
             elif name in _SETS and version >= CPUSET_VERSION:
                 found.append((_SETS[name], ("ay", cpu_mask(value))))
             elif name == "memory.oom.group" and version >= OOM_POLICY_VERSION:
@@ -82,6 +95,14 @@ def of_limits(
                 per_second = _quota(quota, period)
         except (ValueError, IndexError) as error:
             raise ConfigError(f"{pointer}{where}", f"{value!r}: {error}") from error
+    if idle != cpu_now[2] and version >= IDLE_VERSION:
+        # else a reload of systemd ends it; an idle group takes no other weight
+        weights = [one for one in found if one[0] == "CPUWeight"]
+        if idle != "0":
+            found = [one for one in found if one not in weights]
+            found.append(("CPUWeight", ("t", IDLE_WEIGHT)))
+        elif not weights:
+            found.append(("CPUWeight", ("t", INFINITY)))
     if per_second is not None:
         found.append(("CPUQuotaPerSecUSec", ("t", per_second)))
     if period != cpu_now[1] and version >= PERIOD_VERSION:
@@ -97,6 +118,17 @@ def _number(text: str) -> int:
     if not -1 <= value <= INFINITY:
         raise ValueError("is out of range")
     return INFINITY if value == -1 else value
+
+
+def _io_weight(name: str, words: list[str]) -> list[Property]:
+    """The weight for all devices; systemd leaves that of a single one in the file alone."""
+    if len(words) == 2 and words[0] != "default":
+        return []
+    weight = int(words[-1])
+    if name == "io.bfq.weight" and weight > 100:
+        # so that systemd computes this one from it: 100 is 100, 1000 is 10000
+        weight = 100 + (weight - 100) * 9900 // 900
+    return [("IOWeight", ("t", weight))]
 
 
 def _quota(quota: str, period: str) -> int:
