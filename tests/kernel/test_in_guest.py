@@ -37,6 +37,19 @@ def test_the_runtime_passes_its_kernel_tests_on_cgroup_v2_with_systemd(user: str
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
 
 
+@pytest.mark.timeout(900)
+@pytest.mark.needs("vm")
+def test_labels_confine_containers_where_selinux_is() -> None:
+    """The same kernel, started with another security module and with a policy of the tests."""
+    words = ["--append", "security=selinux", "--timeout", "800", "--"]
+    words += [".venv/bin/python3", "tests/support/selinux_policy.py"]
+    words += [".venv/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=300"]
+    words += ["--must-run=selinux", "tests/kernel/runtime/test_selinux.py"]
+    command = [str(TOP / "tools/vm/run"), *words]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
+
+
 @pytest.mark.timeout(1200)
 @pytest.mark.needs("vm")
 def test_criu_checkpoints_and_restores_where_it_works(pytestconfig: pytest.Config) -> None:

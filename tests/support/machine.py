@@ -9,6 +9,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from support import selinux_policy
+
 BUSYBOX = "/bin/busybox"
 APPARMOR_PARSER = "/usr/sbin/apparmor_parser"
 
@@ -136,6 +138,18 @@ def _apparmor() -> str:
     return "" if os.path.exists(APPARMOR_PARSER) else f"there is no {APPARMOR_PARSER}"
 
 
+def _selinux() -> str:
+    """Whether SELinux enforces the policy of ``selinux_policy``."""
+    try:
+        if Path("/sys/fs/selinux/enforce").read_text() != "1":
+            return "SELinux enforces nothing here"
+        # CLOSED is nobody's but ours
+        Path("/sys/fs/selinux/context").write_text(selinux_policy.CLOSED)
+    except OSError as error:
+        return f"no SELinux with the tests' policy: {error.strerror}"
+    return ""
+
+
 def _delegable_pids() -> str:
     if not _cgroup_v1("pids")():
         return ""
@@ -196,6 +210,7 @@ _PROBES: dict[str, Callable[[], str]] = {
     "numa": _numa,
     "realtime": _realtime,
     "apparmor": _apparmor,
+    "selinux": _selinux,
     **{
         f"cgroup_{name}": _cgroup_v1(name)
         for name in ("memory", "cpu", "cpuset", "blkio", "pids", "devices", "freezer")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
 
 from pyrun.container import extensions, init
 from pyrun.errors import ConfigError
+from pyrun.linux import lsm
 
 
 def test_a_receiver_becomes_the_listener_of_the_profile() -> None:
@@ -49,6 +51,15 @@ def test_a_mount_label_is_no_mount_option_where_the_kernel_has_no_selinux(
 ) -> None:
     monkeypatch.setattr("pyrun.linux.lsm.has_selinux", lambda: False)
     assert init.label_option({"linux": {"mountLabel": "system_u:object_r:x:s0:c1,c2"}}) == ""
+
+
+@pytest.mark.parametrize(("own", "expected"), [("kernel\0", False), ("u:r:t:s0\n", True)])
+def test_selinux_without_a_policy_counts_as_none(
+    monkeypatch: pytest.MonkeyPatch, own: str, expected: bool
+) -> None:
+    monkeypatch.setattr("pyrun.linux.lsm.names.exists", lambda _: True)
+    monkeypatch.setattr("builtins.open", lambda *_: io.StringIO(own))
+    assert lsm.has_selinux() is expected
 
 
 def test_an_offset_of_a_clock_is_one_of_the_config() -> None:

@@ -92,7 +92,7 @@ def main(task: Task) -> None:
     task.leave_parent()
     start = StartPipe(task)
     try:
-        _set_up(task)
+        _set_up(task, start.proc_fd)
         process.hide_descriptors(task.first_free_fd)
         has_program = bool(task.config.get("process"))
         if has_program and TRACE in (task.config.get("annotations") or {}):
@@ -239,12 +239,13 @@ class StartPipe:
             self._task.channel.send("error", **channel.describe(error))
 
 
-def _set_up(task: Task) -> None:
+def _set_up(task: Task, proc_fd: int) -> None:
     """Everything between the fork and the process's own settings."""
     config = task.config
     posix.setsid()
     set_oom_score(config.get("process") or {})
     if task.keyring_name:
+        process.label_keyring(config.get("process") or {}, proc_fd)
         keyring.join(task.keyring_name)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     namespaces.join(task.plan, syscalls.CLONE_NEWNS)

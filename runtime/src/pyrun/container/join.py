@@ -277,6 +277,7 @@ def _child(task: _Task) -> None:
             _set_affinity(task, "final")
         posix.setsid()
         init.set_oom_score(task.identity.process)
+        process.label_keyring(task.identity.process, proc_fd)
         keyring.join(task.keyring_name)
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         namespaces.join(task.plan, ~(namespaces.OF_CHILDREN | syscalls.CLONE_NEWUSER))

@@ -197,6 +197,22 @@ def check_labels(process: JsonObject) -> None:
         lsm.check(profile, label)
 
 
+def label_keyring(process: JsonObject, proc_fd: int) -> None:
+    """Have the session keyring carry the process's label, or SELinux keeps the process from it.
+
+    Args:
+        process: ``process`` of config.json.
+        proc_fd: from ``open_proc_self``.
+
+    Raises:
+        KernelError: the label is not allowed.
+    """
+    if process.get("selinuxLabel"):
+        from pyrun.linux import lsm
+
+        lsm.label_keys(process["selinuxLabel"], proc_fd)
+
+
 def hide_descriptors(first: int) -> None:
     """Keep what is open from ``first`` on from the program (CVE-2024-21626).
 

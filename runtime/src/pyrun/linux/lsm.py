@@ -22,13 +22,16 @@ def check(profile: str, label: str) -> None:
         problem = f"profile {profile!r}: this kernel has no AppArmor; leave it out"
         raise ConfigError("/process/apparmorProfile", problem)
     if label and not has_selinux():
-        problem = f"label {label!r}: this kernel has no SELinux; leave it out"
+        problem = f"label {label!r}: this kernel has no SELinux policy; leave it out"
         raise ConfigError("/process/selinuxLabel", problem)
 
 
 def has_selinux() -> bool:
-    """Whether files and processes have labels here."""
-    return names.exists("/sys/fs/selinux/enforce")
+    """Whether files and processes have labels here; a kernel without a policy takes any word."""
+    if not names.exists("/sys/fs/selinux/enforce"):
+        return False
+    with open("/proc/self/attr/current") as own:
+        return own.read().rstrip("\0\n") != "kernel"
 
 
 def _apparmor() -> bool:
@@ -62,6 +65,22 @@ def apply(profile: str, label: str, proc_fd: int) -> None:
             _write("attr/exec", label, proc_fd)
         except OSError as error:
             raise KernelError(f"set the SELinux label {label}", error) from error
+
+
+def label_keys(label: str, proc_fd: int) -> None:
+    """Have keyrings made from here on carry a label; the next execve(2) ends it.
+
+    Args:
+        label: ``process.selinuxLabel``.
+        proc_fd: /proc/self of the host, opened before the root changed.
+
+    Raises:
+        KernelError: the label is not allowed.
+    """
+    try:
+        _write("attr/keycreate", label, proc_fd)
+    except OSError as error:
+        raise KernelError(f"set the SELinux label {label} of keys", error) from error
 
 
 def _apparmor_word(profile: str) -> bool:

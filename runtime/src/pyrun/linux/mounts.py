@@ -265,6 +265,8 @@ class Mounter:
                 self._check_target(target_fd, fstype, destination, "")
                 name = None if remount else fstype
                 syscalls.mount(source, paths.proc_path(target_fd), name, flags, data or None)
+                if fstype == "mqueue" and self._label:
+                    self._label_root(destination)
                 if options.copy_up:
                     self._copy_up(target_fd, destination, data, keep_mode=fstype == "tmpfs")
             finally:
@@ -274,6 +276,15 @@ class Mounter:
             raise KernelError(step, error) from error
         if late:
             self.late.append((destination, flags | syscalls.MS_RDONLY))
+
+    def _label_root(self, destination: str) -> None:
+        """What has no option for a label takes it as an attribute."""
+        fd = paths.open_inside(self.root_fd, destination)
+        try:
+            label = self._label.partition('="')[2].rstrip('"')
+            posix.setxattr(paths.proc_path(fd), "security.selinux", label.encode())
+        finally:
+            posix.close(fd)
 
     def _with_mode(self, data: str, destination: str) -> str:
         """A tmpfs keeps the mode of the directory it covers, as with runc; the last one counts.
