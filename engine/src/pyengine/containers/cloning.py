@@ -47,7 +47,8 @@ def clone(
     for volume in config["volumes"]:
         volume.pop("anonymous", None)  # shared now, and removed with neither of the two
     if source is None:
-        source = Source(original.image_id or "", original.image_name, _layers(host, original), {})
+        layers = host.storage.container_layers(original.id)
+        source = Source(original.image_id or "", original.image_name, layers, {})
     else:
         config["image"], config["image_id"] = source.name, source.id
     if "userns_auto" not in config:
@@ -82,15 +83,6 @@ def _add(
 def _rename(host: Host, container: Container, name: str) -> None:
     with host.database.write() as connection:
         record.update(connection, container, name=name)
-
-
-def _layers(host: Host, container: Container) -> list[str]:
-    with host.database.read() as connection:
-        rows = connection.execute(
-            "SELECT diff_id FROM container_layers WHERE container_id = ? ORDER BY position",
-            (container.id,),
-        ).fetchall()
-    return [row[0] for row in rows]
 
 
 def _free_name(host: Host, base: str) -> str:

@@ -157,14 +157,8 @@ def _open_stopped(host: Host, container: Container) -> int:
         raise ConflictError(f"container {container.name} was started or removed: copy again")
     root = container.config["rootfs"]
     if not root and container.started_at is None:
-        with host.database.read() as connection:
-            rows = connection.execute(
-                "SELECT diff_id FROM container_layers WHERE container_id = ? ORDER BY position",
-                (container.id,),
-            ).fetchall()
-        host.storage.create_container(
-            container.id, [row[0] for row in rows], record.id_maps(container)
-        )
+        layers = host.storage.container_layers(container.id)
+        host.storage.create_container(container.id, layers, record.id_maps(container))
         host.storage.keep(container.id)
     try:
         syscalls.unshare(syscalls.CLONE_NEWNS)

@@ -16,16 +16,8 @@ if TYPE_CHECKING:
 
 def layers(host: Host, container: Container) -> list[str]:
     """The directories of its image's layers, bottom first."""
-    return [host.storage.layer_path(diff_id) for diff_id in _diff_ids(host, container)]
-
-
-def _diff_ids(host: Host, container: Container) -> list[str]:
-    with host.database.read() as connection:
-        rows = connection.execute(
-            "SELECT diff_id FROM container_layers WHERE container_id = ? ORDER BY position",
-            (container.id,),
-        ).fetchall()
-    return [row[0] for row in rows]
+    storage = host.storage
+    return [storage.layer_path(diff_id) for diff_id in storage.container_layers(container.id)]
 
 
 def upper(host: Host, container: Container) -> str | None:
@@ -71,7 +63,7 @@ def _prepare(host: Host, container: Container) -> None:
         raise ConflictError(f"container {container.name} was started or removed: try again")
     if container.started_at is None and not container.live:
         host.storage.create_container(
-            container.id, _diff_ids(host, container), record.id_maps(container)
+            container.id, host.storage.container_layers(container.id), record.id_maps(container)
         )
 
 

@@ -319,12 +319,7 @@ class _Start:
 
     def _layers(self) -> list[str]:
         if self.layers is None:
-            with self.host.database.read() as connection:
-                rows = connection.execute(
-                    "SELECT diff_id FROM container_layers WHERE container_id = ? ORDER BY position",
-                    (self.container.id,),
-                ).fetchall()
-            self.layers = [row[0] for row in rows]
+            self.layers = self.host.storage.container_layers(self.container.id)
         return self.layers
 
     def _exit_command(self, life: str, *, attended: bool) -> list[str]:

@@ -175,7 +175,7 @@ class Storage:
         if os.path.isdir(copy):
             return [copy]
         if diff_ids is None:
-            diff_ids = self._container_layers(container_id)
+            diff_ids = self.container_layers(container_id)
         return [self.layer_path(diff_id) for diff_id in diff_ids]
 
     def allow_remount(self, container_id: str) -> None:
@@ -299,7 +299,8 @@ class Storage:
         with self.database.write() as connection:
             connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts.items())
 
-    def _container_layers(self, container_id: str) -> list[str]:
+    def container_layers(self, container_id: str) -> list[str]:
+        """The diff ids of a container's layers, bottom first."""
         with self.database.read() as connection:
             rows = connection.execute(
                 "SELECT diff_id FROM container_layers WHERE container_id = ? ORDER BY position",

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tarfile
 
-from pyengine.errors import ArchiveError, ConfigError, StorageError
+from pyengine.errors import ArchiveError, ConfigError
 from pyengine.images import manifests, references
 from pyengine.images.transports import files
 from pyengine.images.transports.base import UNCOMPRESSED, Destination, Source
@@ -161,18 +159,10 @@ class DockerArchiveDestination(Destination):
 
     def commit(self) -> None:
         """Write the tar."""
-        staged = f"{self._directory}.tar"
-        try:
-            files.write(f"{self._directory}/index", [manifests.encode([self._entry])], self.label)
-            with tarfile.open(staged, "w", format=tarfile.PAX_FORMAT) as archive:
-                for name, file in [*self._members, ("manifest.json", "index")]:
-                    files.add_member(archive, name, f"{self._directory}/{file}")
-            os.rename(staged, self._path)
-        except OSError as error:
-            raise StorageError(f"write {self.label}: {error.strerror}") from error
+        files.write(f"{self._directory}/index", [manifests.encode([self._entry])], self.label)
+        members = [*self._members, ("manifest.json", "index")]
+        files.write_tar(self._path, self._directory, members, self.label)
 
     def close(self) -> None:
         """Remove what was staged."""
-        shutil.rmtree(self._directory, ignore_errors=True)
-        if os.path.exists(f"{self._directory}.tar"):
-            os.unlink(f"{self._directory}.tar")
+        files.remove_staged(self._directory)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tarfile
 import tempfile
 
@@ -138,8 +139,36 @@ def write_hashed(path: str, chunks: Iterable[bytes], label: str) -> tuple[str, i
     return f"sha256:{digest.hexdigest()}", size
 
 
-def add_member(archive: tarfile.TarFile, name: str, path: str) -> None:
-    """Add a file to an archive without owner or time: the same file, the same bytes."""
+def write_tar(path: str, staged: str, members: Iterable[tuple[str, str]], label: str) -> None:
+    """Write an archive that appears when it is complete; the same files give the same bytes.
+
+    Args:
+        path: of the archive.
+        staged: the directory with the files; the archive is written beside it.
+        members: names in the archive, each with its file below ``staged``.
+        label: names the archive in messages.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    try:
+        with tarfile.open(f"{staged}.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+            for name, file in members:
+                _add_member(archive, name, f"{staged}/{file}")
+        os.rename(f"{staged}.tar", path)
+    except OSError as error:
+        raise StorageError(f"write {label}: {error.strerror}") from error
+
+
+def remove_staged(staged: str) -> None:
+    """Remove what ``write_tar`` works with."""
+    shutil.rmtree(staged, ignore_errors=True)
+    if os.path.exists(f"{staged}.tar"):
+        os.unlink(f"{staged}.tar")
+
+
+def _add_member(archive: tarfile.TarFile, name: str, path: str) -> None:
+    """Without owner or time."""
     member = tarfile.TarInfo(name)
     member.size, member.mode = os.stat(path).st_size, 0o644
     with open(path, "rb") as file:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tarfile
 
 from pyengine.database.locks import DirectoryHold
 from pyengine.errors import ArchiveError, StorageError
@@ -167,23 +165,13 @@ class OciArchiveDestination(OciDestination):
     def commit(self) -> None:
         """Write the tar."""
         super().commit()
-        staged = f"{self._directory}.tar"
-        try:
-            with tarfile.open(staged, "w", format=tarfile.PAX_FORMAT) as archive:
-                for name in ("oci-layout", "index.json"):
-                    files.add_member(archive, name, f"{self._directory}/{name}")
-                for name in sorted(os.listdir(f"{self._directory}/blobs/sha256")):
-                    member = f"blobs/sha256/{name}"
-                    files.add_member(archive, member, f"{self._directory}/{member}")
-            os.rename(staged, self._archive)
-        except OSError as error:
-            raise StorageError(f"write {self.label}: {error.strerror}") from error
+        blobs = (f"blobs/sha256/{name}" for name in sorted(os.listdir(self._blobs)))
+        members = [(name, name) for name in ("oci-layout", "index.json", *blobs)]
+        files.write_tar(self._archive, self._directory, members, self.label)
 
     def close(self) -> None:
         """Remove the directory."""
-        shutil.rmtree(self._directory, ignore_errors=True)
-        if os.path.exists(f"{self._directory}.tar"):
-            os.unlink(f"{self._directory}.tar")
+        files.remove_staged(self._directory)
 
 
 def delete(directory: str, name: str, label: str, blobs: str | None = None) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyengine.images.transports.base import Source
-    from pyengine.images.trust.signatures import Signed
+    from pyengine.images.trust.payload import Signed
 
 SYSTEM_FILE = "/etc/containers/policy.json"
 TYPES = ("insecureAcceptAnything", "reject", "signedBy", "sigstoreSigned")

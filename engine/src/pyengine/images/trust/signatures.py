@@ -4,35 +4,26 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import os
 import shutil
 import subprocess
 import tempfile
-import time
 
 from pyengine.errors import ConfigError, TrustError
-from pyengine.version import VERSION
+from pyengine.images.trust import payload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
+    from pyengine.images.trust.payload import Signed
+
 _TYPE = "atomic container signature"
 _MAX_BYTES = 4 << 20
 _TIMEOUT_S = 60
 _BAD = ("BADSIG", "ERRSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "NODATA", "UNEXPECTED")
 _SOURCES = ("keyPath", "keyPaths", "keyData")
-
-
-class Signed:
-    """What a good signature says: a manifest's digest and an image's name; and whose it is."""
-
-    __slots__ = ("digest", "fingerprint", "reference")
-
-    def __init__(self, digest: str, reference: str, fingerprint: str) -> None:
-        self.digest, self.reference, self.fingerprint = digest, reference, fingerprint
 
 
 def check_requirement(requirement: dict[str, Any], where: str) -> None:
@@ -112,7 +103,7 @@ class Keyring:
             }.get(bad[0] if bad else "", "it is no signature")  # fmt: skip
             raise TrustError(reason)
         valid = next(word for word in words if word and word[0] == "VALIDSIG")
-        return _read(done.stdout, valid[1])
+        return payload.read(done.stdout, _TYPE, valid[1])
 
     def users(self) -> list[str]:
         """Whose keys are in it."""
@@ -166,43 +157,13 @@ def sign(digest: str, reference: str, key: str, passphrase_file: str | None = No
     Raises:
         TrustError: gpg cannot make it.
     """
-    payload = {
-        "critical": {
-            "type": _TYPE,
-            "image": {"docker-manifest-digest": digest},
-            "identity": {"docker-reference": reference},
-        },
-        "optional": {"creator": f"pyengine {VERSION}", "timestamp": int(time.time())},
-    }
     command = ["--local-user", key, "--sign"]
     if passphrase_file:
         command = ["--pinentry-mode", "loopback", "--passphrase-file", passphrase_file, *command]
-    done = _gpg(command, json.dumps(payload).encode(), home=os.environ.get("GNUPGHOME"))
+    done = _gpg(command, payload.make(_TYPE, digest, reference), home=os.environ.get("GNUPGHOME"))
     if done.returncode != 0:
         raise TrustError(f"sign {reference} with key {key}: {_problem(done)}")
     return done.stdout
-
-
-def _read(payload: bytes, fingerprint: str) -> Signed:
-    """Strictly: a reader that overlooks something may be made to believe anything."""
-    try:
-        fields = json.loads(payload)
-        critical = fields["critical"]
-        digest = critical["image"]["docker-manifest-digest"]
-        reference = critical["identity"]["docker-reference"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise TrustError("what it signs says of no image") from error
-    exact = (
-        set(fields) <= {"critical", "optional"}
-        and set(critical) == {"type", "image", "identity"}
-        and set(critical["image"]) == {"docker-manifest-digest"}
-        and set(critical["identity"]) == {"docker-reference"}
-    )
-    if not exact or critical["type"] != _TYPE:
-        raise TrustError("what it signs says something unknown")
-    if not isinstance(digest, str) or not isinstance(reference, str):
-        raise TrustError("what it signs says of no image")
-    return Signed(digest, reference, fingerprint)
 
 
 def _gpg(

@@ -13,8 +13,7 @@ import json
 import time
 
 from pyengine.errors import ConfigError, TrustError
-from pyengine.images.trust.signatures import Signed
-from pyengine.version import VERSION
+from pyengine.images.trust import payload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyengine.images.trust.keys import PublicKey
+    from pyengine.images.trust.payload import Signed
     from pyengine.images.trust.transparency import Authority
 
 PREFIX = b"\0sigstore-json\n"
@@ -91,16 +91,8 @@ def make(digest: str, reference: str, sign: Callable[[bytes], dict[str, str]]) -
         reference: the name that it is signed for.
         sign: gives the annotations for a payload.
     """
-    fields = {
-        "critical": {
-            "identity": {"docker-reference": reference},
-            "image": {"docker-manifest-digest": digest},
-            "type": _TYPE,
-        },
-        "optional": {"creator": f"pyengine {VERSION}", "timestamp": int(time.time())},
-    }
-    payload = json.dumps(fields, separators=(",", ":")).encode()
-    return Attachment(payload, MEDIA_TYPE, sign(payload)).to_bytes()
+    data = payload.make(_TYPE, digest, reference)
+    return Attachment(data, MEDIA_TYPE, sign(data)).to_bytes()
 
 
 def check_requirement(requirement: dict[str, Any], where: str) -> None:
@@ -196,7 +188,7 @@ class Trusted:
         if not raw:
             raise TrustError("it has no signature")
         whose = self._maker(found, encoded, raw)
-        return _read(found.payload, whose)
+        return payload.read(found.payload, _TYPE, whose)
 
     def _maker(self, found: Attachment, encoded: str, raw: bytes) -> str:
         """Who made it, verified."""
@@ -237,24 +229,3 @@ def _contents(
         called = [f"{where}: {key}" if "Data" in key else one for one in given]
         found += zip(called, (keys.content(key, one, where) for one in given), strict=True)
     return found
-
-
-def _read(payload: bytes, whose: str) -> Signed:
-    """Strictly: a reader that overlooks something may be made to believe anything."""
-    try:
-        fields = json.loads(payload)
-        critical = fields["critical"]
-        digest = critical["image"]["docker-manifest-digest"]
-        reference = critical["identity"]["docker-reference"]
-        exact = (
-            set(fields) <= {"critical", "optional"}
-            and set(critical) == {"type", "image", "identity"}
-            and set(critical["image"]) == {"docker-manifest-digest"}
-            and set(critical["identity"]) == {"docker-reference"}
-            and critical["type"] == _TYPE
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise TrustError("what it signs says of no image") from error
-    if not exact or not isinstance(digest, str) or not isinstance(reference, str):
-        raise TrustError("what it signs says something unknown")
-    return Signed(digest, reference, whose)
