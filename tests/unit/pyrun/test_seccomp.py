@@ -178,6 +178,14 @@ def test_what_makes_no_sense_is_refused_at_its_place(broken: dict[str, Any], poi
     assert caught.value.pointer == f"/linux/seccomp{pointer}"
 
 
+def test_rules_that_contradict_each_other_are_refused() -> None:
+    one = rule("mkdir", args=[argument("EQ", 7)], errnoRet=7)
+    other = rule("mkdir", args=[argument("EQ", 7)], errnoRet=8)
+    assert seccomp.compile_profile(profile(one, one))
+    with pytest.raises(ConfigError, match="seccomp/syscalls/1: an earlier rule has another action"):
+        seccomp.compile_profile(profile(one, other))
+
+
 def test_flags_reach_the_system_call() -> None:
     assert seccomp.prepare(profile(), []).flags == syscalls.SECCOMP_FILTER_FLAG_SPEC_ALLOW
     assert seccomp.prepare(profile(flags=[]), []).flags == 0

@@ -280,6 +280,9 @@ def _add_rule(
             try:
                 compiled.add_rule(action, number, *arguments)
             except OSError as error:
+                if error.errno == errno.EEXIST:
+                    problem = f"an earlier rule has another action for the same use of {name}"
+                    raise ConfigError(pointer, problem) from error
                 raise KernelError(f"{pointer}: add the seccomp rule of {name}", error) from error
 
 
