@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from support import leaks, machine
 
@@ -48,6 +49,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--check-leaks", action="store_true", help="fail when the run leaves something behind"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # The same examples each time: chance finds faults, but must not fail somebody else's change.
+    # --hypothesis-profile=default searches anew.
+    settings.register_profile("steady", derandomize=True, deadline=None, database=None,
+                              suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
+    if not config.getoption("--hypothesis-profile"):
+        settings.load_profile("steady")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
