@@ -40,9 +40,9 @@ def main(arguments: list[str]) -> int:
             return 0
         name = rest[0]
         if name == "--version":
-            from pyrun.version import VERSION
+            from pyrun.version import FEATURES, VERSION
 
-            sys.stdout.write(f"pyrun version {VERSION}\nspec: 1.3.0\n")
+            sys.stdout.write(f"pyrun version {VERSION}\nspec: 1.3.0\n{FEATURES}\n")
             return 0
         if name not in COMMANDS:
             from pyrun.commands.usage import NoSuchCommandError
@@ -148,7 +148,7 @@ def _set(settings: Settings, name: str, value: str) -> None:
     if name == "--root":
         settings.root = value
     elif name == "--log":
-        settings.log = value.removeprefix("file:")
+        settings.log = _log_place(value)
     elif name == "--criu":
         settings.criu = value
     elif name == "--log-level":
@@ -167,6 +167,18 @@ def _set(settings: Settings, name: str, value: str) -> None:
         settings.rootless = value == "true"
     elif value != "auto":
         raise wrong(f"--rootless is true, false or auto, not {value!r}")
+
+
+def _log_place(value: str) -> str:
+    """``value`` without ``file:``; a path with a colon has a slash before it."""
+    kind, colon, rest = value.partition(":")
+    if not colon or "/" in kind:
+        return value
+    if kind == "file":
+        return rest
+    if kind not in ("journald", "syslog"):
+        raise wrong(f"--log is PATH, file:PATH, journald:NAME or syslog:NAME, not {value!r}")
+    return value
 
 
 def default_root(settings: Settings) -> str:

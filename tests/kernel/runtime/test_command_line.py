@@ -45,6 +45,19 @@ def test_an_error_in_the_json_log_has_level_msg_and_time(pyrun: Runtime, tmp_pat
     assert (found["level"], "nosuch does not exist" in found["msg"]) == ("error", True)
 
 
+def test_a_log_of_an_unknown_kind_is_refused(pyrun: Runtime, tmp_path: Path) -> None:
+    done = pyrun.call("--log=graylog:/x", "list")
+    assert (done.returncode, "--log is PATH, file:PATH" in done.stderr) == (1, True)
+    log = tmp_path / "a:b"
+    assert pyrun.call(f"--log={log}", "state", "nosuch").returncode == 1
+    assert "nosuch does not exist" in log.read_text()
+
+
+def test_the_version_names_what_is_built_in(pyrun: Runtime) -> None:
+    shown = pyrun.call("--version").stdout.splitlines()
+    assert shown[-1].split()[:2] == ["+SYSTEMD", "+SELINUX"]
+
+
 def test_a_log_that_nobody_reads_is_told_beside_the_error(pyrun: Runtime) -> None:
     if os.path.exists("/run/systemd/journal/socket"):
         pytest.skip("there is a journal")

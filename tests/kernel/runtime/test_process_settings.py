@@ -96,7 +96,7 @@ def test_a_deadline_is_the_process_s(pyrun: Runtime, bundle: Bundle) -> None:
     [
         ({"policy": "SCHED_FIFO", "priority": 100}, "set the scheduling policy SCHED_FIFO: Inv"),
         ({"policy": "SCHED_ISO"}, "set the scheduling policy SCHED_ISO: Invalid argument"),
-        ({"policy": "SCHED_DEADLINE"}, "set the scheduling policy SCHED_DEADLINE: Invalid"),
+        ({"policy": "SCHED_DEADLINE"}, "/process/scheduler/runtime: SCHED_DEADLINE: 0 is not"),
         ({"policy": "SCHED_NONE"}, "/process/scheduler/policy: 'SCHED_NONE' is not one of"),
         ({"policy": "SCHED_OTHER", "flags": ["X"]}, "/process/scheduler/flags/0: 'X' is not one"),
     ],

@@ -201,6 +201,7 @@ BLOCK = "/linux/resources/blockIO"
         ("/linux/devices/0/type", "x", ""),
         ("/linux/cgroupsPath", 1, ""),
         ("/linux/sysctl/kernel.pid_max", "1", ""),
+        ("/linux/sysctl/kernel.hostname", "other", ""),
         ("/linux/sysctl/user.max_user_namespaces", "1", ""),
         ("/linux/maskedPaths", ["proc"], "/linux/maskedPaths/0"),
         ("/linux/readonlyPaths", ["proc"], "/linux/readonlyPaths/0"),

@@ -114,7 +114,7 @@ def begin(
         foreground: this process waits for the container, so it gets its terminal.
 
     Raises:
-        ContainerError: a descriptor is none, or config.json cannot be read.
+        ContainerError: config.json cannot be read.
         ConfigError: config.json is not a JSON object.
     """
     count = inherited(request.preserve_fds)

@@ -27,6 +27,7 @@ _FLAGS = {
     "SCHED_FLAG_UTIL_CLAMP_MIN": 0x20, "SCHED_FLAG_UTIL_CLAMP_MAX": 0x40,
 }  # fmt: skip
 _ATTR_BYTES = 48  # struct sched_attr, first version
+_SHORTEST_NS, _LONGEST_NS = 1 << 10, 1 << 63  # of a SCHED_DEADLINE
 _CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
 _CLASS_SHIFT = 13
 _DOMAINS = {"LINUX": 0x0, "LINUX32": 0x8}
@@ -47,6 +48,8 @@ def set_policy(asked: JsonObject, pointer: str = "/process/scheduler") -> None:
         if name not in _FLAGS:
             raise ConfigError(f"{pointer}/flags/{index}", f"unknown flag {name!r}")
         flags |= _FLAGS[name]
+    if policy == "SCHED_DEADLINE":
+        _check_deadline(asked, pointer)
     words = (
         (_ATTR_BYTES, 4), (_POLICIES[policy], 4), (flags, 8), (asked.get("nice", 0), 4),
         (asked.get("priority", 0), 4), (asked.get("runtime", 0), 8),
@@ -59,6 +62,23 @@ def set_policy(asked: JsonObject, pointer: str = "/process/scheduler") -> None:
         syscalls.sched_setattr(0, attributes)
     except OSError as error:
         raise KernelError(f"set the scheduling policy {policy}", error) from error
+
+
+def _check_deadline(asked: JsonObject, pointer: str) -> None:
+    """Say what the kernel calls an invalid argument (sched(7), "SCHED_DEADLINE").
+
+    Raises:
+        ConfigError: not runtime <= deadline <= period, or one is too small or too large.
+    """
+    runtime, deadline = asked.get("runtime", 0), asked.get("deadline", 0)
+    period = asked.get("period", 0) or deadline
+    for name, value in (("runtime", runtime), ("deadline", deadline), ("period", period)):
+        if not _SHORTEST_NS <= value < _LONGEST_NS:
+            problem = f"{value} is not between {_SHORTEST_NS} and {_LONGEST_NS} ns"
+            raise ConfigError(f"{pointer}/{name}", f"SCHED_DEADLINE: {problem}")
+    if not runtime <= deadline <= period:
+        problem = f"runtime {runtime} <= deadline {deadline} <= period {period} does not hold"
+        raise ConfigError(pointer, f"SCHED_DEADLINE: {problem}")
 
 
 def set_io_priority(asked: JsonObject, pointer: str = "/process/ioPriority") -> None:

@@ -248,7 +248,7 @@ def _device_number_problems(entry: dict[str, Any], least: int) -> Iterator[tuple
 def _sysctl(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
     section = "config-linux.md, Sysctl"
     own = _namespaces(config)
-    for key in (config.get("linux") or {}).get("sysctl") or {}:
+    for key, value in ((config.get("linux") or {}).get("sysctl") or {}).items():
         name = key.replace("/", ".")
         if name in IPC_SYSCTLS or name.startswith("fs.mqueue."):
             needed = "ipc"
@@ -264,6 +264,10 @@ def _sysctl(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
             continue
         if needed not in own:
             problem = f"needs a {needed} namespace in /linux/namespaces"
+            yield Finding(["linux", "sysctl", key], problem, section)
+        other = config.get(name.removeprefix("kernel.")) if name in UTS_SYSCTLS else None
+        if other and other != value:
+            problem = f"is not the same as /{name.removeprefix('kernel.')}"
             yield Finding(["linux", "sysctl", key], problem, section)
 
 
