@@ -62,6 +62,47 @@ def test_arguments_and_environment_of_a_hook(
     assert (tmp_path / "out").read_text().split("\n")[:2] == [f"{tmp_path}/hook one two b", "0"]
 
 
+def test_a_hook_without_an_environment_has_that_of_the_caller_and_begins_in_the_bundle(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    """What runc and crun do; programs for hooks look for others in $PATH."""
+    for kind in ON_THE_HOST:
+        bundle.hook(
+            kind, tmp_path / f"{kind}.sh", f'echo "$GIVEN $OF_PROCESS $PWD" >{tmp_path}/{kind}'
+        )
+    bundle.config["root"]["readonly"] = False
+    (bundle.rootfs / "hook").write_text('#!/bin/sh\necho "$GIVEN $OF_PROCESS $HOME $PWD" >/out\n')
+    (bundle.rootfs / "hook").chmod(0o755)
+    bundle.config["hooks"]["startContainer"] = [{"path": "/hook"}]
+    bundle.process["env"] = ["PATH=/bin", "OF_PROCESS=yes"]
+    bundle.process["cwd"] = "/tmp"
+    done = pyrun.run(bundle, env={"PATH": os.environ["PATH"], "GIVEN": "given"}, cwd="/")
+    assert done.returncode == 0, done.stderr
+    for kind in ON_THE_HOST:
+        place = bundle.rootfs if kind == "createContainer" else bundle.path
+        assert (kind, (tmp_path / kind).read_text()) == (kind, f"given  {place}\n")
+    assert (bundle.rootfs / "out").read_text() == " yes /root /tmp\n"
+
+
+def test_a_hook_with_an_empty_environment_has_none(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    bundle.hook("createRuntime", tmp_path / "hook", f'echo "$GIVEN." >{tmp_path}/out', env=[])
+    pyrun.run(bundle, env={"PATH": os.environ["PATH"], "GIVEN": "given"})
+    assert (tmp_path / "out").read_text() == ".\n"
+
+
+def test_poststop_does_not_need_the_bundle(pyrun: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    bundle.hook("poststop", tmp_path / "hook", f"pwd >{tmp_path}/out")
+    name = pyrun.create(bundle)
+    os.rename(bundle.path, f"{bundle.path}.away")
+    try:
+        assert pyrun.call("delete", "--force", name).returncode == 0
+    finally:
+        os.rename(f"{bundle.path}.away", bundle.path)
+    assert (tmp_path / "out").read_text() == "/\n"
+
+
 @pytest.mark.parametrize("kind", ["prestart", "createRuntime", "createContainer"])
 def test_a_hook_that_fails_ends_create(
     pyrun: Runtime, bundle: Bundle, tmp_path: Path, kind: str

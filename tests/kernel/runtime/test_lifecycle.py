@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 from pathlib import Path
@@ -128,6 +129,41 @@ def test_kill_all_reaches_every_process(pyrun: Runtime, bundle: Bundle) -> None:
     assert pyrun.left(name) == []
 
 
+@pytest.mark.parametrize("init_ended", [False, True])
+def test_sigkill_ends_every_process_that_outlives_init(
+    pyrun: Runtime, bundle: Bundle, init_ended: bool
+) -> None:
+    """As runc: the others would stay without a pid namespace that ends with init."""
+    bundle.linux["namespaces"] = [
+        entry for entry in bundle.linux["namespaces"] if entry["type"] != "pid"
+    ]
+    bundle.shell("sleep 1000")
+    name = pyrun.start(bundle)
+    quiet = ["sh", "-c", "exec sleep 1000 >/dev/null 2>&1"]
+    done = pyrun.call("exec", "-d", "--pid-file", f"{bundle.path}/pid", name, *quiet)
+    assert done.returncode == 0
+    other_fd = os.pidfd_open(int((bundle.path / "pid").read_text()))
+    if init_ended:
+        os.kill(pyrun.state(name)["pid"], signal.SIGKILL)
+        pyrun.wait_until_stopped(name)
+    assert pyrun.call("kill", name, "KILL").returncode == 0
+    assert select.select([other_fd], [], [], 60)[0], "the other process outlived kill KILL"
+    os.close(other_fd)
+    pyrun.wait_until_stopped(name)
+    done = pyrun.call("kill", name, "KILL")
+    assert (done.returncode, "container not running" in done.stderr) == (1, True)
+
+
+def test_signal_0_asks_whether_the_container_runs(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.shell("sleep 1000")
+    name = pyrun.start(bundle)
+    assert pyrun.call("kill", name, "0").returncode == 0
+    assert pyrun.call("kill", name, "KILL").returncode == 0
+    pyrun.wait_until_stopped(name)
+    done = pyrun.call("kill", name, "0")
+    assert (done.returncode, "container not running" in done.stderr) == (1, True)
+
+
 def test_keep_leaves_the_stopped_container(pyrun: Runtime, bundle: Bundle) -> None:
     assert pyrun.run(bundle, "--keep").returncode == 0
     assert pyrun.state(pyrun.ids[-1])["status"] == "stopped"
@@ -148,6 +184,32 @@ def test_preserved_descriptors_and_no_others_reach_the_container(
         )  # fmt: skip
     # 4 is the directory that ls itself reads
     assert done.stdout.split() == ["given", "0", "1", "2", "3", "4"], done.stderr
+
+
+def test_a_created_container_does_not_hold_what_create_was_called_with(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    """Whoever calls create may wait for the end of a pipe or have a lock."""
+    bundle.shell("cat <&3")
+    (tmp_path / "given").write_text("given\n")
+    read_fd, write_fd = os.pipe()
+    with open(tmp_path / "given") as given:
+        words = ["bash", "-c", f'exec "$@" 3<&{given.fileno()} 100>&{write_fd}', "sh"]
+        name = pyrun.new_id()
+        bundle.save()
+        words += pyrun.command("create", "--preserve-fds", "1", "-b", str(bundle.path), name)
+        with open(tmp_path / "output", "w") as output:
+            subprocess.run(
+                words, check=True, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                pass_fds=(given.fileno(), write_fd), timeout=60,
+            )  # fmt: skip
+    os.close(write_fd)
+    assert select.select([read_fd], [], [], 60)[0], "somebody still holds the pipe"
+    assert os.read(read_fd, 1) == b""
+    os.close(read_fd)
+    assert pyrun.call("start", name).returncode == 0
+    pyrun.wait_until_stopped(name)
+    assert (tmp_path / "output").read_text() == "given\n"
 
 
 def test_a_container_without_a_process_can_be_created_and_not_started(

@@ -101,8 +101,8 @@ def test_an_idle_group_takes_no_weight_in_v2() -> None:
 
 
 @pytest.mark.parametrize("convert", [v1, v2])
-@pytest.mark.parametrize(("limit", "expected"), [(16, "16"), (0, "0"), (-1, "max")])
-def test_pids_limit_zero_is_a_limit(convert: Any, limit: int, expected: str) -> None:
+@pytest.mark.parametrize(("limit", "expected"), [(16, "16"), (0, "1"), (-1, "max")])
+def test_pids_limit_zero_leaves_room_for_one(convert: Any, limit: int, expected: str) -> None:
     assert convert({"pids": {"limit": limit}}) == {"pids.max": expected}
 
 

@@ -83,13 +83,13 @@ def test_a_value_that_must_be_a_number() -> None:
 
 @pytest.mark.parametrize(
     ("word", "number"),
-    [("9", 9), ("KILL", 9), ("SIGTERM", 15), ("sigusr1", 10), ("RTMIN+3", 37)],
+    [("0", 0), ("9", 9), ("KILL", 9), ("SIGTERM", 15), ("sigusr1", 10), ("RTMIN+3", 37)],
 )
 def test_signals_by_number_and_name(word: str, number: int) -> None:
     assert signal_number(word) == number
 
 
-@pytest.mark.parametrize("word", ["0", "NONE", "200", "RTMIN+x", ""])
+@pytest.mark.parametrize("word", ["NONE", "CLD_EXITED", "-1", "200", "RTMIN+x", ""])
 def test_what_is_no_signal(word: str) -> None:
     with pytest.raises(UsageError):
         signal_number(word)
@@ -109,9 +109,17 @@ def test_invalid_identifiers(name: str) -> None:
 def test_capabilities_that_cannot_be_given_are_warned_of() -> None:
     sets = capabilities.Sets({"bounding": ["CAP_CHOWN", "CAP_NEW"], "effective": ["CAP_NEW"]})
     assert sets.bounding == 1
-    assert sets.unknown == ["capability CAP_NEW is unknown and left out"]
+    assert sets.warnings == ["capability CAP_NEW is unknown and left out"]
     assert sets.beyond(0) == [
         "capability CAP_CHOWN is not in the caller's bounding set and left out"
+    ]
+
+
+def test_ambient_capabilities_that_cannot_be_given_are_warned_of() -> None:
+    chown, kill = "CAP_CHOWN", "CAP_KILL"
+    sets = {"permitted": [chown, kill], "inheritable": [kill], "ambient": [chown, kill]}
+    assert [warning.split(":")[0] for warning in capabilities.Sets(sets).warnings] == [
+        "capability CAP_CHOWN is not ambient"
     ]
 
 

@@ -18,7 +18,7 @@ SYNTAX = Syntax(
         "--user/-u": (VALUE, "UID[:GID]"),
         "--cwd": (VALUE, "working directory"),
         "--env/-e": (LIST, "NAME=VALUE, one more variable"),
-        "--cap/-c": (LIST, "one more capability, in all sets"),
+        "--cap/-c": (LIST, "one more capability; inherited only where the container's are"),
         "--additional-gids/-g": (LIST, "one more group"),
         "--no-new-privs": (FLAG, "forbid it to gain privileges"),
         "--process-label": (VALUE, "SELinux label"),
@@ -34,7 +34,7 @@ SYNTAX = Syntax(
     (1, None),
     ordered=True,
 )
-_SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
+_SETS = ("bounding", "effective", "permitted")
 
 
 def main(words: list[str], settings: Settings) -> int:
@@ -84,6 +84,8 @@ def _process(options: Options, config: JsonObject) -> JsonObject:
     path = options.text("process")
     if path:
         process = load.read_object(path, "process")[0]
+        # Nobody but exec reads this file, and runc and crun take it without them.
+        process["user"] = {"uid": 0, "gid": 0, **(process.get("user") or {})}
         findings = validate.check_process(process)
         if findings:
             raise validate.error_of(findings)
@@ -98,19 +100,25 @@ def _process(options: Options, config: JsonObject) -> JsonObject:
     process["cwd"] = options.text("cwd", process.get("cwd") or "/")
     process["env"] = [*(process.get("env") or ()), *options.all("env")]
     process["user"] = _user(options, process.get("user") or {"uid": 0, "gid": 0})
-    process["noNewPrivileges"] = options.flag("no-new-privs") or process.get("noNewPrivileges")
+    if options.text("no-new-privs"):
+        process["noNewPrivileges"] = options.flag("no-new-privs")
     for option, name in (("process-label", "selinuxLabel"), ("apparmor", "apparmorProfile")):
         if options.text(option):
             process[name] = options.text(option)
     extra = [name.upper() for name in options.all("cap")]
     extra = [name if name.startswith("CAP_") else f"CAP_{name}" for name in extra]
     if extra:
-        before = process.get("capabilities") or {}
-        process["capabilities"] = {name: [*(before.get(name) or ()), *extra] for name in _SETS}
+        process["capabilities"] = _with(process.get("capabilities") or {}, extra)
     findings = validate.check_process(process)
     if findings:
         raise validate.error_of(findings)
     return process
+
+
+def _with(sets: JsonObject, extra: list[str]) -> JsonObject:
+    """The sets with more of them; ambient ones, which need inheritable ones, only beside such."""
+    named = [*_SETS, "ambient"] if sets.get("inheritable") else _SETS
+    return {**sets, **{name: [*(sets.get(name) or ()), *extra] for name in named}}
 
 
 def _user(options: Options, before: JsonObject) -> JsonObject:

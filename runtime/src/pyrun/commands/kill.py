@@ -22,7 +22,7 @@ SYNTAX = Syntax(
 
 
 def signal_number(word: str) -> int:
-    """The number of ``15``, ``TERM``, ``sigterm`` or ``RTMIN+3``.
+    """The number of ``15``, ``TERM``, ``sigterm`` or ``RTMIN+3``; 0 only asks whether it runs.
 
     Raises:
         UsageError: there is no such signal.
@@ -32,10 +32,10 @@ def signal_number(word: str) -> int:
     if is_number(name):
         number = int(name)
     elif plus and not is_number(offset):
-        number = 0
+        number = -1
     else:
-        number = int(getattr(_signal, f"SIG{base}", 0)) + int(offset or 0)
-    if not 1 <= number < _signal.NSIG:
+        number = int(getattr(_signal, f"SIG{base}", -_signal.NSIG)) + int(offset or 0)
+    if not 0 <= number < _signal.NSIG:
         raise wrong(f"there is no signal {word!r}")
     return number
 

@@ -5,6 +5,7 @@ import posix
 from pyrun import names
 from pyrun.commands.options import FLAG, VALUE, Syntax
 from pyrun.errors import ContainerError
+from pyrun.linux.cgroups import select
 from pyrun.spec import jsontext, template
 
 TYPE_CHECKING = False
@@ -27,7 +28,7 @@ def main(words: list[str], settings: Settings) -> int:
     options = SYNTAX.parse(words)
     path = names.join(options.text("bundle", "."), options.text("file", "config.json"))
     settings.write("debug", f"writing {path}")
-    config = template.config()
+    config = template.config(unified=select.layout(select.hierarchies()) == "v2")
     if options.flag("rootless"):
         template.make_rootless(config, posix.geteuid(), posix.getegid())
     try:

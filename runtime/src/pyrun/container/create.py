@@ -144,7 +144,8 @@ def _manager(config: JsonObject, request: Request) -> Manager:
 def _state(bundle: Bundle, request: Request, manager: Manager) -> State:
     config = bundle.config
     all_hooks = config.get("hooks") or {}
-    types = {entry["type"] for entry in (config.get("linux") or {}).get("namespaces") or ()}
+    namespaces = (config.get("linux") or {}).get("namespaces") or ()
+    joined = {entry["type"]: entry.get("path") or "" for entry in namespaces}
     rootfs = names.real(names.join(bundle.path, config["root"]["path"]))
     return {
         "ociVersion": config["ociVersion"],
@@ -158,9 +159,9 @@ def _state(bundle: Bundle, request: Request, manager: Manager) -> State:
         "owner": _user_name(posix.geteuid()),
         "annotations": config.get("annotations") or {},
         "cgroup": manager.record(),
-        "own_pid_namespace": "pid" in types,
+        "own_pid_namespace": joined.get("pid") == "",
         "hooks": {kind: all_hooks.get(kind) or [] for kind in ("poststart", "poststop")},
-        "host_mounts": None if "mount" in types else _host_mounts(rootfs),
+        "host_mounts": None if "mount" in joined else _host_mounts(rootfs),
     }
 
 

@@ -39,8 +39,34 @@ def redirect(annotations: dict[str, str]) -> None:
                 raise KernelError(f"open {path} for hooks ({name})", error) from error
 
 
+def outputs() -> list[int]:
+    """The descriptors of ``redirect``."""
+    return list(_open.values())
+
+
+class Place:
+    """Where hooks run that are not the host's; the host's begin in the bundle.
+
+    Attributes:
+        cwd: their working directory.
+        env: what a hook without ``env`` has; None leaves it the caller's, as runc and crun do.
+    """
+
+    __slots__ = ("cwd", "env")
+
+    def __init__(self, cwd: str, env: list[str] | None = None) -> None:
+        self.cwd = cwd
+        self.env = env
+
+
 def run(
-    kind: str, hooks: list[JsonObject], state: JsonObject, *, first: int = 0, init_fd: int = -1
+    kind: str,
+    hooks: list[JsonObject],
+    state: JsonObject,
+    *,
+    first: int = 0,
+    init_fd: int = -1,
+    place: Place | None = None,
 ) -> None:
     """Run hooks in their order.
 
@@ -50,15 +76,17 @@ def run(
         state: what they read.
         first: index of the first one to run, after one that failed.
         init_fd: a pidfd; a hook whose container was killed meanwhile is killed as well.
+        place: of hooks in the container's namespaces.
 
     Raises:
         ContainerError: one failed, or took longer than its timeout.
     """
+    place = place or Place(state["bundle"])
     redirect(state.get("annotations") or {})
     text = jsontext.dumps(state).encode()
     for index, hook in enumerate(hooks):
         if index >= first:
-            _run_one(f"hook {kind}/{index} {hook['path']}", hook, text, init_fd)
+            _run_one(f"hook {kind}/{index} {hook['path']}", hook, text, init_fd, place)
 
 
 def run_all(kind: str, hooks: list[JsonObject], state: JsonObject) -> list[str]:
@@ -72,7 +100,7 @@ def run_all(kind: str, hooks: list[JsonObject], state: JsonObject) -> list[str]:
     return problems
 
 
-def _run_one(name: str, hook: JsonObject, state: bytes, init_fd: int) -> None:
+def _run_one(name: str, hook: JsonObject, state: bytes, init_fd: int, place: Place) -> None:
     output_fd = posix.memfd_create("output")
     input_fd = posix.memfd_create("state")  # a hook that does not read it disturbs nobody
     try:
@@ -83,7 +111,7 @@ def _run_one(name: str, hook: JsonObject, state: bytes, init_fd: int) -> None:
         except OSError as error:  # createContainer hooks are in the container's cgroup
             raise ContainerError(f"{name}: cannot be forked: {error.strerror}") from error
         if pid == 0:
-            _execute(hook, input_fd, output_fd)
+            _execute(hook, input_fd, output_fd, place)
         problem = _wait_until_ended(pid, hook.get("timeout"), init_fd)
         if problem:
             posix.kill(pid, _signal.SIGKILL)
@@ -95,7 +123,7 @@ def _run_one(name: str, hook: JsonObject, state: bytes, init_fd: int) -> None:
         posix.close(output_fd)
 
 
-def _execute(hook: JsonObject, input_fd: int, output_fd: int) -> None:
+def _execute(hook: JsonObject, input_fd: int, output_fd: int, place: Place) -> None:
     """The child: never returns."""
     try:
         fork.reset_signals()
@@ -103,12 +131,24 @@ def _execute(hook: JsonObject, input_fd: int, output_fd: int) -> None:
         for number, fd in enumerate(streams):
             posix.dup2(fd, number, inheritable=True)
         syscalls.close_range(3, 0xFFFFFFFF, syscalls.CLOSE_RANGE_CLOEXEC)
-        env = dict(entry.partition("=")[::2] for entry in hook.get("env") or ())
+        _enter(place.cwd)
+        entries = hook.get("env", place.env)
+        env: dict[str, str] | dict[bytes, bytes] = posix.environ
+        if entries is not None:
+            env = dict(entry.partition("=")[::2] for entry in entries)
         posix.execve(hook["path"], hook.get("args") or [hook["path"]], env)
     except OSError as error:
         posix.write(2, f"cannot be executed: {error.strerror}".encode())
     finally:
         posix._exit(127)
+
+
+def _enter(cwd: str) -> None:
+    """Change to the directory; to / where it is gone: a bundle may be removed before poststop."""
+    try:
+        posix.chdir(cwd)
+    except OSError:
+        posix.chdir("/")
 
 
 def _wait_until_ended(pid: int, timeout_s: int | None, init_fd: int) -> str:

@@ -13,7 +13,7 @@ from pyrun.container import cgroup_mounts, channel, fork, process
 from pyrun.container.channel import Channel, ChannelClosedError
 from pyrun.container.stage import TRACE
 from pyrun.errors import ContainerError, KernelError
-from pyrun.linux import devices, interfaces, keyring, mounts, namespaces, rootfs
+from pyrun.linux import devices, interfaces, keyring, mounts, namespaces, paths, rootfs
 from pyrun.linux.cgroups import hierarchy
 from pyrun.spec import jsontext
 
@@ -93,7 +93,7 @@ def main(task: Task) -> None:
     start = StartPipe(task)
     try:
         _set_up(task, start.proc_fd)
-        process.hide_descriptors(task.first_free_fd)
+        process.hide_descriptors(task.first_free_fd, _needed_descriptors(task, start.proc_fd))
         has_program = bool(task.config.get("process"))
         if has_program and TRACE in (task.config.get("annotations") or {}):
             task.channel.send("settling")
@@ -108,7 +108,8 @@ def main(task: Task) -> None:
             from pyrun.container import hooks  # the preparation has imported it already
 
             state = {**task.state, "status": "created", "pid": posix.getpid()}
-            hooks.run("startContainer", task.hooks("startContainer"), state)
+            place = hooks.Place(".", task.identity.env)
+            hooks.run("startContainer", task.hooks("startContainer"), state, place=place)
         process.execute(path, task.identity)
     except ChannelClosedError:
         posix._exit(1)  # the parent was killed; whoever deletes the container finds nothing of us
@@ -116,6 +117,18 @@ def main(task: Task) -> None:
         start.report(error)
     finally:
         posix._exit(1)
+
+
+def _needed_descriptors(task: Task, proc_fd: int) -> list[int]:
+    """What init still uses between its last mount and the program."""
+    needed = [task.channel.fd, task.fifo_fd, proc_fd]
+    if task.identity.listener is not None:
+        needed.append(task.identity.listener.fd)
+    if task.hooks("startContainer"):
+        from pyrun.container import hooks  # as in main
+
+        needed += hooks.outputs()
+    return needed
 
 
 def stage(task: Task) -> None:
@@ -336,7 +349,8 @@ def _change_root(task: Task) -> None:
         from pyrun.container import hooks  # as above
 
         state = {**task.state, "pid": posix.getpid()}
-        hooks.run("createContainer", task.hooks("createContainer"), state)
+        place = hooks.Place(paths.proc_path(root_fd))  # as with runc
+        hooks.run("createContainer", task.hooks("createContainer"), state, place=place)
     if (config.get("process") or {}).get("terminal"):
         _make_console(task, root_fd)
     if settings.get("sysctl"):

@@ -286,7 +286,9 @@ def _child(task: _Task) -> None:
             posix.chroot(".")
         if task.identity.process.get("terminal"):
             _make_console(task)
-        process.hide_descriptors(task.first_free_fd)
+        listener = task.identity.listener
+        needed = [task.channel.fd, proc_fd, *([listener.fd] if listener else ())]
+        process.hide_descriptors(task.first_free_fd, needed)
         if task.recorded:
             task.channel.send("settling")
             task.channel.receive("go")  # there is a recorder now

@@ -31,14 +31,17 @@ def _manager(entry: Entry) -> Manager | None:
 def kill(entry: Entry, signal: int, *, everyone: bool = False) -> None:
     """Send a signal to init, or to every process of the container.
 
+    SIGKILL is for every process where the death of init does not end the others.
+
     Raises:
         ContainerError: the container does not run.
         KernelError: the kernel refused.
     """
     now = status.of(entry)
-    if everyone:
+    outlived = signal == _signal.SIGKILL and not entry.state.get("own_pid_namespace")
+    if everyone or outlived:
         manager = _manager(entry)
-        if manager and (manager.procs() or now == "stopped"):
+        if manager and (manager.procs() or (everyone and now == "stopped")):
             manager.kill_all(signal)
             if signal == _signal.SIGKILL:
                 _thaw(entry)

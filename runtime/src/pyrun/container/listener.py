@@ -45,11 +45,12 @@ class Listener:
     """What is sent, and where to.
 
     Attributes:
+        fd: the connected socket.
         path: of the socket.
         state: of the container, as the receiver reads it; it gets the process's id if it has none.
     """
 
-    __slots__ = ("_fd", "_metadata", "path", "state")
+    __slots__ = ("_metadata", "fd", "path", "state")
 
     def __init__(self, filter_: Filter, state: JsonObject) -> None:
         """Connect to the profile's socket.
@@ -67,7 +68,7 @@ class Listener:
             made.close()
             problem = f"connect to the seccomp listener {self.path}: {error.strerror}"
             raise ContainerError(problem) from error
-        self._fd = made.detach()
+        self.fd = made.detach()
 
     def load(self, filter_: Filter, proc_fd: int) -> None:
         """Put this process under the filter, once somebody is there to send the listener.
@@ -84,7 +85,7 @@ class Listener:
         parent = posix.getpid()
         helper = syscalls.clone_sharing_files()
         if helper == 0:
-            _send(self._fd, shared, parent, message)
+            _send(self.fd, shared, parent, message)
         word = _NONE
         try:
             listener_fd = seccomp.load(filter_.program, filter_.flags)

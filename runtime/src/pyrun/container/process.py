@@ -25,6 +25,7 @@ _RARE = {
     "pyrun.linux.affinity": ("execCPUAffinity",),
 }
 _PASSWD_LIMIT_BYTES = 1 << 24
+_MOST = 0xFFFFFFFF  # the last descriptor that close_range(2) knows
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -71,7 +72,7 @@ class Identity:
         limits: list[JsonObject] = process.get("rlimits") or []
         self.limits = [limit for limit in limits if not rlimits.is_tight(limit)]
         self.tight_limits = [limit for limit in limits if rlimits.is_tight(limit)]
-        self.warnings = list(self.sets.unknown)
+        self.warnings = list(self.sets.warnings)
         if not user_namespace:
             self.warnings += self.sets.beyond(self.known)
         self.env = list(process.get("env") or ())
@@ -213,13 +214,23 @@ def label_keyring(process: JsonObject, proc_fd: int) -> None:
         lsm.label_keys(process["selinuxLabel"], proc_fd)
 
 
-def hide_descriptors(first: int) -> None:
+def hide_descriptors(first: int, kept: list[int]) -> None:
     """Keep what is open from ``first`` on from the program (CVE-2024-21626).
 
     Before the filter is loaded, which may not allow close_range(2); what is opened later is
     opened with O_CLOEXEC.
+
+    Args:
+        first: descriptors below are the program's.
+        kept: what this process needs itself before it becomes the program. The rest is closed at
+            once: a created container must not keep the pipes and locks of whoever called create.
     """
-    syscalls.close_range(first, 0xFFFFFFFF, syscalls.CLOSE_RANGE_CLOEXEC)
+    syscalls.close_range(first, _MOST, syscalls.CLOSE_RANGE_CLOEXEC)
+    for fd in sorted(kept):
+        if fd > first:
+            syscalls.close_range(first, fd - 1, 0)
+        first = max(first, fd + 1)
+    syscalls.close_range(first, _MOST, 0)
 
 
 def load_filter(identity: Identity, proc_fd: int = -1) -> None:
@@ -304,7 +315,7 @@ def _may_set_groups(proc_fd: int) -> bool:
 
 def _set_home(env: list[str], uid: int) -> None:
     """HOME as the image's /etc/passwd has it, where nothing else was asked for."""
-    if any(entry.startswith("HOME=") and len(entry) > 5 for entry in env):
+    if [entry for entry in env if entry.startswith("HOME=")][-1:] not in ([], ["HOME="]):
         return
     home = "/"
     for line in _read_passwd().split(b"\n"):
@@ -365,7 +376,12 @@ def _check_program(path: str, name: str) -> str:
         info = posix.stat(path)
     except OSError as error:
         raise refused(name, error) from error
-    if not _stat.S_ISREG(info.st_mode) or not posix.access(path, posix.X_OK):
+    allowed = posix.access(path, posix.X_OK) or posix.access(
+        path,
+        posix.X_OK,
+        effective_ids=True,  # where CAP_DAC_OVERRIDE counts, but few filters know it
+    )
+    if not _stat.S_ISREG(info.st_mode) or not allowed:
         raise refused(name, PermissionError(errno.EACCES, posix.strerror(errno.EACCES)))
     return path
 

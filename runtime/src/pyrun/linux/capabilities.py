@@ -26,9 +26,9 @@ _BITS = {name: 1 << number for number, name in enumerate(NAMES)}
 
 
 class Sets:
-    """Five bit masks, and warnings of names that the kernel does not have."""
+    """Five bit masks, and warnings of what cannot be given."""
 
-    __slots__ = ("ambient", "bounding", "effective", "inheritable", "permitted", "unknown")
+    __slots__ = ("ambient", "bounding", "effective", "inheritable", "permitted", "warnings")
 
     def __init__(self, sets: dict[str, list[str]]) -> None:
         """See the class.
@@ -36,20 +36,23 @@ class Sets:
         Args:
             sets: ``process.capabilities``.
         """
-        self.unknown: list[str] = []
+        self.warnings: list[str] = []
         self.bounding = self._mask(sets.get("bounding") or ())
         self.effective = self._mask(sets.get("effective") or ())
         self.permitted = self._mask(sets.get("permitted") or ())
         self.inheritable = self._mask(sets.get("inheritable") or ())
         self.ambient = self._mask(sets.get("ambient") or ())
+        lost = self.ambient & ~(self.permitted & self.inheritable)
+        reason = "is not ambient: it would have to be permitted and inheritable as well"
+        self.warnings += [f"capability {_name(number)} {reason}" for number in _numbers(lost)]
 
     def _mask(self, names: Iterable[str]) -> int:
         bits = 0
         for name in names:
             bits |= _BITS.get(name, 0)
             warning = f"capability {name} is unknown and left out"
-            if name not in _BITS and warning not in self.unknown:
-                self.unknown.append(warning)
+            if name not in _BITS and warning not in self.warnings:
+                self.warnings.append(warning)
         return bits
 
     def beyond(self, known: int) -> list[str]:
@@ -58,9 +61,12 @@ class Sets:
         lost = wanted & ~known
         return [
             f"capability {_name(number)} is not in the caller's bounding set and left out"
-            for number in range(lost.bit_length())
-            if lost >> number & 1
+            for number in _numbers(lost)
         ]
+
+
+def _numbers(bits: int) -> list[int]:
+    return [number for number in range(bits.bit_length()) if bits >> number & 1]
 
 
 def own_bounding_set() -> int:
@@ -135,9 +141,8 @@ def apply(sets: Sets, known: int) -> None:
     except OSError as error:
         raise KernelError("set the capabilities", error) from error
     ambient = sets.ambient & permitted & sets.inheritable
-    for number in range(ambient.bit_length()):
-        if ambient >> number & 1:
-            try:
-                syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_RAISE, number)
-            except OSError as error:
-                raise KernelError(f"raise {_name(number)} to ambient", error) from error
+    for number in _numbers(ambient):
+        try:
+            syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_RAISE, number)
+        except OSError as error:
+            raise KernelError(f"raise {_name(number)} to ambient", error) from error

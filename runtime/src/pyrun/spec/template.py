@@ -15,8 +15,14 @@ _MASKED = (
 _READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
-def config() -> JsonObject:
-    """A new config.json."""
+def config(*, unified: bool) -> JsonObject:
+    """A new config.json.
+
+    Args:
+        unified: whether the host has cgroup2 alone, so that a cgroup namespace hides the host's;
+            with v1 it would change the paths that programs inside read, as runc and crun have it.
+    """
+    namespaces = ["pid", "network", "ipc", "uts", "mount", *(["cgroup"] if unified else [])]
     return {
         "ociVersion": "1.3.0",
         "process": {
@@ -39,9 +45,7 @@ def config() -> JsonObject:
         "mounts": _mounts(),
         "linux": {
             "resources": {"devices": [{"allow": False, "access": "rwm"}]},
-            "namespaces": [
-                {"type": name} for name in ("pid", "network", "ipc", "uts", "mount", "cgroup")
-            ],
+            "namespaces": [{"type": name} for name in namespaces],
             "maskedPaths": list(_MASKED),
             "readonlyPaths": list(_READ_ONLY),
         },

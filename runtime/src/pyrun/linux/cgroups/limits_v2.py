@@ -136,7 +136,9 @@ def _pids(pids: dict[str, Any], _directory: str, _pointer: str) -> list[Setting]
     limit = pids.get("limit")
     if limit is None:
         return []
-    return [("pids", "pids.max", str(limit) if limit >= 0 else "max", "/pids/limit")]
+    # 0 is one, as with runc: a container has a process, and systemd knows no TasksMax=0
+    word = str(limit or 1) if limit >= 0 else "max"
+    return [("pids", "pids.max", word, "/pids/limit")]
 
 
 def _block_io(block: dict[str, Any], directory: str, pointer: str) -> list[Setting]:
