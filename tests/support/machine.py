@@ -58,6 +58,13 @@ def _hybrid() -> str:
     return "no cgroup2 beside the v1 hierarchies"
 
 
+def _cgroup2() -> str:
+    """Alone, or beside v1."""
+    if os.path.exists("/sys/fs/cgroup/cgroup.procs"):
+        return ""
+    return _hybrid()
+
+
 def _v2_view() -> str:
     if os.geteuid() != 0:
         return "runs as root only"
@@ -193,6 +200,7 @@ _PROBES: dict[str, Callable[[], str]] = {
     "root": _root,
     "busybox": lambda: "" if os.path.exists(BUSYBOX) else "busybox-static is not installed",
     "hybrid": _hybrid,
+    "cgroup2": _cgroup2,
     "v2_view": _v2_view,
     "userns": _userns,
     "time_namespace": _namespace("time"),

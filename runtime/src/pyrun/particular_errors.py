@@ -13,6 +13,10 @@ class DamagedStateError(ContainerError):
     """state.json does not say what it must, such as after a power cut."""
 
 
+class HookError(ContainerError):
+    """A hook failed, which is the end of its container (runtime-spec runtime.md, "Lifecycle")."""
+
+
 class CommandNotFoundError(ContainerError):
     """The program to run is not in the container."""
 

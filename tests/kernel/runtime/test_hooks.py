@@ -103,17 +103,41 @@ def test_poststop_does_not_need_the_bundle(pyrun: Runtime, bundle: Bundle, tmp_p
     assert (tmp_path / "out").read_text() == "/\n"
 
 
+def add_poststop_hooks(bundle: Bundle, tmp_path: Path) -> None:
+    """One that fails, and one that tells of the state it read."""
+    bundle.hook("poststop", tmp_path / "wrong", "exit 9")
+    bundle.hook("poststop", tmp_path / "last", f"cat >{tmp_path}/poststop")
+
+
+def assert_poststop_hooks_ran(tmp_path: Path, said: str) -> None:
+    assert "level=warning" in said
+    assert "hook poststop/0" in said
+    state = json.loads((tmp_path / "poststop").read_text())
+    assert (state["status"], state["pid"]) == ("stopped", 0)
+
+
+def test_what_fails_before_there_is_a_process_runs_no_poststop_hook(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    add_poststop_hooks(bundle, tmp_path)
+    bundle.config["linux"]["resources"] = {"unified": {"no.such": "1"}}
+    assert pyrun.run(bundle).returncode == 1
+    assert not (tmp_path / "poststop").exists()
+
+
 @pytest.mark.parametrize("kind", ["prestart", "createRuntime", "createContainer"])
 def test_a_hook_that_fails_ends_create(
     pyrun: Runtime, bundle: Bundle, tmp_path: Path, kind: str
 ) -> None:
     bundle.hook(kind, tmp_path / "hook", "echo because >&2; exit 3")
+    add_poststop_hooks(bundle, tmp_path)
     bundle.save()
     name = pyrun.new_id()
     done = pyrun.call("create", "-b", str(bundle.path), name)
     assert done.returncode == 1
     assert f"hook {kind}/0 {tmp_path}/hook: exit status 3: because" in done.stderr
     assert pyrun.left(name) == []
+    assert_poststop_hooks_ran(tmp_path, done.stderr)
 
 
 def test_a_hook_that_takes_too_long_is_killed(
@@ -126,28 +150,43 @@ def test_a_hook_that_takes_too_long_is_killed(
     assert pyrun.left(pyrun.ids[-1]) == []
 
 
-def test_a_start_container_hook_that_fails_is_reported_by_start(
-    pyrun: Runtime, bundle: Bundle
+def test_a_start_container_hook_that_fails_is_reported_by_start_and_ends_the_container(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
 ) -> None:
+    add_poststop_hooks(bundle, tmp_path)
     (bundle.rootfs / "hook").write_text("#!/bin/sh\nexit 4\n")
     (bundle.rootfs / "hook").chmod(0o755)
-    bundle.config["hooks"] = {"startContainer": [{"path": "/hook"}]}
+    bundle.config["hooks"]["startContainer"] = [{"path": "/hook"}]
     name = pyrun.create(bundle)
     done = pyrun.call("start", name)
     assert (done.returncode, "startContainer/0 /hook: exit status 4" in done.stderr) == (1, True)
-    pyrun.wait_until_stopped(name)
-    assert pyrun.state(name)["status"] == "stopped"
+    assert pyrun.left(name) == []
+    assert_poststop_hooks_ran(tmp_path, done.stderr)
+    assert pyrun.call("delete", "--force", name).returncode == 0
 
 
-def test_a_poststart_hook_that_fails_stops_the_container(
+def test_a_poststart_hook_that_fails_ends_the_container(
     pyrun: Runtime, bundle: Bundle, tmp_path: Path
 ) -> None:
+    add_poststop_hooks(bundle, tmp_path)
     bundle.shell("sleep 1000")
     bundle.hook("poststart", tmp_path / "hook", "exit 5")
     name = pyrun.create(bundle)
     done = pyrun.call("start", name)
     assert (done.returncode, "hook poststart/0" in done.stderr) == (1, True)
-    pyrun.wait_until_stopped(name)
+    assert pyrun.left(name) == []
+    assert_poststop_hooks_ran(tmp_path, done.stderr)
+
+
+def test_a_program_that_cannot_be_run_leaves_the_poststop_hooks_to_run(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    add_poststop_hooks(bundle, tmp_path)
+    bundle.config["process"]["args"] = ["/no/such/program"]
+    done = pyrun.run(bundle)
+    assert done.returncode != 0
+    assert pyrun.left(pyrun.ids[-1]) == []
+    assert_poststop_hooks_ran(tmp_path, done.stderr)
 
 
 def test_a_poststop_hook_that_fails_is_a_warning_and_the_next_one_runs(

@@ -39,6 +39,7 @@ def of_running(runtime: Runtime, bundle: Bundle) -> int:
         ({"policy": "SCHED_OTHER", "nice": 7}, 0, 7),
         ({"policy": "SCHED_BATCH", "nice": -3}, BATCH, -3),
         ({"policy": "SCHED_IDLE"}, IDLE, 0),
+        ({"policy": "SCHED_BATCH", "nice": None, "priority": None, "runtime": None}, BATCH, 0),
         ({"policy": "SCHED_BATCH", "flags": ["SCHED_FLAG_KEEP_POLICY"], "nice": 2}, 0, 2),
     ],
 )
@@ -97,6 +98,7 @@ def test_a_deadline_is_the_process_s(pyrun: Runtime, bundle: Bundle) -> None:
         ({"policy": "SCHED_FIFO", "priority": 100}, "set the scheduling policy SCHED_FIFO: Inv"),
         ({"policy": "SCHED_ISO"}, "set the scheduling policy SCHED_ISO: Invalid argument"),
         ({"policy": "SCHED_DEADLINE"}, "/process/scheduler/runtime: SCHED_DEADLINE: 0 is not"),
+        ({"policy": "SCHED_OTHER", "nice": 20}, "/process/scheduler/nice: is not between"),
         ({"policy": "SCHED_NONE"}, "/process/scheduler/policy: 'SCHED_NONE' is not one of"),
         ({"policy": "SCHED_OTHER", "flags": ["X"]}, "/process/scheduler/flags/0: 'X' is not one"),
     ],
@@ -308,10 +310,7 @@ def test_both_clocks_of_a_time_namespace_are_moved(pyrun: Runtime, bundle: Bundl
 
 
 @pytest.mark.needs("time_namespace")
-@pytest.mark.parametrize("offset", [{"secs": -(2**40)}, {"secs": 0, "nanosecs": 2 * 10**9}])
-def test_an_offset_that_the_kernel_refuses_is_named(
-    pyrun: Runtime, bundle: Bundle, offset: dict[str, int]
-) -> None:
+def test_an_offset_that_the_kernel_refuses_is_named(pyrun: Runtime, bundle: Bundle) -> None:
     bundle.linux["namespaces"].append({"type": "time"})
-    bundle.linux["timeOffsets"] = {"monotonic": offset}
+    bundle.linux["timeOffsets"] = {"monotonic": {"secs": -(2**40)}}
     assert "set the offsets of the time namespace: " in refused(pyrun, bundle)

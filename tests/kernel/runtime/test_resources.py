@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,9 @@ def directory(pid: int, controller: str) -> Path:
     for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         if controller in controllers.split(","):
-            return Path("/sys/fs/cgroup", controller, path.lstrip("/"))
+            name = controller or "unified"
+            top = Path("/sys/fs/cgroup", name if os.path.exists(f"/sys/fs/cgroup/{name}") else "")
+            return top / path.lstrip("/")
     raise AssertionError(controller)
 
 
@@ -107,6 +111,74 @@ def test_a_limit_is_kept_or_refused_by_its_name(
     else:
         kind = next(iter(resources))
         assert kind in ("blockIO", "network", "memory")  # this kernel has what it needs
+
+
+@pytest.mark.parametrize("limit", [0, 1])
+def test_a_limit_of_no_more_processes_leaves_room_for_the_container(
+    runtime: InLayout, bundle: Bundle, limit: int
+) -> None:
+    bundle.linux["resources"].update(pids={"limit": limit})
+    bundle.shell("read line </proc/self/cgroup; echo first; (echo second); true")
+    done = runtime.run(bundle)
+    if "needs the cgroup controller pids" in done.stderr:
+        pytest.skip("no hierarchy of this layout has pids")
+    assert done.stdout.splitlines() == ["first"]
+    assert "can't fork" in done.stderr
+
+
+@pytest.fixture
+def frozen() -> Iterator[str]:
+    """The name of a cgroup in which everything stands still."""
+    name = f"pyrun-test-frozen-{uuid.uuid4().hex[:8]}"
+    for place, file, on, off in (
+        ("freezer", "freezer.state", "FROZEN", "THAWED"),
+        ("unified", "cgroup.freeze", "1", "0"),
+        ("", "cgroup.freeze", "1", "0"),
+    ):
+        top = Path("/sys/fs/cgroup", place)
+        if not (top / "cgroup.procs").exists():
+            continue
+        folder = top / name
+        folder.mkdir()
+        (folder / file).write_text(on)
+        yield name
+        (folder / file).write_text(off)
+        folder.rmdir()
+        return
+    pytest.skip("no hierarchy can freeze")
+
+
+@pytest.mark.parametrize("below", ["", "/inner"])
+def test_a_cgroup_that_is_frozen_takes_no_container(
+    pyrun: Runtime, bundle: Bundle, frozen: str, below: str
+) -> None:
+    bundle.linux["cgroupsPath"] = f"/{frozen}{below}"
+    done = pyrun.run(bundle)
+    assert (done.returncode, "it is frozen, or one above it is" in done.stderr) == (1, True)
+    assert pyrun.left(pyrun.ids[-1]) == []
+
+
+@pytest.mark.needs("cgroup2")
+def test_files_of_cgroup2_itself_are_written_by_unified(pyrun: Runtime, bundle: Bundle) -> None:
+    place = directory(created(pyrun, bundle, {"unified": {"cgroup.max.depth": "7"}}), "")
+    assert (place / "cgroup.max.depth").read_text() == "7\n"
+
+
+@pytest.mark.needs("cgroup2")
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("cgroup.freeze", "1", "it is frozen"),
+        ("nosuch.file", "", "/linux/resources/unified/nosuch.file: "),
+        ("cgroup.max.depth", "", "Invalid argument"),
+    ],
+)
+def test_files_of_cgroup2_that_cannot_be_written_are_named(
+    pyrun: Runtime, bundle: Bundle, name: str, value: str, words: str
+) -> None:
+    bundle.linux["resources"].update(unified={name: value})
+    done = pyrun.run(bundle)
+    assert (done.returncode, words in done.stderr) == (1, True), done.stderr
 
 
 @pytest.mark.needs("cgroup2_limits")

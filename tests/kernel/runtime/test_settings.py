@@ -146,9 +146,12 @@ def test_a_device_that_was_asked_for(pyrun: Runtime, bundle: Bundle) -> None:
         {"path": "/dev/sub/mine", "type": "c", "major": 1, "minor": 5, "fileMode": 0o640,
          "uid": 3, "gid": 4},
         {"path": "/dev/pipe", "type": "p"},
+        {"path": "/dev/closed", "type": "c", "major": 1, "minor": 5, "fileMode": 0},
     ]  # fmt: skip
-    bundle.shell("stat -c '%F %a %u %g %t,%T' /dev/sub/mine; stat -c %F /dev/pipe")
-    assert pyrun.output(bundle) == "character special file 640 3 4 1,5\nfifo"
+    bundle.shell(
+        "stat -c '%F %a %u %g %t,%T' /dev/sub/mine; stat -c %F /dev/pipe; stat -c %a /dev/closed"
+    )
+    assert pyrun.output(bundle) == "character special file 640 3 4 1,5\nfifo\n0"
 
 
 def test_a_bound_device_of_another_number_is_refused(pyrun: Runtime, bundle: Bundle) -> None:

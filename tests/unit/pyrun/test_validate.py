@@ -114,6 +114,7 @@ def test_a_full_config_has_no_finding() -> None:
         "/hooks",
         "/annotations",
         "/process/rlimits",
+        "/process/user",
     ],
 )
 def test_optional_parts_may_be_missing_or_null(pointer: str) -> None:
@@ -121,13 +122,34 @@ def test_optional_parts_may_be_missing_or_null(pointer: str) -> None:
     assert pointers(changed(pointer, None)) == []
 
 
-@pytest.mark.parametrize("version", ["1.0.0", "1.1.0+dev", "1.2.1", "1.3.0", "1.3.99", "1.0.0-rc5"])
+@pytest.mark.parametrize(
+    "version", ["1.0.0", "1.1.0+dev", "1.2.1", "1.3.0", "1.3.99", "1.0.0-rc5", "1.0.0--a.0+01"]
+)
 def test_supported_versions(version: str) -> None:
     assert pointers(changed("/ociVersion", version)) == []
 
 
 @pytest.mark.parametrize(
-    "version", ["1.4.0", "2.0.0", "0.9.0", "1.0", "", "one", "1.0.0.0", "-1.0.0"]
+    "version",
+    [
+        "1.4.0",
+        "2.0.0",
+        "0.9.0",
+        "1.0",
+        "",
+        "one",
+        "1.0.0.0",
+        "-1.0.0",
+        "01.0.0",
+        "1.00.0",
+        "1.0.0-",
+        "1.0.0+",
+        "1.0.0-a..b",
+        "1.0.0-01",
+        "1.0.0-\u00e4",
+        "1.0.0+a+b",
+        " 1.0.0",
+    ],
 )
 def test_other_versions_are_refused(version: str) -> None:
     assert pointers(changed("/ociVersion", version)) == ["/ociVersion"]
@@ -154,7 +176,7 @@ BLOCK = "/linux/resources/blockIO"
         ("/process/args", MISSING, ""),
         ("/process/args", "sh", ""),
         ("/process/args/0", 1, ""),
-        ("/process/user", MISSING, ""),
+        ("/process/user/uid", MISSING, ""),
         ("/process/user/uid", -1, ""),
         ("/process/user/uid", 2**32, ""),
         ("/process/user/uid", True, ""),
@@ -170,6 +192,8 @@ BLOCK = "/linux/resources/blockIO"
         ("/process/ioPriority/class", "IDLE", ""),
         ("/process/ioPriority/priority", 8, ""),
         ("/process/scheduler/policy", "SCHED_NOPE", ""),
+        ("/process/scheduler/nice", 20, ""),
+        ("/process/scheduler/nice", -21, ""),
         ("/process/scheduler/flags", ["SCHED_FLAG_NOPE"], "/process/scheduler/flags/0"),
         ("/mounts/0", "proc", ""),
         ("/mounts/0/destination", MISSING, ""),
@@ -189,6 +213,7 @@ BLOCK = "/linux/resources/blockIO"
         ("/hooks/poststop/0/path", "bin/true", ""),
         ("/hooks/poststop/0/timeout", 0, ""),
         ("/hooks/poststop/0/args", "x", ""),
+        ("/hooks/poststop/0/env", ["A=b", "=c"], "/hooks/poststop/0/env/1"),
         ("/annotations/", "empty key", ""),
         ("/annotations/a", 1, ""),
         ("/linux/namespaces/0/type", "nope", ""),
@@ -221,12 +246,17 @@ BLOCK = "/linux/resources/blockIO"
         ("/linux/netDevices", {"e": {"name": "a%d%d"}}, "/linux/netDevices/e/name"),
         ("/process/execCPUAffinity", {"final": "1,"}, "/process/execCPUAffinity/final"),
         ("/linux/intelRdt/memBwSchema", "L3:0=1", ""),
+        ("/linux/intelRdt/memBwSchema", "", ""),
         ("/linux/intelRdt/schemata", ["a\nb"], "/linux/intelRdt/schemata/0"),
         ("/linux/resources/devices/0/allow", MISSING, ""),
         ("/linux/resources/devices/0/access", "rx", ""),
         ("/linux/resources/memory/limit", "64m", ""),
         ("/linux/resources/memory/limit", 2**63, ""),
         ("/linux/resources/memory", {"limit": 2, "swap": 1}, "/linux/resources/memory/swap"),
+        ("/linux/resources/memory/reservation", -2, ""),
+        ("/linux/resources/memory/swappiness", 101, ""),
+        ("/linux/resources/cpu/idle", 2, ""),
+        ("/linux/resources/pids/limit", -2, ""),
         ("/linux/resources/cpu", {"quota": 1, "burst": 2}, "/linux/resources/cpu/burst"),
         ("/linux/resources/pids/limit", "max", ""),
         (f"{BLOCK}/weight", 5, ""),
@@ -234,6 +264,11 @@ BLOCK = "/linux/resources/blockIO"
         (
             "/linux/resources/hugepageLimits",
             [{"pageSize": "2MiB", "limit": 1}],
+            "/linux/resources/hugepageLimits/0/pageSize",
+        ),
+        (
+            "/linux/resources/hugepageLimits",
+            [{"pageSize": "02MB", "limit": 1}],
             "/linux/resources/hugepageLimits/0/pageSize",
         ),
         ("/linux/resources/rdma/mlx5~1", {}, "/linux/resources/rdma/mlx5~01"),
@@ -258,7 +293,15 @@ def test_a_breach_is_found_at_its_place(pointer: str, value: Any, expected: str)
     ("removed", "expected"),
     [
         ("uts", ["/hostname"]),
-        ("mount", ["/linux/maskedPaths", "/linux/readonlyPaths"]),
+        (
+            "mount",
+            [
+                "/linux/maskedPaths",
+                "/linux/readonlyPaths",
+                "/linux/rootfsPropagation",
+                "/root/readonly",
+            ],
+        ),
         ("network", ["/linux/sysctl/net.ipv4.ip_forward"]),
         ("ipc", ["/linux/sysctl/kernel.shmmax", "/linux/sysctl/fs~1mqueue~1msg_max"]),
     ],
@@ -266,6 +309,27 @@ def test_a_breach_is_found_at_its_place(pointer: str, value: Any, expected: str)
 def test_what_needs_a_namespace_is_refused_without_it(removed: str, expected: list[str]) -> None:
     kept = [entry for entry in GOOD["linux"]["namespaces"] if entry["type"] != removed]
     assert pointers(changed("/linux/namespaces", kept)) == expected
+
+
+def test_a_joined_mount_namespace_has_its_root_from_others() -> None:
+    config = changed("/linux/namespaces/4/path", "/run/other")
+    assert pointers(config) == ["/linux/rootfsPropagation", "/root/readonly"]
+
+
+@pytest.mark.parametrize(
+    ("offsets", "expected"),
+    [
+        ({"monotonic": {"secs": -1}, "boottime": {"nanosecs": 10**9 - 1}}, []),
+        ({"wall": {"secs": 1}}, ["/linux/timeOffsets/wall"]),
+        ({"boottime": {"nanosecs": 10**9}}, ["/linux/timeOffsets/boottime/nanosecs"]),
+    ],
+)
+def test_offsets_of_clocks(offsets: dict[str, Any], expected: list[str]) -> None:
+    config = changed("/linux/timeOffsets", offsets)
+    config["linux"]["namespaces"].append({"type": "time"})
+    assert pointers(config) == expected
+    config["linux"]["namespaces"][-1]["path"] = "/proc/1/ns/time"
+    assert "/linux/timeOffsets" in pointers(config)
 
 
 def test_all_breaches_are_found_at_once() -> None:

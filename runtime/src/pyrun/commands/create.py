@@ -45,8 +45,10 @@ def main(words: list[str], settings: Settings) -> int:
     begun = stage.begin(request(options, settings))
     from pyrun.container import create as creation  # while the stage loads its half
 
-    creation.create(begun)
-    report(begun.request, settings)
+    try:
+        creation.create(begun)
+    finally:
+        report(begun.request, settings)
     return 0
 
 

@@ -34,11 +34,13 @@ def main(words: list[str], settings: Settings) -> int:
 
     status = 0
     warnings: list[str] = []
-    if detach:
-        foreground.detach(begun)
-    else:
-        status, warnings = foreground.run(begun, keep=options.flag("keep"))
-    create.report(begun.request, settings)
+    try:
+        if detach:
+            foreground.detach(begun)
+        else:
+            status, warnings = foreground.run(begun, keep=options.flag("keep"))
+    finally:
+        create.report(begun.request, settings)
     for warning in warnings:
         settings.write("warning", warning)
     return status

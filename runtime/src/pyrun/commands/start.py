@@ -13,5 +13,10 @@ def main(words: list[str], settings: Settings) -> int:
         from pyrun.commands.options import Syntax
 
         words = Syntax("start CONTAINER-ID", {}, (1, 1)).parse(words).arguments
-    starting.start(store.find(settings.root, words[0], lock=True))
+    warnings: list[str] = []
+    try:
+        starting.start(store.find(settings.root, words[0], lock=True), warnings)
+    finally:
+        for warning in warnings:
+            settings.write("warning", warning)
     return 0

@@ -64,7 +64,10 @@ def _create(begun: Stage) -> Entry:
         from pyrun.container import lifecycle
 
         entry.state["cgroup"] = manager.record()  # it may have turned out to be another's
-        lifecycle.discard(entry)
+        if entry.state["pid"]:  # hooks may have run, and those of poststop undo what they did
+            request.warnings += lifecycle.delete(entry, force=True)
+        else:
+            lifecycle.discard(entry)
         raise
     finally:
         if task:
@@ -161,6 +164,7 @@ def _state(bundle: Bundle, request: Request, manager: Manager) -> State:
         "cgroup": manager.record(),
         "own_pid_namespace": joined.get("pid") == "",
         "hooks": {kind: all_hooks.get(kind) or [] for kind in ("poststart", "poststop")},
+        "program": config.get("process") is not None,
         "host_mounts": None if "mount" in joined else _host_mounts(rootfs),
     }
 
@@ -187,7 +191,9 @@ def _user_name(uid: int) -> str:
 def _make(begun: Stage, task: Task | None, entry: Entry, manager: Manager) -> None:
     """The cgroup, the process, and its record."""
     config, request = begun.bundle.config, begun.request
-    manager.create((config.get("linux") or {}).get("resources") or {})
+    resources = (config.get("linux") or {}).get("resources") or {}
+    late = _late_limits(resources)
+    manager.create({name: value for name, value in resources.items() if name not in late})
     if not begun.starts:
         fifo = entry.file(store.FIFO)
         posix.mkfifo(fifo, 0o622)
@@ -207,6 +213,8 @@ def _make(begun: Stage, task: Task | None, entry: Entry, manager: Manager) -> No
         if config.get("hooks"):
             entry.save()  # a hook may hang: delete --force must find init
         _wait_for_init(begun, entry, ours, pid)
+        if late:
+            manager.set(late)
         entry.state["stage"] = "created"
         entry.state["cgroup"] = manager.record()  # what it really has
         entry.save()
@@ -229,6 +237,12 @@ def _make(begun: Stage, task: Task | None, entry: Entry, manager: Manager) -> No
         fork.end(pids)
         begun.end()
         raise
+
+
+def _late_limits(resources: JsonObject) -> JsonObject:
+    """What is set once init stands ready: in a cgroup for one process or none, nobody forks it."""
+    limit = (resources.get("pids") or {}).get("limit")
+    return {"pids": resources["pids"]} if limit in (0, 1) else {}
 
 
 def write_pid_file(request: Request, pid: int) -> None:

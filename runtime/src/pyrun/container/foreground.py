@@ -6,7 +6,6 @@ import _signal  # type: ignore[import-not-found]  # typeshed has only signal
 import posix
 
 from pyrun.container import attached, store
-from pyrun.errors import ContainerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def _follow(
     status = _pass_through(entry.state["pid"], console_fd, request.console_fd)
     if keep:
         return status, []
-    found = _again(entry, request)
+    found = store.again(entry)
     return status, lifecycle.delete(found, force=True) if found else []
 
 
@@ -157,20 +156,11 @@ def _start(entry: Entry, request: Request) -> None:
     from pyrun.container import starting
 
     try:
-        starting.start(entry)
+        starting.start(entry, request.warnings)
     except BaseException:
-        found = entry if entry.lock_fd >= 0 else _again(entry, request)  # hooks hold no lock
+        found = store.again(entry)  # hooks hold no lock, and one that fails leaves nothing
         if found:
             from pyrun.container import lifecycle
 
-            lifecycle.discard(found)
+            request.warnings += lifecycle.delete(found, force=True)
         raise
-
-
-def _again(entry: Entry, request: Request) -> Entry | None:
-    """The container, locked again; None if somebody has deleted it, or made another one since."""
-    try:
-        found = store.find(request.root, request.container_id, lock=True)
-    except ContainerError:
-        return None
-    return found if found.state.get("created") == entry.state["created"] else None

@@ -9,6 +9,7 @@ import select
 from pyrun import syscalls
 from pyrun.container import fork
 from pyrun.errors import ContainerError, KernelError
+from pyrun.particular_errors import HookError
 from pyrun.spec import jsontext
 
 TYPE_CHECKING = False
@@ -79,7 +80,8 @@ def run(
         place: of hooks in the container's namespaces.
 
     Raises:
-        ContainerError: one failed, or took longer than its timeout.
+        HookError: one failed, or took longer than its timeout.
+        KernelError: a file for what they say cannot be opened.
     """
     place = place or Place(state["bundle"])
     redirect(state.get("annotations") or {})
@@ -109,14 +111,14 @@ def _run_one(name: str, hook: JsonObject, state: bytes, init_fd: int, place: Pla
         try:
             pid = posix.fork()
         except OSError as error:  # createContainer hooks are in the container's cgroup
-            raise ContainerError(f"{name}: cannot be forked: {error.strerror}") from error
+            raise HookError(f"{name}: cannot be forked: {error.strerror}") from error
         if pid == 0:
             _execute(hook, input_fd, output_fd, place)
         problem = _wait_until_ended(pid, hook.get("timeout"), init_fd)
         if problem:
             posix.kill(pid, _signal.SIGKILL)
             posix.waitpid(pid, 0)
-            raise ContainerError(f"{name}: {problem}")
+            raise HookError(f"{name}: {problem}")
         _check_status(name, pid, output_fd)
     finally:
         posix.close(input_fd)
@@ -173,4 +175,4 @@ def _check_status(name: str, pid: int, output_fd: int) -> None:
     if status:
         said = posix.pread(output_fd, _SHOWN_BYTES, 0).decode(errors="replace").strip()
         how = f"exit status {status}" if status > 0 else f"killed by signal {-status}"
-        raise ContainerError(f"{name}: {how}" + (f": {said}" if said else ""))
+        raise HookError(f"{name}: {how}" + (f": {said}" if said else ""))

@@ -13,17 +13,24 @@ if TYPE_CHECKING:
     from pyrun.container.store import Entry
 
 
-def start(entry: Entry) -> None:
+def start(entry: Entry, warnings: list[str]) -> None:
     """Let init execute its program.
 
     The entry is locked; hooks that run afterwards hold no lock.
 
+    Args:
+        entry: of the container.
+        warnings: takes what fails while a container is deleted of which a hook failed.
+
     Raises:
+        HookError: a hook failed, and the container is deleted.
         ContainerError: the status does not allow it, or the program cannot be executed.
     """
     now = status.of(entry, held=True)
     if now != "created":
         raise ContainerError(f"start container {entry.id}: status is {now}, must be created")
+    if not entry.state.get("program", True):
+        raise ContainerError(f"start container {entry.id}: config.json has no process")
     fifo = entry.file(store.FIFO)
     path_fd = posix.open(fifo, posix.O_PATH | posix.O_CLOEXEC)
     # From here on the status is running, even if we are killed: a second start cannot be right.
@@ -44,9 +51,13 @@ def start(entry: Entry) -> None:
         raise ContainerError(killed)
     if said:
         from pyrun.container import channel
+        from pyrun.particular_errors import HookError
         from pyrun.spec import jsontext
 
-        raise channel.revive(jsontext.loads(said.decode()))
+        error = channel.revive(jsontext.loads(said.decode()))
+        if isinstance(error, HookError):
+            _end_lifecycle(entry, warnings)
+        raise error
     poststart = entry.state["hooks"]["poststart"]
     if poststart:
         from pyrun.container import hooks
@@ -55,10 +66,17 @@ def start(entry: Entry) -> None:
         try:
             hooks.run("poststart", poststart, status.state_of(entry, "running"))
         except ContainerError:
-            from pyrun.container import lifecycle
-
-            lifecycle.end(entry)
+            _end_lifecycle(entry, warnings)
             raise
+
+
+def _end_lifecycle(entry: Entry, warnings: list[str]) -> None:
+    """Steps 12 and 13, which follow on a hook that failed (runtime.md, "Lifecycle")."""
+    from pyrun.container import lifecycle
+
+    found = store.again(entry)
+    if found:
+        warnings += lifecycle.delete(found, force=True)
 
 
 def _read_verdict(fifo_fd: int, pid_fd: int) -> bytes | None:

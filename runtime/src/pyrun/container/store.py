@@ -237,6 +237,20 @@ def find(
     raise no_such(container_id)
 
 
+def again(entry: Entry) -> Entry | None:
+    """The same container, locked; None if somebody has deleted it, or made another one since."""
+    if entry.lock_fd >= 0:
+        return entry
+    try:
+        found = find(names.dirname(entry.path), entry.id, lock=True)
+    except ContainerError:
+        return None
+    if found.state.get("created") == entry.state["created"]:
+        return found
+    found.unlock()
+    return None
+
+
 def is_locked(entry: Entry) -> bool:
     """Whether some command works on the container now."""
     import fcntl  # not for a state that tells by itself

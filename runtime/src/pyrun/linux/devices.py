@@ -78,7 +78,8 @@ def make(root_fd: int, device: JsonObject, pointer: str, *, bind: bool) -> None:
         if bind and kind != _stat.S_IFIFO:
             _bind(path, name, parent_fd, (kind, number), pointer)
             return
-        mode = device.get("fileMode") or 0o666
+        mode = device.get("fileMode")
+        mode = 0o666 if mode is None else mode
         try:
             posix.mknod(name, kind | _stat.S_IMODE(mode), number, dir_fd=parent_fd)
         except FileExistsError:

@@ -51,9 +51,9 @@ def set_policy(asked: JsonObject, pointer: str = "/process/scheduler") -> None:
     if policy == "SCHED_DEADLINE":
         _check_deadline(asked, pointer)
     words = (
-        (_ATTR_BYTES, 4), (_POLICIES[policy], 4), (flags, 8), (asked.get("nice", 0), 4),
-        (asked.get("priority", 0), 4), (asked.get("runtime", 0), 8),
-        (asked.get("deadline", 0), 8), (asked.get("period", 0), 8),
+        (_ATTR_BYTES, 4), (_POLICIES[policy], 4), (flags, 8), (asked.get("nice") or 0, 4),
+        (asked.get("priority") or 0, 4), (asked.get("runtime") or 0, 8),
+        (asked.get("deadline") or 0, 8), (asked.get("period") or 0, 8),
     )  # fmt: skip
     attributes = b"".join(
         word.to_bytes(size, sys.byteorder, signed=word < 0) for word, size in words

@@ -87,7 +87,7 @@ def walk(value: Any, rule: Any, section: str, out: list[Finding]) -> None:
         if type(value) is not str:
             out.append(Finding([], "must be a string", section))
         elif value not in rule:
-            words = ", ".join(sorted(rule))
+            words = ", ".join(filter(None, sorted(rule))) or "none that there are"
             out.append(Finding([], f"{value!r} is not one of {words}", section))
     elif kind is Object:
         _object(value, rule, out)
@@ -187,7 +187,7 @@ _MAPPING = Object(
 
 PROCESS = Object(
     "config.md, Process",
-    ("cwd", "args", "user"),
+    ("cwd", "args"),
     {
         "terminal": "bool",
         "consoleSize": Object(
@@ -285,7 +285,7 @@ RESOURCES = Object(
                 ("allow",),
                 {
                     "allow": "bool",
-                    "type": words("a b c u"),
+                    "type": words("a b c u") | {""},
                     "major": "int64",
                     "minor": "int64",
                     "access": "string",

@@ -26,6 +26,7 @@ class State(TypedDict, total=False):
     annotations: dict[str, str]
     cgroup: JsonObject | None  # cgroups.Manager.record()
     own_pid_namespace: bool
+    program: bool  # whether config.json has a process, which start needs
     hooks: JsonObject  # poststart and poststop, for start and delete
     resctrl: JsonObject  # resctrl.Group.record()
     recorder: list[int]  # process id and start time of container/record.py's

@@ -100,11 +100,33 @@ def _version(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
     version = config["ociVersion"]
     pieces = version.partition("+")[0].partition("-")[0].split(".")
     place, section = ["ociVersion"], "config.md, Specification version"
-    if len(pieces) != 3 or not all(piece.isascii() and piece.isdigit() for piece in pieces):
+    if len(pieces) != 3 or not all(map(_is_number, pieces)) or not _has_proper_ends(version):
         yield Finding(place, f"{version!r} is not a version such as 1.3.0", section)
     elif int(pieces[0]) != 1 or int(pieces[1]) > NEWEST_MINOR:
         problem = f"{version} is not supported, 1.0.0 to 1.{NEWEST_MINOR}.x are"
         yield Finding(place, problem, section)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and (text == "0" or text[0] != "0")
+
+
+def _has_proper_ends(version: str) -> bool:
+    """Whether what follows ``-`` and ``+`` is as SemVer 2.0.0 has it: words of [0-9A-Za-z-]."""
+    rest, plus, build = version.partition("+")
+    _, dash, before = rest.partition("-")
+    return _has_words(before, dash, zeros=False) and _has_words(build, plus, zeros=True)
+
+
+def _has_words(text: str, mark: str, *, zeros: bool) -> bool:
+    if not mark:
+        return True
+    return all(
+        word.replace("-", "0").isalnum()
+        and word.isascii()
+        and (zeros or not word.isdigit() or _is_number(word))
+        for word in text.split(".")
+    )
 
 
 def _root(config: dict[str, Any], bundle: str) -> Iterator[Finding]:
@@ -124,9 +146,7 @@ def _process(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
         yield Finding(["process", "cwd"], "must be an absolute path", section)
     if not process["args"]:
         yield Finding(["process", "args"], "must have at least one entry", section)
-    for index, entry in enumerate(process.get("env") or []):
-        if entry.find("=") < 1:
-            yield Finding(["process", "env", str(index)], "must be NAME=VALUE", section)
+    yield from _environment(process, ["process"], section)
     seen = set()
     for index, limit in enumerate(process.get("rlimits") or []):
         place, section = ["process", "rlimits", str(index)], "config.md, POSIX process"
@@ -141,9 +161,18 @@ def _process(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
     section = "config.md, Linux Process"
     if not -1000 <= (process.get("oomScoreAdj") or 0) <= 1000:
         yield Finding(["process", "oomScoreAdj"], "is not between -1000 and 1000", section)
+    nice = (process.get("scheduler") or {}).get("nice") or 0
+    if not -20 <= nice <= 19:
+        yield Finding(["process", "scheduler", "nice"], "is not between -20 and 19", section)
     priority = process.get("ioPriority")
     if priority and not 0 <= priority["priority"] <= 7:
         yield Finding(["process", "ioPriority", "priority"], "is not between 0 and 7", section)
+
+
+def _environment(owner: dict[str, Any], place: list[str], section: str) -> Iterator[Finding]:
+    for index, entry in enumerate(owner.get("env") or []):
+        if entry.find("=") < 1:
+            yield Finding([*place, "env", str(index)], "must be NAME=VALUE", section)
 
 
 def _mounts(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
@@ -174,6 +203,7 @@ def _hooks(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
                 yield Finding([*place, "path"], "must be an absolute path", section)
             if (hook.get("timeout") if hook.get("timeout") is not None else 1) <= 0:
                 yield Finding([*place, "timeout"], "must be greater than zero", section)
+            yield from _environment(hook, place, section)
 
 
 def _annotations(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
@@ -214,6 +244,40 @@ def _namespace_rules(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
     for where, value, needed, section in needs:
         if value and needed not in seen:
             yield Finding(where, f"needs a {needed} namespace in /linux/namespaces", section)
+    own = {entry["type"] for entry in linux.get("namespaces") or [] if not entry.get("path")}
+    for where, value, needed, section in (
+        (
+            ["linux", "rootfsPropagation"],
+            linux.get("rootfsPropagation"),
+            "mount",
+            "config-linux.md, Rootfs Mount Propagation",
+        ),
+        (
+            ["root", "readonly"],
+            (config.get("root") or {}).get("readonly"),
+            "mount",
+            "config.md, Root",
+        ),
+    ):
+        if value and needed not in own:
+            problem = f"needs a {needed} namespace in /linux/namespaces that is made, without path"
+            yield Finding(where, problem, section)
+
+
+def _time_offsets(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
+    linux = config.get("linux") or {}
+    section = "config-linux.md, Offset for Time Namespace"
+    offsets = linux.get("timeOffsets") or {}
+    for clock, offset in offsets.items():
+        place = ["linux", "timeOffsets", clock]
+        if clock not in ("monotonic", "boottime"):
+            yield Finding(place, f"{clock!r} is none of monotonic, boottime", section)
+        if (offset.get("nanosecs") or 0) >= 10**9:
+            yield Finding([*place, "nanosecs"], "is a second or more", section)
+    for entry in linux.get("namespaces") or []:
+        if offsets and entry["type"] == "time" and entry.get("path"):
+            problem = f"the namespace {entry['path']} has its offsets already"
+            yield Finding(["linux", "timeOffsets"], problem, section)
 
 
 def _paths(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
@@ -295,19 +359,26 @@ def _resource_problems(resources: dict[str, Any]) -> Iterator[tuple[list[str], s
         for name, problem in _device_number_problems(rule, -1):  # -1 is any
             yield ["devices", str(index), name], problem, "Allowed Device list"
     memory = resources.get("memory") or {}
+    for name in ("limit", "reservation", "swap", "kernel", "kernelTCP"):
+        if (memory.get(name) or 0) < -1:
+            yield ["memory", name], "is less than -1, which is unlimited", "Memory"
+    if ((resources.get("pids") or {}).get("limit") or 0) < -1:
+        yield ["pids", "limit"], "is less than -1, which is no limit", "PIDs"
     limit, swap = memory.get("limit") or 0, memory.get("swap") or 0
     if 0 < swap < limit:
         yield ["memory", "swap"], "counts memory and swap, so it is at least limit", "Memory"
-    if (memory.get("swappiness") or 0) > 200:
-        yield ["memory", "swappiness"], "is not between 0 and 200", "Memory"
+    if (memory.get("swappiness") or 0) > 100:
+        yield ["memory", "swappiness"], "is not between 0 and 100", "Memory"
     cpu = resources.get("cpu") or {}
     quota, burst = cpu.get("quota") or 0, cpu.get("burst") or 0
     if quota > 0 and burst > quota:
         yield ["cpu", "burst"], "is above quota", "CPU"
+    if (cpu.get("idle") or 0) not in (0, 1):
+        yield ["cpu", "idle"], "is neither 0 nor 1", "CPU"
     yield from _block_io_problems(resources.get("blockIO") or {})
     for index, entry in enumerate(resources.get("hugepageLimits") or []):
         size = entry["pageSize"]
-        if size[-2:] not in ("KB", "MB", "GB") or not (size[:-2].isascii() and size[:-2].isdigit()):
+        if size[-2:] not in ("KB", "MB", "GB") or not _is_number(size[:-2]) or size[0] == "0":
             place = ["hugepageLimits", str(index), "pageSize"]
             yield place, f"{size!r} is not a size such as 2MB", "Huge page limits"
     for device, entry in (resources.get("rdma") or {}).items():
@@ -429,7 +500,7 @@ def _errno_problem(action: str, value: int | None) -> str:
 def _intel_rdt(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
     rdt = (config.get("linux") or {}).get("intelRdt") or {}
     section = "config-linux.md, IntelRdt"
-    bandwidth = rdt.get("memBwSchema") or "MB:"
+    bandwidth = "MB:" if rdt.get("memBwSchema") is None else rdt["memBwSchema"]
     if not bandwidth.startswith("MB:"):
         yield Finding(["linux", "intelRdt", "memBwSchema"], "must start with MB:", section)
     if "\n" in bandwidth:
@@ -447,14 +518,24 @@ _RULES = [
     (
         [
             ("process", name)
-            for name in ("cwd", "args", "env", "user", "rlimits", "oomScoreAdj", "ioPriority")
+            for name in (
+                "cwd",
+                "args",
+                "env",
+                "user",
+                "rlimits",
+                "oomScoreAdj",
+                "ioPriority",
+                "scheduler",
+            )
         ],
         _process,
     ),
     ([("mounts", ""), _NAMESPACES], _mounts),
     ([("hooks", "")], _hooks),
     ([("annotations", "")], _annotations),
-    ([_NAMESPACES], _namespace_rules),
+    ([_NAMESPACES, ("root", "readonly")], _namespace_rules),
+    ([("linux", "timeOffsets"), _NAMESPACES], _time_offsets),
     ([("linux", "maskedPaths"), ("linux", "readonlyPaths")], _paths),
     ([("linux", "devices")], _devices),
     ([("linux", "sysctl"), _NAMESPACES], _sysctl),

@@ -89,8 +89,8 @@ def io_weight(weight: int) -> int:
 
 
 def _memory(memory: dict[str, Any], _directory: str, pointer: str) -> list[Setting]:
-    keys = ("kernel", "kernelTCP", "disableOOMKiller")
-    _refuse(memory, keys, f"{pointer}/memory")
+    keys = [key for key in ("kernel", "kernelTCP") if memory.get(key) != -1]  # unlimited it is
+    _refuse(memory, (*keys, "disableOOMKiller"), f"{pointer}/memory")
     if memory.get("swappiness") is not None:
         raise ConfigError(f"{pointer}/memory/swappiness", NOT_IN_V2)
     limit, swap = memory.get("limit") or 0, memory.get("swap") or 0
@@ -165,7 +165,8 @@ def _block_io(block: dict[str, Any], directory: str, pointer: str) -> list[Setti
         ("throttleWriteIOPSDevice", "wiops"),
     ):
         for index, entry in enumerate(block.get(key) or []):
-            line = f"{entry['major']}:{entry['minor']} {word}={entry['rate']}"
+            rate = entry["rate"] or "max"  # v1's 0 is no limit, and cgroup2 refuses it
+            line = f"{entry['major']}:{entry['minor']} {word}={rate}"
             found.append(("io", "io.max", line, f"/blockIO/{key}/{index}"))
     return found
 
@@ -199,7 +200,8 @@ def _unified(unified: dict[str, str], _directory: str, pointer: str) -> list[Set
         where = "/unified/" + name.replace("~", "~0").replace("/", "~1")
         if "/" in name or "." not in name:
             raise ConfigError(pointer + where, "is not the name of a file of cgroup2")
-        found += [(name.partition(".")[0], name, line, where) for line in value.splitlines()]
+        lines = value.splitlines() or ["\n"]  # of nothing at all the kernel would not hear
+        found += [(name.partition(".")[0], name, line, where) for line in lines]
     return found
 
 

@@ -71,11 +71,29 @@ class Manager(abc.ABC):
         self.require_unused()
         try:
             self._make(made)
+            self._require_thawed()
             self.set(resources, pointer, creating=True)
+            if resources.get("unified"):  # cgroup.freeze is a file like others
+                self._require_thawed()
         except BaseException:
             for path in reversed(made):
                 _rmdir_quietly(path)
             raise
+
+    def _require_thawed(self) -> None:
+        """Refuse a cgroup in which init would stand still (config-linux.md, "Control groups").
+
+        Raises:
+            KernelError: it is frozen, or one above it is; ``delete`` leaves it alone then.
+        """
+        for controller, file in (("freezer", "freezer.state"), (UNIFIED, "cgroup.events")):
+            directory = self.paths.get(controller)
+            if directory is None:
+                continue
+            text = read_file(f"{directory}/{file}")
+            if text.startswith("FR") or "frozen 1" in text:  # FROZEN, FREEZING
+                self.foreign = True
+                raise KernelError(f"make cgroup {directory}", "it is frozen, or one above it is")
 
     def require_unused(self) -> None:
         """Refuse a cgroup that is somebody else's; from then on ``delete`` leaves it alone.
@@ -301,8 +319,8 @@ class Manager(abc.ABC):
                 try:
                     write_file(path, value)
                 except FileNotFoundError as error:
-                    problem = f"needs the file {name} of the cgroup controller {controller}, "
-                    problem += "which this kernel does not have"
+                    whose = f"the cgroup controller {controller}" if controller else "cgroup2"
+                    problem = f"needs the file {name} of {whose}, which this kernel does not have"
                     raise ConfigError(pointer + where, problem) from error
                 except OSError as error:
                     failure = KernelError(f"{pointer}{where}: write {value} to {path}", error)

@@ -81,7 +81,7 @@ class Manager(manager.Manager):
         for controller, name, value, where in limits_v2.settings(wanted, directory, pointer):
             if where not in lost and not where.startswith("/unified/"):
                 continue
-            if not v2.enable(directory, [controller]):
+            if controller != "cgroup" and not v2.enable(directory, [controller]):
                 raise ConfigError(pointer + where, self._missing(controller))
             kept.append((UNIFIED, name, value, where))
         moved = {setting[3] for setting in kept}
