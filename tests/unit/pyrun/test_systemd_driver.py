@@ -103,6 +103,12 @@ def test_no_limit_is_infinity() -> None:
     }
 
 
+def test_a_limit_of_nothing_is_the_least_that_systemd_takes() -> None:
+    assert of({"pids": {"limit": 0}}) == [("TasksMax", ("t", 1))]
+    assert of({"unified": {"memory.high": "0"}}) == [("MemoryHigh", ("t", 1))]
+    assert of({"unified": {"memory.min": "0"}}) == [("MemoryMin", ("t", 0))]
+
+
 def test_a_quota_is_rounded_up_to_a_whole_percent() -> None:
     assert dict(of({"cpu": {"quota": 12345}}))["CPUQuotaPerSecUSec"] == ("t", 130000)
 

@@ -74,7 +74,9 @@ def of_limits(
     for _, name, value, where in settings:
         try:
             if name in _NUMBERS:
-                found.append((_NUMBERS[name], ("t", _number(value))))
+                # systemd refuses 0 where 1 does the same: one task is there, one byte is no page
+                least = 1 if name in ("pids.max", "memory.max", "memory.high") else 0
+                found.append((_NUMBERS[name], ("t", max(least, _number(value)))))
             elif name == "memory.zswap.max" and version >= ZSWAP_VERSION:
                 found.append(("MemoryZSwapMax", ("t", _number(value))))
             elif name == "cpu.idle":
