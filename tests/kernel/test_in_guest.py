@@ -55,7 +55,7 @@ def test_labels_confine_containers_where_selinux_is() -> None:
 def test_criu_checkpoints_and_restores_where_it_works(pytestconfig: pytest.Config) -> None:
     """Neither in user-mode Linux nor on every host: so in an emulated machine, which is slow."""
     if not pytestconfig.getoption("--emulated"):
-        pytest.skip("--emulated runs it, in five minutes")
+        pytest.skip("--emulated runs it, in a quarter of an hour")
     words = [".venv/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=300"]
     done = subprocess.run(
         [
