@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from pyengine.containers.checkpointing import Checkpoints
     from pyengine.containers.create import Source
     from pyengine.containers.observing import Observing
     from pyengine.containers.options import ContainerOptions
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 # property and its method, called with the intent. It is called without locks, takes the object's
 # own lock where it needs it, and can itself be killed at any point and be run again.
 RECOVERY = {
+    "checkpoint-import": ("checkpoints", "recover"),
     "container-pause": ("containers", "recover"),
     "container-remove": ("containers", "recover"),
     "container-start": ("containers", "recover"),
@@ -213,6 +215,16 @@ class Engine:
         from pyengine.containers.observing import Observing
 
         return Observing(self.containers)
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """What is saved of containers, and elsewhere."""
+        from pyengine.containers.checkpointing import Checkpoints
+
+        def obtain(options: ContainerOptions) -> Source:
+            return self.container_source(options, lambda: _say_nothing)
+
+        return Checkpoints(self.containers, self.images, self.volumes, obtain)
 
     def container_source(self, options: ContainerOptions, report: MakeReport) -> Source:
         """The image a container is made from, pulled if need be, or nothing with ``--rootfs``.

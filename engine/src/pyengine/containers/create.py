@@ -37,7 +37,7 @@ class Source:
 
 
 def create(
-    host: Host, options: ContainerOptions, source: Source, then: str = ""
+    host: Host, options: ContainerOptions, source: Source, then: str = "", id_: str = ""
 ) -> tuple[record.Container, Intent | None]:
     """Add the container.
 
@@ -46,6 +46,7 @@ def create(
         options: what the user asked for.
         source: the image, already in the storage.
         then: the kind of the intent that comes next, begun in the same transaction.
+        id_: the container's; empty for a new one.
 
     Raises:
         ConfigError: an option has no meaning.
@@ -56,15 +57,15 @@ def create(
 
         defaults.apply(options, host.defaults)
     if not options.userns.startswith("auto"):
-        return _create(host, options, source, then)
+        return _create(host, options, source, then, id_)
     with host.database.locks.hold("user-namespaces"):  # or two would choose the same ids
-        return _create(host, options, source, then)
+        return _create(host, options, source, then, id_)
 
 
 def _create(
-    host: Host, options: ContainerOptions, source: Source, then: str
+    host: Host, options: ContainerOptions, source: Source, then: str, id_: str
 ) -> tuple[record.Container, Intent | None]:
-    id_ = os.urandom(32).hex()
+    id_ = id_ or os.urandom(32).hex()
     table = host.defaults
     config = configure(options, source.id, source.name, source.config)
     if options.asks(LoggingOptions) or any(table.get(key) for key in LOG_DEFAULTS):

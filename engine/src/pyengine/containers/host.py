@@ -137,6 +137,10 @@ class Host:
         """The images of a container's checkpoint."""
         return f"{self.root}/containers/{id_}/checkpoint"
 
+    def pre_checkpoint_dir(self, id_: str) -> str:
+        """What was saved of a container's memory before its checkpoint."""
+        return f"{self.root}/containers/{id_}/pre-checkpoint"
+
     def checkpointed_at(self, id_: str) -> float | None:
         """When a container's checkpoint was made; None without one."""
         try:

@@ -13,7 +13,7 @@ from pyengine.errors import ConfigError, ConflictError, NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from typing import Any
 
     from pyengine.containers.create import Source
@@ -104,7 +104,7 @@ class Containers:
 
         container = self.find(name_or_id)
         if not container.live:
-            self._call_off_restart(container)
+            self.call_off_restart(container)
         ending.finish(self.host, container.id)
         self._start_needed(container)
         with self.host.locked(container.id) as lock:
@@ -139,29 +139,6 @@ class Containers:
             intent = start.begin(self.host, container)
             started = start.launch(self.host, container, intent, attach=False)
         started.notify(self.host)
-
-    def checkpoint(
-        self, name_or_id: str, flags: Sequence[str], *, keep: bool, leave_running: bool
-    ) -> str:
-        """Save a running container; the answer is its id."""
-        from pyengine.containers import checkpointing
-
-        container = self.find(name_or_id)
-        if not leave_running:
-            self._call_off_restart(container)
-        checkpointing.checkpoint(
-            self.host, container.id, flags, keep=keep, leave_running=leave_running
-        )
-        return container.id
-
-    def restore(self, name_or_id: str, flags: Sequence[str], *, keep: bool) -> str:
-        """Let a container go on where it was saved; the answer is its id."""
-        from pyengine.containers import checkpointing, ending
-
-        id_ = self.find(name_or_id).id
-        ending.finish(self.host, id_)
-        checkpointing.restore(self.host, id_, flags, keep=keep)
-        return id_
 
     def pause(self, name_or_id: str, *, paused: bool) -> None:
         """Freeze a running container, or let a frozen one go on."""
@@ -340,7 +317,7 @@ class Containers:
                 f"container {container.id} is paused, refusing to stop it: unpause it first:"
                 " container state improper"
             )
-        self._call_off_restart(container)
+        self.call_off_restart(container)
         stop = stopping.Stop(self.host, container, timeout_s, "stop") if container.live else None
 
         def complete() -> record.Container:
@@ -381,7 +358,7 @@ class Containers:
                 f" {container.status}: container state improper"
             )
         if signal_number in (stopping.KILL, container.config["stop_signal"]):
-            self._call_off_restart(container)
+            self.call_off_restart(container)
         stopping.signal(self.host, container, signal_number, "kill")
         if container.status == "paused" and signal_number == stopping.KILL:
             stopping.thaw(self.host, container)
@@ -414,7 +391,7 @@ class Containers:
 
             ending.refuse_removal(self.host, container.id)
         if force or not container.running:
-            self._call_off_restart(container)
+            self.call_off_restart(container)
         stop = None
         if container.status == "initialized" or (force and container.live):
             stop = stopping.Stop(self.host, container, timeout_s)
@@ -561,7 +538,7 @@ class Containers:
         every = self.every()
         return [one for one in every if supervising.starts_at_boot(self.host, one)]
 
-    def _call_off_restart(self, container: record.Container) -> None:
+    def call_off_restart(self, container: record.Container) -> None:
         """A user wants it to end, so nothing starts it again."""
         if container.config["may_restart"]:
             from pyengine.containers import supervising

@@ -226,7 +226,12 @@ class _Start:
             user_namespaces.check_joined(config)
         if self.notifier is not None:
             self.notifier.lay_out(place)
-        generate.write(config, place)
+        spec = generate.build(config, place)
+        if self.restore and os.path.exists(f"{self.restore[0]}/spec.dump"):
+            from pyengine.containers import importing
+
+            importing.take_mounts(spec, f"{self.restore[0]}/spec.dump", self.bundle)
+        generate.write(spec, self.bundle)
         self.monitor.go()
         if attended:
             from pyengine.monitor import attach as _  # noqa: F401 - while the runtime creates

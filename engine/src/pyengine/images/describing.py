@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyengine import jsontext
 from pyengine.images import manifests
 
 TYPE_CHECKING = False
@@ -38,11 +39,18 @@ def inspect(image: Image, storage: Storage) -> dict[str, Any]:
         "GraphDriver": {"Name": storage.driver, "Data": data},
         "RootFS": {"Type": "layers", "Layers": image.diff_ids},
         "Labels": settings.get("Labels"),
-        "Annotations": {},
+        "Annotations": _annotations(image, storage),
         "User": settings.get("User", ""),
         "History": _steps(image),
         "NamesHistory": image.names,
     }
+
+
+def _annotations(image: Image, storage: Storage) -> dict[str, Any]:
+    """Of the manifest that the image came with."""
+    with open(storage.blob_path(image.manifest_digest), "rb") as file:
+        found: dict[str, Any] = jsontext.loads(file.read()).get("annotations") or {}
+    return found
 
 
 class Step:

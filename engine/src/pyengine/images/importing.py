@@ -29,6 +29,7 @@ def import_archive(
     instructions: tuple[str, ...],
     message: str,
     report: Callable[[str], None],
+    annotations: dict[str, str] | None = None,
 ) -> str:
     """Add an image whose only layer is an uncompressed, seekable archive; its id.
 
@@ -40,6 +41,7 @@ def import_archive(
         instructions: such as ``CMD ["sh"]``.
         message: becomes the history's comment.
         report: takes podman's progress lines.
+        annotations: of the manifest.
 
     Raises:
         ConfigError: the name or an instruction makes no sense.
@@ -78,6 +80,7 @@ def import_archive(
             "size": len(data),
         },
         "layers": [{"mediaType": manifests.OCI_LAYER, "digest": digest, "size": size}],
+        **({"annotations": annotations} if annotations else {}),
     }  # fmt: skip
     text = manifests.encode_in_order(manifest)
     new = NewImage(Manifest(text, manifests.OCI_MANIFEST, "import"), data, names)

@@ -54,21 +54,18 @@ class Place:
         self.systemd, self.volume_paths, self.rootless = systemd, volume_paths, rootless
 
 
-def write(config: ContainerConfig, place: Place) -> dict[str, Any]:
-    """Write config.json and the files it mounts into the bundle; the answer is its content.
+def write(spec: dict[str, Any], bundle: str) -> None:
+    """Write config.json."""
+    with open(f"{bundle}/config.json", "w", encoding="utf-8") as file:
+        file.write(jsontext.dumps(spec))
+
+
+def build(config: ContainerConfig, place: Place) -> dict[str, Any]:
+    """The content of config.json; writes the container's files beside it.
 
     Raises:
         ConfigError: the configuration asks for what the image or this host does not have.
     """
-    spec = build(config, place)
-    path = f"{place.bundle}/config.json"
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(jsontext.dumps(spec))
-    return spec
-
-
-def build(config: ContainerConfig, place: Place) -> dict[str, Any]:
-    """The content of config.json; writes the container's files beside it."""
     name = hostname(config, place.id)
     try:
         root_fd = os.open(place.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

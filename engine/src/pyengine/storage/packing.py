@@ -19,7 +19,7 @@ from pyengine.storage.unpack import WHITEOUT, XATTR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from pyengine.storage.overlay import IdMaps
 
@@ -82,6 +82,21 @@ def pack_entry(
         raise StorageError(f"{label}: pack {entry}: {error.strerror}") from error
 
 
+def pack_paths(
+    path: str, entries: Sequence[str], label: str, id_maps: IdMaps | None = None
+) -> Iterator[bytes]:
+    """The tar of some paths below ``path``, directories without what is in them.
+
+    Raises:
+        StorageError: something cannot be read.
+    """
+    try:
+        root_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        yield from _Packer(root_fd, frozenset(), id_maps=id_maps).some(entries)
+    except OSError as error:
+        raise StorageError(f"{label}: pack {path}: {error.strerror}") from error
+
+
 class _Packer:
     """One tree; directories are opened from the top each time, so depth needs no descriptors."""
 
@@ -109,6 +124,38 @@ class _Packer:
         finally:
             os.close(self._root_fd)
         yield self._end()
+
+    def some(self, paths: Sequence[str]) -> Iterator[bytes]:
+        """These paths below the root."""
+        try:
+            for path in paths:
+                for chunk in self._one(path):
+                    self._written += len(chunk)
+                    yield chunk
+        finally:
+            os.close(self._root_fd)
+        yield self._end()
+
+    def _one(self, path: str) -> Iterator[bytes]:
+        *parts, entry = path.split("/")
+        try:
+            fd = open_below(self._root_fd, parts)
+        except FileNotFoundError:
+            return  # removed meanwhile
+        try:
+            status = os.stat(entry, dir_fd=fd, follow_symlinks=False)
+            if not stat.S_ISDIR(status.st_mode):
+                yield from self._entry(fd, entry, path, status)
+                return
+            inner_fd = os.open(entry, _DIRECTORY, dir_fd=fd)
+            try:
+                yield self._header(f"{path}/", status, tarfile.DIRTYPE, _attributes(inner_fd))
+            finally:
+                os.close(inner_fd)
+        except FileNotFoundError:
+            return
+        finally:
+            os.close(fd)
 
     def tree(self) -> Iterator[bytes]:
         """Everything below the root."""
