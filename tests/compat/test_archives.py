@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 from support import images
 from support.engine import EngineRoot
 from support.images import Image, Layer
+from support.peers import run
 
 pytestmark = pytest.mark.needs("root", "busybox")
 
@@ -20,27 +19,10 @@ FORMATS = ("docker-archive", "oci-archive")
 
 
 @pytest.fixture
-def engine_root(pyengine_path: str, tmp_path: Path) -> EngineRoot:
-    return EngineRoot(pyengine_path, tmp_path)
-
-
-@pytest.fixture
 def image() -> Image:
     """Two layers; the second hides and replaces something of the first."""
     second = Layer().add("etc/.wh.group").add("etc/passwd", b"root:x:0:0::/:/bin/sh\n").tar()
     return Image([images.busybox_layer(), second], Labels={"for": "tests"})
-
-
-def run(*command: str | Path, **environment: str) -> str:
-    done = subprocess.run(
-        [str(word) for word in command],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.mark.needs("podman")

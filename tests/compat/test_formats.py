@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,10 @@ import pytest
 from support import images
 from support.engine import EngineRoot
 from support.images import Image, Layer
+from support.peers import run
 from support.registry import SmallRegistry, debian_registry, small_registry
 
 pytestmark = pytest.mark.needs("root", "busybox")
-
-
-@pytest.fixture
-def engine_root(pyengine_path: str, tmp_path: Path) -> EngineRoot:
-    return EngineRoot(pyengine_path, tmp_path)
 
 
 @pytest.fixture
@@ -34,13 +29,6 @@ def registry() -> Iterator[SmallRegistry]:
 def debian(tmp_path: Path) -> Iterator[str]:
     with debian_registry(tmp_path) as host:
         yield host
-
-
-def run(*command: str | Path) -> str:
-    words = [str(word) for word in command]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 HISTORY: list[dict[str, Any]] = [

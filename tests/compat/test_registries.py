@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,16 +13,12 @@ import pytest
 from support import images
 from support.engine import EngineRoot
 from support.images import Image, Layer
+from support.peers import fails, run
 from support.registry import Certificates, debian_registry, token_server
 
 pytestmark = pytest.mark.needs("root", "busybox", "docker-registry", "openssl", "skopeo")
 
 Skopeo = Callable[..., str]
-
-
-@pytest.fixture
-def engine_root(pyengine_path: str, tmp_path: Path) -> EngineRoot:
-    return EngineRoot(pyengine_path, tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -52,33 +47,6 @@ def ours(pyengine_path: str) -> Skopeo:
 @pytest.fixture
 def skopeo() -> Skopeo:
     return lambda *words: run("skopeo", *words)
-
-
-def run(*command: str | Path, **environment: str) -> str:
-    done = subprocess.run(
-        [str(word) for word in command],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def fails(status: int, *command: str | Path, **environment: str) -> str:
-    done = subprocess.run(
-        [str(word) for word in command],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == status, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stderr
 
 
 def raw_digest(skopeo: Skopeo, place: str) -> str:

@@ -6,6 +6,7 @@ import functools
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,6 +111,23 @@ def _userns() -> str:
     return "" if done.returncode == 0 else "user namespaces cannot be made here"
 
 
+def _mapped_mounts() -> str:
+    """Whether overlay's layers can be mounted with other owners; by the programs' own test."""
+    from pyengine.errors import StorageError
+    from pyengine.storage import idmapped
+
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            namespace_fd = idmapped.namespace([[0, 200_000, 1]], [[0, 200_000, 1]])
+            try:
+                os.close(idmapped.clone(directory, namespace_fd))
+            finally:
+                os.close(namespace_fd)
+    except (OSError, StorageError) as error:
+        return f"owners cannot be mapped here: {error}"
+    return ""
+
+
 def _namespace(kind: str) -> Callable[[], str]:
     known = os.path.exists(f"/proc/self/ns/{kind}")
     return lambda: "" if known else f"this kernel has no {kind} namespaces"
@@ -203,6 +221,7 @@ _PROBES: dict[str, Callable[[], str]] = {
     "cgroup2": _cgroup2,
     "v2_view": _v2_view,
     "userns": _userns,
+    "mapped_mounts": _mapped_mounts,
     "time_namespace": _namespace("time"),
     "syscall_info": _syscall_info,
     "cgroup2_limits": _cgroup2_limits,

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from support.containers import IMAGE, ContainerRoot
+from support.disks import tmpfs
 from support.monitors import wait_for
 
 pytestmark = pytest.mark.needs("root", "busybox")
@@ -143,10 +144,7 @@ def test_operations_that_the_state_forbids(box: ContainerRoot) -> None:
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(pyengine_path: str, tmp_path: Path) -> None:
-    mounted = tmp_path / "small"
-    mounted.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "small", mounted], check=True)
-    try:
+    with tmpfs(tmp_path / "small", "8m") as mounted:
         root = ContainerRoot(pyengine_path, mounted)
         root.runroot = tmp_path / "runroot"
         root.load_image()
@@ -160,8 +158,6 @@ def test_a_full_disk_is_told_and_leaves_nothing(pyengine_path: str, tmp_path: Pa
         filler.unlink()
         assert root.ok("run", "--rm", IMAGE, "echo", "works") == "works\n"
         assert root.settled() == []
-    finally:
-        subprocess.run(["umount", "-l", mounted], check=True)
 
 
 # SIGKILL at random points

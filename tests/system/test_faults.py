@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from support.containers import IMAGE, ContainerRoot
+from support.disks import tmpfs
 from support.monitors import read_link, wait_for
 from support.registry import debian_registry
 
@@ -260,14 +261,8 @@ def test_an_image_removed_under_a_stopped_container_leaves_it_its_layers(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    directory = tmp_path / "small"
-    directory.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=9m", "small", str(directory)]
-    subprocess.run(mount, check=True)
-    try:
+    with tmpfs(tmp_path / "small", "9m") as directory:
         yield directory
-    finally:
-        subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
 def test_on_a_full_disk_containers_end_and_go(

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from support import damage, images
+from support.disks import tmpfs
 from support.engine import EngineRoot
 from support.images import Image, Layer
 from support.registry import SmallRegistry
@@ -305,14 +306,8 @@ def test_two_loads_of_one_archive_at_once_both_succeed(
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A small tmpfs."""
-    directory = tmp_path / "disk"
-    directory.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK_BYTES}", "tmpfs", str(directory)]
-    subprocess.run(mount, check=True)
-    try:
+    with tmpfs(tmp_path / "disk", str(SMALL_DISK_BYTES)) as directory:
         yield directory
-    finally:
-        subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
 def test_a_full_disk_fails_the_load_and_nothing_else(

@@ -12,6 +12,7 @@ import pytest
 import zstandard
 
 from support import images
+from support.disks import tmpfs
 from support.engine import EngineRoot
 from support.images import Image, Layer
 from support.rootless import USER, ordinary_home, require_open
@@ -24,13 +25,8 @@ FULL = "No space left on device"
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A tmpfs of 6 MiB."""
-    directory = tmp_path / "disk"
-    directory.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", directory], check=True)
-    try:
+    with tmpfs(tmp_path / "disk", "6m") as directory:
         yield directory
-    finally:
-        subprocess.run(["umount", "-l", directory], check=True)
 
 
 def one_error(done: subprocess.CompletedProcess[str], status: int, *words: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from support import images
+from support.disks import tmpfs
 from support.engine import EngineRoot
 from support.images import Image
 from support.registry import SmallRegistry
@@ -67,14 +68,8 @@ def test_a_registry_that_goes_while_it_sends_is_told(
 @pytest.fixture
 def sealed(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own, which the test makes read-only."""
-    directory = tmp_path / "sealed"
-    directory.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(directory)]
-    subprocess.run(mount, check=True)
-    try:
+    with tmpfs(tmp_path / "sealed", "20m") as directory:
         yield directory
-    finally:
-        subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
 def test_a_place_that_cannot_be_written_is_named(

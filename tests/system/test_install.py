@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import venv
 from pathlib import Path
 
 import pytest
 
+from support.peers import run
+
 TOP = Path(__file__).resolve().parents[2]
 DISTRIBUTIONS = {"pyrun": "runtime", "pyconmon": "conmon", "pyengine": "engine"}
-
-
-def call(*command: str | Path, **environment: str) -> str:
-    """Standard output of a command that must succeed."""
-    done = subprocess.run(
-        [str(word) for word in command],
-        check=False,
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-    )
-    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +20,13 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheels")
     sources = [str(TOP / name) for name in DISTRIBUTIONS.values()]
     pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-build-isolation"]
-    call(*pip, "--wheel-dir", folder, *sources)
+    run(*pip, "--wheel-dir", folder, *sources)
     return folder
 
 
 def starts_alone(program: Path) -> None:
     """It prints its version, and the file that starts Python is the isolated launcher."""
-    assert "0." in call(program, "--version")
+    assert "0." in run(program, "--version")
     assert " -I -S " in program.resolve().read_text()
 
 
@@ -50,22 +37,22 @@ def test_pip_installs_one_program_into_a_fresh_environment(
     venv.create(tmp_path / "venv", with_pip=False)
     python = tmp_path / "venv" / "bin" / "python3"
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-index"]
-    call(*pip, "--find-links", wheels, name)
+    run(*pip, "--find-links", wheels, name)
     starts_alone(tmp_path / "venv" / "bin" / name)
     for other in set(DISTRIBUTIONS) - {name}:
         probe = f"import importlib.util as u; assert u.find_spec('{other}') is None"
-        call(python, "-c", probe)
+        run(python, "-c", probe)
 
 
 def test_code_that_was_compiled_before_a_change_is_not_executed(
     wheels: Path, tmp_path: Path
 ) -> None:
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-index"]
-    call(*pip, "--find-links", wheels, "--target", tmp_path, "pyrun")
+    run(*pip, "--find-links", wheels, "--target", tmp_path, "pyrun")
     program, main = tmp_path / "bin" / "pyrun", tmp_path / "pyrun" / "__main__.py"
-    assert call(program, "--version").startswith("pyrun version")
+    assert run(program, "--version").startswith("pyrun version")
     main.write_text('print("changed")\n')
-    assert call(program, "--version") == "changed\n"
+    assert run(program, "--version") == "changed\n"
 
 
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
@@ -73,7 +60,7 @@ def test_a_program_works_from_a_target_folder_and_through_a_symlink(
     name: str, wheels: Path, tmp_path: Path
 ) -> None:
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--target"]
-    call(*pip, tmp_path / "target", "--find-links", wheels, name)
+    run(*pip, tmp_path / "target", "--find-links", wheels, name)
     starts_alone(tmp_path / "target" / "bin" / name)
     link = tmp_path / "link"
     link.symlink_to(Path("target") / "bin" / name)
@@ -89,7 +76,7 @@ def test_uv_tool_install(name: str, wheels: Path, tmp_path: Path) -> None:
         "UV_CACHE_DIR": str(tmp_path / "cache"),
     }
     install = [str(uv), "tool", "install", "-q", "--no-config", "--no-index"]
-    call(*install, "--find-links", wheels, "--python", sys.executable, name, **folders)
+    run(*install, "--find-links", wheels, "--python", sys.executable, name, **folders)
     starts_alone(tmp_path / "bin" / name)
 
 
@@ -97,5 +84,5 @@ def test_uv_tool_install(name: str, wheels: Path, tmp_path: Path) -> None:
 def test_pipx_install(name: str, wheels: Path, tmp_path: Path) -> None:
     folders = {"PIPX_HOME": str(tmp_path / "pipx"), "PIPX_BIN_DIR": str(tmp_path / "bin")}
     pipx = [sys.executable, "-m", "pipx", "install", "-q", "--python", sys.executable]
-    call(*pipx, f"--pip-args=--no-index --find-links={wheels}", name, **folders)
+    run(*pipx, f"--pip-args=--no-index --find-links={wheels}", name, **folders)
     starts_alone(tmp_path / "bin" / name)

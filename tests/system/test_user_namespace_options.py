@@ -13,8 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from pyengine.errors import StorageError
-from pyengine.storage import idmapped
 from support.containers import IMAGE, ContainerRoot
 from support.machine import with_cgroup_layout
 from support.monitors import wait_for
@@ -23,22 +21,11 @@ FIRST = 200_000
 MAP = f"0:{FIRST}:65536"
 
 
-def _maps_owners(directory: Path) -> bool:
-    try:
-        namespace_fd = idmapped.namespace([[0, FIRST, 1]], [[0, FIRST, 1]])
-        os.close(idmapped.clone(str(directory), namespace_fd))
-        os.close(namespace_fd)
-    except (OSError, StorageError):
-        return False
-    return True
-
-
 pytestmark = pytest.mark.needs("root", "busybox", "userns")
 
 
+@pytest.mark.needs("mapped_mounts")
 def test_a_container_has_users_of_its_own(box: ContainerRoot, tmp_path: Path) -> None:
-    if not _maps_owners(tmp_path):
-        pytest.skip("owners cannot be mapped here")
     (tmp_path / "mine").write_text("of root")
     script = (
         "cat /proc/self/uid_map; ls -lan /etc/passwd /etc/hosts /data/own /idmap/mine;"
@@ -93,9 +80,8 @@ def test_the_hosts_network_brings_its_sys_but_the_containers_cgroup(box: Contain
     assert done.stdout.decode() == "0::/\n/sys/fs/cgroup/cgroup.type\n", done.stderr.decode()
 
 
+@pytest.mark.needs("mapped_mounts")
 def test_auto_estimates_and_ns_joins(box: ContainerRoot, tmp_path: Path) -> None:
-    if not _maps_owners(tmp_path):
-        pytest.skip("owners cannot be mapped here")
     ids = tmp_path / "subuid"
     ids.write_text(f"containers:{FIRST}:5000\n")
     private = f'mount --bind {ids} /etc/subuid && mount --bind {ids} /etc/subgid && exec "$@"'
@@ -158,9 +144,8 @@ def test_root_keeps_its_ids_in_a_namespace_of_its_own(box: ContainerRoot) -> Non
     assert box.sh(*show, "--user", "5:6").split() == ["5", "6"]
 
 
+@pytest.mark.needs("mapped_mounts")
 def test_a_directory_is_a_root_with_mapped_owners(box: ContainerRoot, tmp_path: Path) -> None:
-    if not _maps_owners(tmp_path):
-        pytest.skip("owners cannot be mapped here")
     tree = tmp_path / "tree"
     (tree / "bin").mkdir(parents=True)
     shutil.copy("/bin/busybox", tree / "bin")
@@ -202,10 +187,9 @@ def owners(tar: bytes) -> dict[str, tuple[int, int, int]]:
         return {one.name: (one.uid, one.gid, one.mode) for one in archive}
 
 
+@pytest.mark.needs("mapped_mounts")
 def test_what_leaves_such_a_container_has_its_own_ids(box: ContainerRoot, tmp_path: Path) -> None:
     """As from an ordinary one: by commit, by export, by cp; and diff shows the same."""
-    if not _maps_owners(tmp_path):
-        pytest.skip("owners cannot be mapped here")
     box.ok("run", "--name", "plain", IMAGE, "sh", "-c", CHANGE)
     box.ok("run", "--name", "mapped", "--uidmap", MAP, IMAGE, "sh", "-c", CHANGE)
     assert box.ok("diff", "mapped") == box.ok("diff", "plain")
@@ -232,11 +216,10 @@ def test_what_leaves_such_a_container_has_its_own_ids(box: ContainerRoot, tmp_pa
     box.ok("umount", "mapped")
 
 
+@pytest.mark.needs("mapped_mounts")
 def test_what_is_copied_into_such_a_container_is_its_users(
     box: ContainerRoot, tmp_path: Path
 ) -> None:
-    if not _maps_owners(tmp_path):
-        pytest.skip("owners cannot be mapped here")
     for name in ("tree", "idmap", "bind"):
         (tmp_path / name).mkdir()
     (tmp_path / "tree/file").write_text("x")
@@ -320,10 +303,9 @@ def test_where_owners_cannot_be_mapped_the_image_is_copied(
             subprocess.run(["umount", top], check=True)
 
 
+@pytest.mark.needs("mapped_mounts")
 def test_layers_are_mapped_before_linux_6_15_as_well(tmp_path: Path) -> None:
     """Overlay took only mounts that have a place in the tree: nothing of these is left."""
-    if not _maps_owners(tmp_path):
-        pytest.skip("owners cannot be mapped here")
     for name in ("lower", "more", "upper", "work", "merged"):
         (tmp_path / name).mkdir()
     (tmp_path / "lower/file").write_text("x")

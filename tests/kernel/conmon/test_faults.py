@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from support.disks import tmpfs
 from support.monitors import Container, ExecSession, is_running, wait_for
 
 pytestmark = [
@@ -24,13 +24,8 @@ Make = Callable[..., Container]
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 KiB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], check=True)
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", place], check=True)
+    with tmpfs(tmp_path / "small", "64k") as directory:
+        yield directory
 
 
 def fill(disk: Path) -> Path:
