@@ -154,20 +154,31 @@ def test_a_device_that_was_asked_for(pyrun: Runtime, bundle: Bundle) -> None:
     assert pyrun.output(bundle) == "character special file 640 3 4 1,5\nfifo\n0"
 
 
-def test_a_bound_device_of_another_number_is_refused(pyrun: Runtime, bundle: Bundle) -> None:
-    """A user namespace cannot make nodes: the host's is mounted, and must be the one meant."""
+def test_a_user_namespace_has_devices_that_the_host_does_not(
+    pyrun: Runtime, bundle: Bundle
+) -> None:
+    """It cannot make nodes: they are made before it, belong to its users, and leave no trace."""
     bundle.linux["namespaces"].append({"type": "user"})
     for kind in ("uidMappings", "gidMappings"):
         bundle.linux[kind] = [{"containerID": 0, "hostID": 200000, "size": 2000}]
-    bundle.linux["devices"] = [{"path": "/dev/zero", "type": "c", "major": 1, "minor": 5}]
-    bundle.shell("stat -c %t,%T /dev/zero")
-    assert pyrun.output(bundle) == "1,5"
-    for wrong in ({"minor": 3}, {"type": "b"}):
-        device = {"path": "/dev/zero", "type": "c", "major": 1, "minor": 5, **wrong}
-        bundle.linux["devices"] = [device]
-        message = refused(pyrun, bundle)
-        assert "/linux/devices/0/path: /dev/zero of the host" in message
-        assert f"is not the device 1:{device['minor']}" in message
+    bundle.linux["devices"] = [
+        {"path": "/dev/not-here", "type": "c", "major": 1, "minor": 5, "fileMode": 0o640,
+         "uid": 3, "gid": 4},
+        {"path": "/dev/sub/zero/", "type": "c", "major": 1, "minor": 5},
+        {"path": "/dev/pipe", "type": "p"},
+    ]  # fmt: skip
+    zeros = "head -c 3 /dev/sub/zero | wc -c"
+    bundle.shell(f"stat -c '%F %a %u %g %t,%T' /dev/not-here; stat -c %F /dev/pipe; {zeros}")
+    name = pyrun.create(bundle)
+    assert sorted(os.listdir(pyrun.root / name)) == ["config.json", "exec.fifo", "state.json"]
+    assert pyrun.output(bundle) == "character special file 640 3 4 1,5\nfifo\n3"
+
+
+def test_without_mappings_the_caller_is_root_inside(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.linux["namespaces"].append({"type": "user"})
+    bundle.shell("head -n 1 /proc/self/uid_map /proc/self/gid_map")
+    words = pyrun.output(bundle).split()
+    assert [words[3:6], words[9:12]] == [["0", "0", "1"], ["0", "0", "1"]]
 
 
 def test_masked_paths_are_empty_and_read_only_paths_cannot_be_written(

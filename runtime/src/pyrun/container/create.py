@@ -72,7 +72,7 @@ def _create(begun: Stage) -> Entry:
     finally:
         if task:
             task.plan.close()
-            for fd in task.trees.values():
+            for fd in (*task.trees.values(), *task.nodes.values()):
                 posix.close(fd)
     if request.cgroup_driver == "disabled" and _device_rules(config):
         request.warnings.append("/linux/resources/devices: without a cgroup no rule holds")
@@ -215,6 +215,8 @@ def _make(begun: Stage, task: Task | None, entry: Entry, manager: Manager) -> No
         _wait_for_init(begun, entry, ours, pid)
         if late:
             manager.set(late)
+        if task and task.nodes:
+            entry.forget_nodes()
         entry.state["stage"] = "created"
         entry.state["cgroup"] = manager.record()  # what it really has
         entry.save()
@@ -317,6 +319,7 @@ def _from_helper(
     if not begun.starts:
         task.fifo_fd = posix.open(entry.file(store.FIFO), posix.O_PATH | posix.O_CLOEXEC)
     prepare.make_trees(task)
+    prepare.make_nodes(task, entry.file(store.NODE))
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)  # init outlives the helper, its parent
     limits = []
     if task.plan.has(syscalls.CLONE_NEWUSER):

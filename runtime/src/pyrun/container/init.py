@@ -39,6 +39,7 @@ class Task:
         identity: of the process.
         in_cgroup: whether the parent knows of this process, and it is in all of its cgroup.
         keyring_name: the session keyring to join, or an empty string.
+        nodes: detached mounts of devices made in advance, by index in ``linux.devices``.
         parents_fds: only the parent may hold them: its end of the channel, whose closing is the
             news of its death, and the lock, which dies with its last holder.
         plan: its namespaces.
@@ -50,8 +51,8 @@ class Task:
 
     __slots__ = (
         "bundle", "channel", "config", "console_fd", "entered", "fifo_fd", "first_free_fd",
-        "hierarchies", "identity", "in_cgroup", "keyring_name", "parents_fds", "plan", "rootfs",
-        "state", "trees", "use_pivot",
+        "hierarchies", "identity", "in_cgroup", "keyring_name", "nodes", "parents_fds", "plan",
+        "rootfs", "state", "trees", "use_pivot",
     )  # fmt: skip
 
     bundle: str
@@ -65,6 +66,7 @@ class Task:
     identity: process.Identity
     in_cgroup: bool
     keyring_name: str
+    nodes: dict[int, int]
     parents_fds: list[int]
     plan: Plan
     rootfs: str
@@ -339,7 +341,8 @@ def _change_root(task: Task) -> None:
             cgroup_mounts.mount(mounter, entry, index, task.hierarchies, own_namespace=own)
         else:
             mounter.mount(entry, index)
-    devices.make_all(root_fd, settings.get("devices") or [], bind=plan.has(syscalls.CLONE_NEWUSER))
+    bind = plan.has(syscalls.CLONE_NEWUSER)
+    devices.make_all(root_fd, settings.get("devices") or [], task.nodes, bind=bind)
     devices.make_links(root_fd)
     _wait_for_parent(task)
     if task.hooks("prestart") or task.hooks("createRuntime"):

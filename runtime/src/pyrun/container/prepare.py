@@ -54,6 +54,7 @@ def prepare(bundle: Bundle, request: Request, inherited: int) -> Task:
     task.keyring_name = "" if request.no_new_keyring else f"_ses.{request.container_id}"
     task.fifo_fd = -1
     task.trees = {}
+    task.nodes = {}
     if any(
         mounts.COPY_UP & set(entry.get("options") or ()) for entry in config.get("mounts") or ()
     ):
@@ -113,6 +114,25 @@ def make_trees(task: Task) -> None:
         from pyrun.container import mount_trees
 
         task.trees = mount_trees.make(task)
+
+
+def make_nodes(task: Task, prefix: str) -> None:
+    """Devices that the root of a user namespace may not make; ``prefix`` is of their paths.
+
+    Raises:
+        KernelError: the kernel refused.
+    """
+    linux = task.config.get("linux") or {}
+    if not task.plan.new & syscalls.CLONE_NEWUSER or not linux.get("devices"):
+        return
+    if posix.geteuid() == 0:
+        from pyrun.linux import devices
+        from pyrun.linux.cgroups import ownership
+
+        def owner(inside: int, kind: str) -> int:
+            return ownership.host_id(inside, linux.get(f"{kind}Mappings") or [])
+
+        task.nodes = devices.make_nodes(linux["devices"], prefix, owner)
 
 
 def _has_idmap(entries: Iterable[JsonObject]) -> bool:

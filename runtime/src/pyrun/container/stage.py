@@ -129,7 +129,13 @@ def begin(
         settings = bundle.config.get("process")
         if isinstance(settings, dict) and settings.get("terminal") and not request.console_socket:
             begun.console_fd, request.console_fd = attached.console_pair(settings)
-    if _is_plain(bundle.config):
+    plain = _is_plain(bundle.config)
+    if not plain or posix.geteuid() != 0:
+        from pyrun.container import user_maps
+
+        user_maps.complete(bundle.config)
+        plain = plain and _is_plain(bundle.config)
+    if plain:
         for name in _SHARED:
             __import__(name)
         begun.fork()

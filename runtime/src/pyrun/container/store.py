@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 STATE = "state.json"
 CONFIG = "config.json"  # as it was at create: later changes have no effect (runtime.md)
 FIFO = "exec.fifo"
+NODE = "device."  # and a number: devices of a user namespace, until init has mounted them
 _ALLOWED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
 _LIMIT = 255  # NAME_MAX
 _OWN = frozenset(name + end for name in (STATE, CONFIG, FIFO) for end in ("", ".new"))
@@ -124,11 +125,17 @@ class Entry:
             ContainerError: the directory is somebody else's (a wrong --root).
         """
         found = posix.listdir(self.path)
-        others = sorted(set(found) - _OWN)
+        others = sorted(name for name in set(found) - _OWN if not name.startswith(NODE))
         if others:
             raise ContainerError(f"{self.path} is no container: it holds {others[0]!r}")
         for name in found:
             posix.unlink(self.file(name))
+
+    def forget_nodes(self) -> None:
+        """Remove the names of devices that init has mounted."""
+        for name in posix.listdir(self.path):
+            if name.startswith(NODE):
+                posix.unlink(self.file(name))
 
     def unlock(self) -> None:
         """Let others work on the container."""

@@ -11,8 +11,10 @@ from pyrun.linux import paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
+    Owner = Callable[[int, str], int]
     JsonObject = dict[str, Any]
 
 DEFAULT: tuple[JsonObject, ...] = (
@@ -32,12 +34,13 @@ _LINKS = (
 _KINDS = {"c": _stat.S_IFCHR, "u": _stat.S_IFCHR, "b": _stat.S_IFBLK, "p": _stat.S_IFIFO}
 
 
-def make_all(root_fd: int, asked: list[JsonObject], *, bind: bool) -> None:
+def make_all(root_fd: int, asked: list[JsonObject], nodes: dict[int, int], *, bind: bool) -> None:
     """Make the devices that every container has, and those asked for, which win.
 
     Args:
         root_fd: the container's root directory.
         asked: ``linux.devices``.
+        nodes: detached mounts of some of them, by index in ``asked``.
         bind: mounts the host's nodes, where a user namespace forbids mknod(2).
 
     Raises:
@@ -51,37 +54,41 @@ def make_all(root_fd: int, asked: list[JsonObject], *, bind: bool) -> None:
             if device["path"] not in named:
                 make(root_fd, device, "", bind=bind)
         for index, device in enumerate(asked):
-            make(root_fd, device, f"/linux/devices/{index}", bind=bind)
+            node_fd = nodes.get(index, -1)
+            make(root_fd, device, f"/linux/devices/{index}", bind=bind, node_fd=node_fd)
     finally:
         posix.umask(umask)
 
 
-def make(root_fd: int, device: JsonObject, pointer: str, *, bind: bool) -> None:
+def make(root_fd: int, device: JsonObject, pointer: str, *, bind: bool, node_fd: int = -1) -> None:
     """Make one device; one that is there already and is the same stays.
+
+    With ``node_fd``, a detached mount of it, that is mounted.
 
     Raises:
         ConfigError: the type is unknown, or something else has the path.
         KernelError: the kernel refused.
     """
-    path = device["path"]
+    path = names.normal(device["path"])
     try:
         kind = _KINDS[device["type"]]
     except KeyError:
         raise ConfigError(f"{pointer}/type", f"{device['type']!r} is none of c, u, b, p") from None
-    number = posix.makedev(device.get("major") or 0, device.get("minor") or 0)
+    number = _number(device)
     parent, _, name = path.rpartition("/")
     try:
         parent_fd = paths.make_inside(root_fd, parent or "/", directory=True)
     except OSError as error:
         raise KernelError(f"make the device {path}", error) from error
     try:
+        if node_fd >= 0:
+            _mount_node(node_fd, name, parent_fd, detached=True)
+            return
         if bind and kind != _stat.S_IFIFO:
             _bind(path, name, parent_fd, (kind, number), pointer)
             return
-        mode = device.get("fileMode")
-        mode = 0o666 if mode is None else mode
         try:
-            posix.mknod(name, kind | _stat.S_IMODE(mode), number, dir_fd=parent_fd)
+            posix.mknod(name, _mode(device), number, dir_fd=parent_fd)
         except FileExistsError:
             found = posix.stat(name, dir_fd=parent_fd, follow_symlinks=False)
             if _stat.S_IFMT(found.st_mode) != kind or found.st_rdev != number:
@@ -121,7 +128,56 @@ def _bind(path: str, name: str, parent_fd: int, wanted: tuple[int, int], pointer
         posix.close(source_fd)
 
 
-def _mount_node(source_fd: int, name: str, parent_fd: int) -> None:
+def _number(device: JsonObject) -> int:
+    return posix.makedev(device.get("major") or 0, device.get("minor") or 0)
+
+
+def _mode(device: JsonObject) -> int:
+    """Its type and permissions in one word."""
+    mode = device.get("fileMode")
+    return _KINDS[device["type"]] | _stat.S_IMODE(0o666 if mode is None else mode)
+
+
+def make_nodes(asked: list[JsonObject], prefix: str, owner: Owner) -> dict[int, int]:
+    """Detached mounts of devices for a user namespace, which may make none itself; by index.
+
+    As crun has it: the host may have no such node, and the container's user must own its own.
+
+    Args:
+        asked: ``linux.devices``.
+        prefix: of their paths on the host, where they stay until they are mounted.
+        owner: an id of the container, and "uid" or "gid", to that of the host.
+
+    Raises:
+        KernelError: the kernel refused.
+    """
+    nodes: dict[int, int] = {}
+    umask = posix.umask(0)
+    try:
+        for index, device in enumerate(asked):
+            if device["type"] == "p":  # init may make that
+                continue
+            path = f"{prefix}{index}"
+            try:
+                posix.mknod(path, _mode(device), _number(device))
+                ids = [owner(device.get(kind) or 0, kind) for kind in ("uid", "gid")]
+                posix.chown(path, *ids, follow_symlinks=False)
+                nodes[index] = fd = syscalls.open_tree(-100, path, syscalls.OPEN_TREE_CLONE)
+                syscalls.mount_setattr(fd, 0, 0, syscalls.MOUNT_ATTR_NODEV)
+            except PermissionError:
+                return nodes  # a nested container: init takes the nodes that it finds
+            except OSError as error:
+                raise KernelError(f"make the device {device['path']}", error) from error
+    except BaseException:
+        for fd in nodes.values():
+            posix.close(fd)
+        raise
+    finally:
+        posix.umask(umask)
+    return nodes
+
+
+def _mount_node(source_fd: int, name: str, parent_fd: int, *, detached: bool = False) -> None:
     try:
         flags = posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_WRONLY
         posix.close(posix.open(name, flags, 0o666, dir_fd=parent_fd))
@@ -131,6 +187,9 @@ def _mount_node(source_fd: int, name: str, parent_fd: int) -> None:
         name, posix.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=parent_fd
     )
     try:
+        if detached:
+            syscalls.move_mount(source_fd, target_fd)
+            return
         source = paths.proc_path(source_fd)
         syscalls.mount(source, paths.proc_path(target_fd), None, syscalls.MS_BIND, None)
     finally:
