@@ -201,8 +201,12 @@ BLOCK = "/linux/resources/blockIO"
         ("/mounts/0/options", ["a", 1], "/mounts/0/options/1"),
         ("/mounts/0/options", ["idmap"], ""),
         (
-            "/mounts/0/uidMappings",
-            [{"containerID": 0, "hostID": 0, "size": -1}],
+            "/mounts/0",
+            {
+                "destination": "/a",
+                "uidMappings": [{"containerID": 0, "hostID": 0, "size": -1}],
+                "gidMappings": [{"containerID": 0, "hostID": 0, "size": 1}],
+            },
             "/mounts/0/uidMappings/0/size",
         ),
         (
@@ -345,6 +349,32 @@ def test_all_breaches_are_found_at_once() -> None:
     assert "(config.md, Root)" in str(caught.value) or "(config.md)" in str(caught.value)
 
 
+def test_a_wrong_type_hides_no_breach_beside_it() -> None:
+    config = changed("/process/args", "sh")
+    config["process"].update(cwd="relative", env=["A=b", 1, "=c"], oomScoreAdj=2000, user=None)
+    config["process"]["rlimits"] *= 2
+    config["mounts"] = ["proc", {"destination": ""}, {"destination": "/a", "options": [1]}]
+    config["hooks"] = {"poststop": [{"path": 1, "timeout": 0}, {"path": "x"}]}
+    config["linux"]["devices"] = [{"type": "x"}, {"type": "c", "path": "fuse", "minor": "1"}]
+    config["linux"]["resources"] = {
+        "memory": {"limit": "64m", "swappiness": 300}, "pids": 5, "cpu": {"idle": 2}
+    }  # fmt: skip
+    config["linux"]["seccomp"] = {
+        "defaultErrnoRet": 1, "syscalls": [{"names": [], "action": "SCMP_ACT_KILL", "errnoRet": 2}]
+    }  # fmt: skip
+    assert sorted(pointers(config)) == [
+        "/hooks/poststop/0/path", "/hooks/poststop/0/timeout", "/hooks/poststop/1/path",
+        "/linux/devices/0/major", "/linux/devices/0/minor", "/linux/devices/0/path",
+        "/linux/devices/0/type", "/linux/devices/1/major", "/linux/devices/1/minor",
+        "/linux/devices/1/path", "/linux/resources/cpu/idle", "/linux/resources/memory/limit",
+        "/linux/resources/memory/swappiness", "/linux/resources/pids",
+        "/linux/seccomp/defaultAction", "/linux/seccomp/syscalls/0/errnoRet",
+        "/linux/seccomp/syscalls/0/names", "/mounts/0", "/mounts/1/destination",
+        "/mounts/2/options/0", "/process/args", "/process/cwd", "/process/env/1",
+        "/process/env/2", "/process/oomScoreAdj", "/process/rlimits/1",
+    ]  # fmt: skip
+
+
 def test_a_wrong_type_hides_no_breach_elsewhere() -> None:
     config = changed("/linux/sysctl/kernel.pid_max", "1")
     config["linux"]["namespaces"][0] = "pid"
@@ -384,7 +414,8 @@ def test_a_process_alone_has_pointers_of_its_own() -> None:
     process["cwd"] = "relative"
     assert [finding.pointer for finding in validate.check_process(process)] == ["/cwd"]
     del process["args"]
-    assert [finding.pointer for finding in validate.check_process(process)] == ["/args"]
+    assert [finding.pointer for finding in validate.check_process(process)] == ["/args", "/cwd"]
+    assert [finding.pointer for finding in validate.check_process("sh")] == [""]
 
 
 def test_resources_alone_have_pointers_of_their_own() -> None:

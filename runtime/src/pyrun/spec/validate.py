@@ -63,37 +63,58 @@ def check(config: Any, bundle: str = "") -> list[Finding]:
     if type(process) is dict and not process.get("terminal"):
         # consoleSize must be ignored then, whatever it is
         found = [one for one in found if one.path[:2] != ["process", "consoleSize"]]
-    broken = [(*one.path[:2], "", "")[:2] for one in found]
-    for places, rule in _RULES:
-        # A rule reads its part without asking for types, so it waits until those are right.
-        if not any(_touches(place, where) for place in places for where in broken):
-            found += rule(config, bundle)
-    return found
+    return found + _beyond_types(config, bundle, found)
 
 
-def _touches(place: tuple[str, str], where: tuple[str, ...]) -> bool:
-    """Whether something wrong at ``where`` is in ``place`` or around it."""
-    return place[0] == where[0] and ("" in (place[1], where[1]) or place[1] == where[1])
+def _beyond_types(config: Any, bundle: str, found: list[Finding]) -> list[Finding]:
+    """What the rules find, where nothing is wrong with the types already."""
+    broken = [one.path for one in found]
+    config = _mended(config, shapes.CONFIG, broken)
+    unknown = any(path[0] == "linux" and path[1:2] in ([], ["namespaces"]) for path in broken)
+    rules = [rule for rule in _RULES if not (unknown and rule in _ABOUT_NAMESPACES)]
+    return _elsewhere([one for rule in rules for one in rule(config, bundle)], broken)
+
+
+def _elsewhere(findings: list[Finding], broken: list[list[str]]) -> list[Finding]:
+    """Those that are not about what is known to be wrong."""
+    if not broken:
+        return findings
+    return [one for one in findings if not any(one.path[: len(at)] == at for at in broken)]
 
 
 def check_process(process: Any) -> list[Finding]:
     """The same for a ``process`` alone (``exec --process``); pointers start at it."""
     found: list[Finding] = []
     shapes.walk(process, shapes.PROCESS, "config.md, Process", found)
-    if not found:
-        found += _process({"process": process}, "")
-        for finding in found:
-            del finding.path[0]
-    return found
+    broken = [one.path for one in found]
+    more: list[Finding] = []
+    for rule in (_process, _affinity):
+        more += rule({"process": _mended(process, shapes.PROCESS, broken)}, "")
+    for finding in more:
+        del finding.path[0]
+    return found + _elsewhere(more, broken)
 
 
 def check_mounts(mounts: Any, config: dict[str, Any]) -> list[Finding]:
     """The same for ``mounts`` alone; pointers start at the root of config.json."""
     found: list[Finding] = []
-    shapes.walk(mounts, shapes.CONFIG.properties["mounts"], "config.md, Mounts", found)
+    rule = shapes.CONFIG.properties["mounts"]
+    shapes.walk(mounts, rule, "config.md, Mounts", found)
     for finding in found:
         finding.path.insert(0, "mounts")
-    return found or list(_mounts({**config, "mounts": mounts}, ""))
+    if [one.path for one in found] == [["mounts"]]:
+        return found
+    whole = {**config, "mounts": _mended(mounts, rule, [one.path for one in found])}
+    more = [*_mounts(whole, ""), *_idmaps(whole, "")]
+    return found + _elsewhere(more, [one.path for one in found])
+
+
+def _mended(value: Any, rule: Any, broken: list[list[str]]) -> Any:
+    if not broken:
+        return value
+    from pyrun.spec import mending
+
+    return mending.mend(value, rule)
 
 
 def _version(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
@@ -185,11 +206,16 @@ def _mounts(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
             yield Finding([*place, "gidMappings"], "is needed beside uidMappings", section)
         if groups and not users:
             yield Finding([*place, "uidMappings"], "is needed beside gidMappings", section)
+
+
+def _idmaps(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
+    for index, entry in enumerate(config.get("mounts") or []):
         options = entry.get("options") or []
-        mapped = "idmap" in options or "ridmap" in options
-        if mapped and not users and not groups and "user" not in _namespaces(config):
+        if not ("idmap" in options or "ridmap" in options) or "user" in _namespaces(config):
+            continue
+        if not entry.get("uidMappings") and not entry.get("gidMappings"):
             problem = "idmap needs uidMappings and gidMappings, or a user namespace"
-            yield Finding([*place, "options"], problem, section)
+            yield Finding(["mounts", str(index), "options"], problem, "config.md, Mounts")
 
 
 def _hooks(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
@@ -345,10 +371,12 @@ def check_resources(resources: Any) -> list[Finding]:
     """The same for ``linux.resources`` alone (``update``); pointers start at it."""
     found: list[Finding] = []
     shapes.walk(resources, shapes.RESOURCES, "config-linux.md, Control groups", found)
-    if not found:
-        for path, problem, title in _resource_problems(resources):
-            found.append(Finding(path, problem, f"config-linux.md, {title}"))
-    return found
+    broken = [one.path for one in found]
+    more = [
+        Finding(path, problem, f"config-linux.md, {title}")
+        for path, problem, title in _resource_problems(_mended(resources, shapes.RESOURCES, broken))
+    ]
+    return found + _elsewhere(more, broken)
 
 
 def _resource_problems(resources: dict[str, Any]) -> Iterator[tuple[list[str], str, str]]:
@@ -460,7 +488,7 @@ def _memory_policy(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
     problem = _list_problem(nodes)
     if not problem and nodes and mode in ("MPOL_DEFAULT", "MPOL_LOCAL"):
         problem = f"{mode} takes none"
-    if not nodes and mode not in ("MPOL_DEFAULT", "MPOL_LOCAL", "MPOL_PREFERRED"):
+    if not nodes and mode not in ("", "MPOL_DEFAULT", "MPOL_LOCAL", "MPOL_PREFERRED"):
         problem = f"{mode} needs at least one"
     if problem:
         yield Finding(["linux", "memoryPolicy", "nodes"], problem, "config-linux.md, Memory policy")
@@ -490,7 +518,7 @@ def _is_interface(name: str) -> bool:
 def _errno_problem(action: str, value: int | None) -> str:
     """What is wrong with the number that an action returns; seccomp(2) cuts off what is above."""
     most = {"SCMP_ACT_ERRNO": 4095, "SCMP_ACT_TRACE": 65535}.get(action)
-    if value is None:
+    if value is None or not action:
         return ""
     if most is None:
         return f"does not fit {action}"
@@ -510,39 +538,9 @@ def _intel_rdt(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
             yield Finding(["linux", "intelRdt", "schemata", str(index)], "has a newline", section)
 
 
-_NAMESPACES = ("linux", "namespaces")
-# The parts that a rule reads, and the rule.
-_RULES = [
-    ([("ociVersion", "")], _version),
-    ([("root", "path")], _root),
-    (
-        [
-            ("process", name)
-            for name in (
-                "cwd",
-                "args",
-                "env",
-                "user",
-                "rlimits",
-                "oomScoreAdj",
-                "ioPriority",
-                "scheduler",
-            )
-        ],
-        _process,
-    ),
-    ([("mounts", ""), _NAMESPACES], _mounts),
-    ([("hooks", "")], _hooks),
-    ([("annotations", "")], _annotations),
-    ([_NAMESPACES, ("root", "readonly")], _namespace_rules),
-    ([("linux", "timeOffsets"), _NAMESPACES], _time_offsets),
-    ([("linux", "maskedPaths"), ("linux", "readonlyPaths")], _paths),
-    ([("linux", "devices")], _devices),
-    ([("linux", "sysctl"), _NAMESPACES], _sysctl),
-    ([("linux", "resources")], _resources),
-    ([("linux", "seccomp")], _seccomp),
-    ([("linux", "intelRdt")], _intel_rdt),
-    ([("process", "execCPUAffinity")], _affinity),
-    ([("linux", "memoryPolicy")], _memory_policy),
-    ([("linux", "netDevices")], _net_devices),
-]
+_ABOUT_NAMESPACES = (_idmaps, _namespace_rules, _time_offsets, _sysctl)
+_RULES = (
+    _version, _root, _process, _affinity, _mounts, _idmaps, _hooks, _annotations, _namespace_rules,
+    _time_offsets, _paths, _devices, _sysctl, _resources, _seccomp, _intel_rdt, _memory_policy,
+    _net_devices,
+)  # fmt: skip
