@@ -45,6 +45,7 @@ def test_what_is_no_signature_is_refused(signature: str) -> None:
         # the padding in front of the first element is there, but is not counted
         ("at", [1], "08000000 00000000 0100000000000000"),
         ("a(ss)", [], "00000000 00000000"),
+        ("(a(s)u)", ([], 7), "00000000 00000000 07000000"),
         ("(yt)", (1, 2), "01 00000000000000 0200000000000000"),
         ("a{sy}", {"k": 9}, "07000000 00000000 01000000 6b00 09"),
     ],
