@@ -164,6 +164,35 @@ def test_signal_0_asks_whether_the_container_runs(pyrun: Runtime, bundle: Bundle
     assert (done.returncode, "container not running" in done.stderr) == (1, True)
 
 
+@pytest.mark.parametrize("word", ["TERM", "INT", "HUP", "QUIT"])
+def test_a_signal_that_ends_programs_ends_a_created_container(
+    pyrun: Runtime, bundle: Bundle, word: str
+) -> None:
+    """The first process of a pid namespace would be spared by the kernel."""
+    name = pyrun.create(bundle)
+    assert pyrun.call("kill", name, word).returncode == 0
+    pyrun.wait_until_stopped(name)
+    assert pyrun.call("delete", name).returncode == 0
+
+
+def test_the_program_finds_signals_as_create_was_started(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    """``nohup`` goes through, and nothing else is ignored."""
+    bundle.process["args"] = ["grep", "-E", "SigIgn|SigBlk", "/proc/self/status"]
+    bundle.save()
+    name = pyrun.new_id()
+    words = pyrun.command("create", "-b", str(bundle.path), name)
+    script = f'trap "" HUP; exec "$@" >{tmp_path}/out 2>&1 </dev/null'
+    subprocess.run(["sh", "-c", script, "sh", *words], check=True, timeout=60)
+    assert pyrun.call("kill", name, "HUP").returncode == 0
+    assert pyrun.call("start", name).returncode == 0
+    pyrun.wait_until_stopped(name)
+    found = dict(line.split(":\t") for line in (tmp_path / "out").read_text().splitlines())
+    bits = {kind: int(word, 16) for kind, word in found.items()}
+    assert bits == {"SigBlk": 0, "SigIgn": 1 << (signal.SIGHUP - 1)}
+
+
 def test_keep_leaves_the_stopped_container(pyrun: Runtime, bundle: Bundle) -> None:
     assert pyrun.run(bundle, "--keep").returncode == 0
     assert pyrun.state(pyrun.ids[-1])["status"] == "stopped"

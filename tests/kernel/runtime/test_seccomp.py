@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyseccomp
 import pytest
 
 from pyrun.linux import seccomp
@@ -47,11 +48,49 @@ def entry_of(chosen: dict[str, Any]) -> Path:
     return CACHE / seccomp._key(chosen)
 
 
+def calls_but(without: str) -> list[str]:
+    """The names of all system calls that libseccomp knows, but one."""
+    found = []
+    for number in range(600):
+        try:
+            found.append(pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, number).decode())
+        except ValueError:
+            continue
+    return [name for name in found if name != without]
+
+
 def refused(pyrun: Runtime, bundle: Bundle) -> bool:
     """Whether mkdir is refused with EPERM in a container."""
     bundle.config["root"]["readonly"] = False
     bundle.shell("mkdir /tmp/made 2>&1; rmdir /tmp/made 2>/dev/null; true")
     return "Operation not permitted" in pyrun.output(bundle)
+
+
+@pytest.mark.parametrize("no_new_privileges", [True, False])
+def test_a_startcontainer_hook_is_under_the_profile(
+    pyrun: Runtime, bundle: Bundle, no_new_privileges: bool
+) -> None:
+    """It is a program of the image, as the container's own is."""
+    bundle.process["noNewPrivileges"] = no_new_privileges
+    bundle.config["root"]["readonly"] = False
+    bundle.linux["seccomp"] = profile(refuse("mkdir"))
+    bundle.config["hooks"] = {"startContainer": [{"path": "/bin/mkdir", "args": ["mkdir", "/x"]}]}
+    done = pyrun.run(bundle)
+    assert (done.returncode, "startContainer/0" in done.stderr) == (1, True)
+    assert "Operation not permitted" in done.stderr
+    assert not (bundle.rootfs / "x").exists()
+
+
+def test_a_call_that_is_newer_than_the_profile_does_not_exist(
+    pyrun: Runtime, bundle: Bundle
+) -> None:
+    bundle.host_python()
+    script = "import ctypes; c = ctypes.CDLL(None, use_errno=True)"
+    script += "; print([c.syscall(n) and ctypes.get_errno() for n in (83, 1000)])"
+    bundle.process["args"] = ["/usr/bin/python3", "-I", "-c", script]
+    others = {"names": calls_but("mkdir"), "action": "SCMP_ACT_ALLOW"}
+    bundle.linux["seccomp"] = profile(others, default="SCMP_ACT_ERRNO")
+    assert pyrun.output(bundle) == str([errno.EPERM, errno.ENOSYS])
 
 
 @pytest.mark.parametrize("no_new_privileges", [True, False])

@@ -117,6 +117,48 @@ def test_time_namespace_has_its_offsets(pyrun: Runtime, bundle: Bundle) -> None:
     assert int(pyrun.output(bundle)) > 1000000
 
 
+@pytest.mark.needs("time_namespace", "userns")
+def test_time_namespace_of_a_user_namespace_has_its_offsets(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.linux["namespaces"] += [{"type": "time"}, {"type": "user"}]
+    for kind in ("uidMappings", "gidMappings"):
+        bundle.linux[kind] = [{"containerID": 0, "hostID": 200000, "size": 1000}]
+    bundle.linux["timeOffsets"] = {"boottime": {"secs": 1000000, "nanosecs": 0}}
+    bundle.shell("cut -d. -f1 /proc/uptime")
+    assert int(pyrun.output(bundle)) > 1000000
+
+
+@pytest.mark.needs("userns")
+def test_a_namespace_to_join_may_belong_to_another_user_namespace(
+    pyrun: Runtime, bundle: Bundle
+) -> None:
+    """A network that the host has made, for a container with ids of its own."""
+    holder = subprocess.Popen(
+        ["unshare", "--net", "sh", "-c", "echo; exec cat"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    with holder:
+        assert holder.stdin
+        assert holder.stdout
+        holder.stdout.readline()
+        path = f"/proc/{holder.pid}/ns/net"
+        for entry in bundle.linux["namespaces"]:
+            if entry["type"] == "network":
+                entry["path"] = path
+        bundle.linux["namespaces"].append({"type": "user"})
+        for kind in ("uidMappings", "gidMappings"):
+            bundle.linux[kind] = [{"containerID": 0, "hostID": 200000, "size": 1000}]
+        # nobody inside may mount the sysfs of a network that belongs to the host
+        bundle.change_mount("/sys", type="bind", source="/sys", options=["rbind", "ro"])
+        bundle.shell("readlink /proc/self/ns/net; sleep 1000")
+        name = pyrun.start(bundle)
+        done = pyrun.call("exec", name, "readlink", "/proc/self/ns/net")
+        assert (done.stdout, done.stderr) == (os.readlink(path) + "\n", "")
+        pid = pyrun.state(name)["pid"]
+        assert os.readlink(f"/proc/{pid}/ns/net") == os.readlink(path)
+        assert os.readlink(f"/proc/{pid}/ns/user") != os.readlink("/proc/self/ns/user")
+        holder.stdin.close()
+
+
 def test_host_and_domain_name(pyrun: Runtime, bundle: Bundle) -> None:
     bundle.config["hostname"] = "one"
     bundle.config["domainname"] = "example.org"

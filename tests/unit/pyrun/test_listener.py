@@ -7,6 +7,7 @@ import mmap
 import os
 import socket
 import struct
+from typing import Any
 
 import pytest
 
@@ -45,6 +46,25 @@ def test_the_listener_is_sent_or_the_reason_is_told(gone: bool) -> None:
         theirs.close()
         os.close(read_fd)
         os.close(write_fd)
+
+
+def test_a_receiver_may_close_as_soon_as_it_has_the_listener(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, theirs = socket.socketpair()
+    read_fd, write_fd = os.pipe()
+
+    class Raced(socket.socket):
+        def sendmsg(self, *arguments: Any) -> int:
+            sent = super().sendmsg(*arguments)
+            theirs.shutdown(socket.SHUT_RDWR)
+            return sent
+
+    monkeypatch.setattr(listener, "socket", Raced)
+    with ours, theirs:
+        assert helper(ours, write_fd + 1, os.getpid()) == 0
+    os.close(read_fd)
+    os.close(write_fd)
 
 
 @pytest.mark.parametrize(("word", "parent"), [(listener._NONE, os.getpid()), (0, 1)])

@@ -361,3 +361,46 @@ def test_an_architecture_of_the_other_byte_order_is_told() -> None:
     profile = {"defaultAction": "SCMP_ACT_ALLOW", "architectures": [other]}
     with pytest.raises(ConfigError, match=rf"architectures/0: {other} has another byte order"):
         seccomp.compile_profile(profile)
+
+
+X32_BIT = 0x40000000
+ENOSYS = seccomp.ERRNO | 38
+
+
+@pytest.mark.parametrize("default", ["ERRNO", "KILL", "KILL_PROCESS", "TRAP"])
+def test_calls_beyond_the_last_one_of_the_profile_do_not_exist(default: str) -> None:
+    """Otherwise a C library that tries a newer call first would not try the older one."""
+    names = [rule("getpid", "SCMP_ACT_ALLOW"), rule("mkdir", "SCMP_ACT_ALLOW")]
+    program = seccomp.compile_profile(profile(*names, default=f"SCMP_ACT_{default}"))
+    refused = decide(program, MKDIR - 1)
+    assert refused == (EPERM if default == "ERRNO" else seccomp.ACTIONS[f"SCMP_ACT_{default}"])
+    assert [decide(program, number) for number in (MKDIR, MKDIR + 1, 1000)] == [
+        ALLOW, ENOSYS, ENOSYS,
+    ]  # fmt: skip
+    assert decide(program, 1000, arch=X86) == 0, "an architecture that was not asked for"
+
+
+def test_each_architecture_has_its_own_last_call() -> None:
+    every = ["SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_X86_64"]
+    names = [rule("getpid", "SCMP_ACT_ALLOW"), rule("mkdir", "SCMP_ACT_ALLOW")]
+    made = profile(*names, default="SCMP_ACT_ERRNO", architectures=every)
+    program = seccomp.compile_profile(made)
+    for first, arch, mkdir in ((0, X86_64, 83), (X32_BIT, X86_64, 83), (0, X86, 39)):
+        answers = [decide(program, first + number, arch=arch) for number in (mkdir, mkdir + 1)]
+        assert (hex(arch), answers) == (hex(arch), [ALLOW, ENOSYS])
+        assert decide(program, first + mkdir - 1, arch=arch) == EPERM
+    other = seccomp.ARCHITECTURES["SCMP_ARCH_AARCH64"]
+    assert decide(program, 1000, arch=other) == 0
+    # 3 of x32 looks like the constant of x86, once it is where the architecture was
+    assert decide(program, X32_BIT + 3, arch=X86_64) == EPERM
+
+
+@pytest.mark.parametrize("default", ["ALLOW", "LOG", "TRACE"])
+def test_who_lets_calls_through_lets_new_ones_through(default: str) -> None:
+    program = seccomp.compile_profile(profile(rule("mkdir"), default=f"SCMP_ACT_{default}"))
+    assert decide(program, 1000) != ENOSYS
+
+
+def test_a_profile_that_names_nothing_refuses_everything() -> None:
+    program = seccomp.compile_profile(profile(rule("nope"), default="SCMP_ACT_ERRNO"))
+    assert [decide(program, number) for number in (0, 1000)] == [EPERM, EPERM]

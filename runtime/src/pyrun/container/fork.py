@@ -17,6 +17,23 @@ if TYPE_CHECKING:
 # Python ignores or catches these; every program it starts must find them as it was started itself.
 _CHANGED_SIGNALS = (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGINT)
 
+# What ends a process that does not handle them, unless it is the first of a pid namespace.
+_ENDING_SIGNALS = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM)
+
+
+def end_on_signals() -> None:
+    """Let a container that waits for ``start`` be ended by ``kill``, as runc's is.
+
+    execve(2) gives what is handled its default action again, and leaves alone what is ignored.
+    """
+    for number in _ENDING_SIGNALS:
+        if _signal.getsignal(number) != _signal.SIG_IGN:
+            _signal.signal(number, _end)
+
+
+def _end(number: int, _frame: object) -> None:
+    posix._exit(128 + number)
+
 
 def reset_signals() -> None:
     """Give the signals that Python handles their default action, and block none."""

@@ -14,6 +14,8 @@ from pyrun.spec import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyrun.spec.types import JsonObject
 
 _SHOWN_BYTES = 1024
@@ -51,13 +53,20 @@ class Place:
     Attributes:
         cwd: their working directory.
         env: what a hook without ``env`` has; None leaves it the caller's, as runc and crun do.
+        confine: called last, to give up what the hook may not do.
     """
 
-    __slots__ = ("cwd", "env")
+    __slots__ = ("confine", "cwd", "env")
 
-    def __init__(self, cwd: str, env: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        cwd: str,
+        env: list[str] | None = None,
+        confine: Callable[[], None] | None = None,
+    ) -> None:
         self.cwd = cwd
         self.env = env
+        self.confine = confine
 
 
 def run(
@@ -138,9 +147,13 @@ def _execute(hook: JsonObject, input_fd: int, output_fd: int, place: Place) -> N
         env: dict[str, str] | dict[bytes, bytes] = posix.environ
         if entries is not None:
             env = dict(entry.partition("=")[::2] for entry in entries)
+        if place.confine:
+            place.confine()
         posix.execve(hook["path"], hook.get("args") or [hook["path"]], env)
     except OSError as error:
         posix.write(2, f"cannot be executed: {error.strerror}".encode())
+    except KernelError as error:
+        posix.write(2, str(error).encode())
     finally:
         posix._exit(127)
 

@@ -110,7 +110,7 @@ def main(task: Task) -> None:
             from pyrun.container import hooks  # the preparation has imported it already
 
             state = {**task.state, "status": "created", "pid": posix.getpid()}
-            place = hooks.Place(".", task.identity.env)
+            place = hooks.Place(".", task.identity.env, lambda: process.confine(task.identity))
             hooks.run("startContainer", task.hooks("startContainer"), state, place=place)
         process.execute(path, task.identity)
     except ChannelClosedError:
@@ -155,8 +155,13 @@ def helper(task: Task) -> None:
         task.leave_parent()
         hierarchy.enter(task.entered)
         task.channel.receive("go")  # the parent has done its part
+        offsets = task.linux("timeOffsets") if task.plan.new & syscalls.CLONE_NEWTIME else None
+        offsets_fd = namespaces.open_time_offsets() if offsets else -1
+        namespaces.join_from_outside(task.plan)
         _enter_user_namespace(task)
         _make_namespaces(task)
+        if offsets:
+            namespaces.set_time_offsets(offsets, offsets_fd)  # type: ignore[arg-type]  # validated
         _fork_init(task, -1)
     except BaseException as error:  # noqa: BLE001 - as in main
         if not isinstance(error, ChannelClosedError):
@@ -174,8 +179,6 @@ def _make_namespaces(task: Task) -> None:
     plan = task.plan
     namespaces.join(plan, ~(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS))
     namespaces.unshare(plan.new & ~(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWCGROUP))
-    if plan.new & syscalls.CLONE_NEWTIME:
-        namespaces.set_time_offsets(task.linux("timeOffsets") or {})  # type: ignore[arg-type]  # validated
     if plan.new & syscalls.CLONE_NEWNET:
         interfaces.set_loopback_up()
 
@@ -241,6 +244,7 @@ class StartPipe:
         if task.fifo_fd < 0:
             return
         task.channel.close()
+        fork.end_on_signals()
         self._fd = posix.open(
             f"fd/{task.fifo_fd}", posix.O_WRONLY | posix.O_CLOEXEC, dir_fd=self.proc_fd
         )

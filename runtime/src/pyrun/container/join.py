@@ -247,6 +247,7 @@ def _helper(task: _Task) -> None:
         task.cgroup.enter(task.sub_cgroup)
         task.channel.receive("go")
         _set_affinity(task, "final")
+        namespaces.join_from_outside(task.plan)
         namespaces.join(task.plan, syscalls.CLONE_NEWUSER)
         if task.plan.has(syscalls.CLONE_NEWUSER):
             init.become_root()

@@ -141,13 +141,22 @@ def _send(socket_fd: int, shared: mmap.mmap, parent: int, message: bytes) -> NoR
             made = socket(fileno=socket_fd)
             rights = [(SOL_SOCKET, SCM_RIGHTS, struct.pack("i", word - 1))]
             sent = made.sendmsg([message], rights)
-            made.sendall(message[sent:])
-            made.shutdown(SHUT_RDWR)  # whoever reads to the end need not wait for ours
+            if sent < len(message):
+                made.sendall(message[sent:])
             status = _SENT
+            _shut(made)
     except OSError as error:
         status = error.errno or 5
     finally:
         posix._exit(status)
+
+
+def _shut(made: socket) -> None:
+    """Whoever reads to the end need not wait for ours; who has closed already needs nothing."""
+    try:
+        made.shutdown(SHUT_RDWR)
+    except OSError:
+        return
 
 
 def _wait(helper: int) -> int:

@@ -251,6 +251,16 @@ def load_filter(identity: Identity, proc_fd: int = -1) -> None:
         seccomp.load(identity.filter.program, identity.filter.flags)
 
 
+def confine(identity: Identity) -> None:
+    """Load the filter as late as can be, where ``settle`` has not loaded it already.
+
+    Raises:
+        KernelError: the kernel refused.
+    """
+    if identity.process.get("noNewPrivileges") and identity.listener is None:
+        load_filter(identity)
+
+
 def execute(path: str, identity: Identity) -> None:
     """Become the program.
 
@@ -262,8 +272,7 @@ def execute(path: str, identity: Identity) -> None:
     fork.reset_signals()
     try:
         rlimits.apply(0, identity.tight_limits)
-        if identity.process.get("noNewPrivileges") and identity.listener is None:
-            load_filter(identity)
+        confine(identity)
         posix.execve(path, args, env)
     except OSError as error:
         raise refused(args[0], error) from error

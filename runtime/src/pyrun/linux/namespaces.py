@@ -36,12 +36,14 @@ class Plan:
     Attributes:
         new: CLONE_NEW flags of those to make.
         joined: flag to descriptor of those to join.
+        entered: CLONE_NEW flags of those that this process has joined early.
     """
 
-    __slots__ = ("_may_return", "joined", "new")
+    __slots__ = ("_may_return", "entered", "joined", "new")
 
     def __init__(self) -> None:
         self.new = 0
+        self.entered = 0
         self.joined: dict[int, int] = {}
         self._may_return: bool | None = None
 
@@ -119,12 +121,30 @@ def join(made: Plan, flags: int) -> None:
         KernelError: the kernel refused.
     """
     for name, (flag, _) in TYPES.items():
-        if not flag & flags or flag not in made.joined:
+        if not flag & flags & ~made.entered or flag not in made.joined:
             continue
         try:
             syscalls.setns(made.joined[flag], flag)
         except OSError as error:
             raise KernelError(f"join the {name} namespace", error) from error
+
+
+def join_from_outside(made: Plan) -> None:
+    """Before a user namespace is entered: join what may not be joined from inside of it.
+
+    A namespace to join may belong to the host or to another user namespace. Those that cannot be
+    joined from here are left for ``join``; so is the mount namespace, which shows another /proc.
+    """
+    if not made.has(syscalls.CLONE_NEWUSER):
+        return
+    for flag, fd in made.joined.items():
+        if flag & (syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS):
+            continue
+        try:
+            syscalls.setns(fd, flag)
+            made.entered |= flag
+        except PermissionError:
+            continue
 
 
 def unshare(flags: int) -> None:
@@ -142,11 +162,24 @@ def unshare(flags: int) -> None:
         raise KernelError(f"create the namespaces {', '.join(names)}", error) from error
 
 
-def set_time_offsets(offsets: dict[str, dict[str, int]]) -> None:
+def open_time_offsets() -> int:
+    """For ``set_time_offsets``; in a new user namespace this file would be another user's.
+
+    Raises:
+        KernelError: it cannot be opened.
+    """
+    try:
+        return posix.open("/proc/self/timens_offsets", posix.O_WRONLY | posix.O_CLOEXEC)
+    except OSError as error:
+        raise KernelError("open the offsets of the time namespace", error) from error
+
+
+def set_time_offsets(offsets: dict[str, dict[str, int]], fd: int) -> None:
     """Set the clocks of the new time namespace, before its first process (time_namespaces(7)).
 
     Args:
-        offsets: ``linux.timeOffsets``.
+        offsets: ``linux.timeOffsets``; not empty, for the kernel refuses to write nothing.
+        fd: from ``open_time_offsets``; closed here.
 
     Raises:
         KernelError: the kernel refused.
@@ -155,13 +188,9 @@ def set_time_offsets(offsets: dict[str, dict[str, int]]) -> None:
         f"{clock} {offset.get('secs') or 0} {offset.get('nanosecs') or 0}\n"
         for clock, offset in offsets.items()
     ]
-    if not lines:  # the kernel refuses to write nothing
-        return
     try:
-        fd = posix.open("/proc/self/timens_offsets", posix.O_WRONLY | posix.O_CLOEXEC)
-        try:
-            posix.write(fd, "".join(lines).encode())
-        finally:
-            posix.close(fd)
+        posix.write(fd, "".join(lines).encode())
     except OSError as error:
         raise KernelError("set the offsets of the time namespace", error) from error
+    finally:
+        posix.close(fd)

@@ -18,10 +18,13 @@ _NUMBERS = {
 }  # fmt: skip
 _INFINITY = (1 << 64) - 1
 _ENOUGH_BYTES = 1 << 30  # for this Python
+_ENOUGH_FILES = 1024  # for the mounts that it holds open
 
 
 def is_tight(limit: dict[str, Any]) -> bool:
-    """Whether a limit leaves this process too little memory, so that it has to come last."""
+    """Whether a limit leaves this process too little, so that it has to come last."""
+    if limit["type"] == "RLIMIT_NOFILE":
+        return bool(limit["hard"] < _ENOUGH_FILES)
     return limit["type"] in ("RLIMIT_AS", "RLIMIT_DATA") and limit["soft"] < _ENOUGH_BYTES
 
 

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-FORMAT = b"pyrun-seccomp-1\n"  # of a cache entry; a change of the compiler's output changes it too
+FORMAT = b"pyrun-seccomp-2\n"  # of a cache entry; a change of the compiler's output changes it too
 DIGEST_SIZE = 32
 MAX_ENTRIES = 256
 MAX_PROGRAM_BYTES = 8 * 4096  # the kernel's BPF_MAXINSNS
@@ -233,7 +233,24 @@ def compile_profile(
     _add_architectures(compiled, profile, pointer)
     for index, rule in enumerate(profile.get("syscalls") or []):
         _add_rule(compiled, rule, default, f"{pointer}/syscalls/{index}", notes)
-    return _export(compiled)
+    return _checked(_before(profile, default) + _export(compiled))
+
+
+def _before(profile: dict[str, Any], default: int) -> bytes:
+    """What answers for calls that are newer than the profile, unless it lets them through.
+
+    A tracer is one of those that let them through: it answers for itself.
+    """
+    if default & 0x7FFF0000 in (TRACE, ACTIONS["SCMP_ACT_LOG"], ACTIONS["SCMP_ACT_ALLOW"]):
+        return b""
+    import pyseccomp
+
+    from pyrun.linux import seccomp_new_calls
+
+    asked = {ARCHITECTURES[name] for name in profile.get("architectures") or ()}
+    every = (asked | {pyseccomp.system_arch()}) - {ARCHITECTURES["SCMP_ARCH_NATIVE"]}
+    named = [name for rule in profile.get("syscalls") or () for name in rule["names"]]
+    return seccomp_new_calls.program(every, named, pyseccomp.resolve_syscall)
 
 
 def _action(entry: dict[str, Any], key: str, errno_key: str, pointer: str) -> int:
@@ -326,6 +343,10 @@ def _export(compiled: Any) -> bytes:
         raise KernelError("compile the seccomp profile", error) from error
     finally:
         posix.close(file.fd)
+    return program
+
+
+def _checked(program: bytes) -> bytes:
     if len(program) > MAX_PROGRAM_BYTES:
         step = "compile the seccomp profile"
         raise KernelError(step, "it has more instructions than the kernel takes (4096)")
