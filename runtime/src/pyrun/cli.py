@@ -48,9 +48,13 @@ def main(arguments: list[str]) -> int:
             from pyrun.commands.usage import NoSuchCommandError
 
             raise NoSuchCommandError(f"there is no command {name!r}: see pyrun --help")
+        settings.write(
+            "debug", f"{name}: states in {settings.root}, cgroups by {settings.cgroup_driver}"
+        )
         module = __import__(f"pyrun.commands.{name}", fromlist=["main"])
         status = int(module.main(rest[1:], settings))
         _flush()
+        settings.write("debug", f"{name}: exit status {status}")
         return status
     except PyrunError as error:
         return _fail(settings, name, error)

@@ -119,3 +119,24 @@ def test_messages_go_to_the_journal(tmp_path: Path) -> None:
             system_log._JOURNAL = place
         fields = journal.recv(4096).decode().splitlines()
     assert fields == ["MESSAGE=two lines", "PRIORITY=4", "SYSLOG_IDENTIFIER=box"]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_debug_tells_in_the_log_what_a_command_does(
+    pyrun: Runtime, tmp_path: Path, form: str
+) -> None:
+    log = tmp_path / "log"
+    words = ["--debug", "--log", str(log), "--log-format", form, "--root", str(pyrun.root), "list"]
+    done = subprocess.run([pyrun.program, *words], check=True, capture_output=True, text=True)
+    level = '"level":"debug"' if form == "json" else "level=debug"
+    assert [level in line for line in log.read_text().splitlines()] == [True, True]
+    assert f"list: states in {pyrun.root}" in log.read_text()
+    assert "debug" not in done.stderr
+
+
+def test_debug_without_a_log_tells_it_to_standard_error(pyrun: Runtime) -> None:
+    done = subprocess.run(
+        [pyrun.program, "--debug", "--root", str(pyrun.root), "list"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stderr.count("level=debug") == 2

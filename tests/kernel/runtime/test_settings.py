@@ -236,6 +236,29 @@ def test_masked_paths_are_empty_and_read_only_paths_cannot_be_written(
     assert pyrun.output(bundle) == "refused"
 
 
+def test_a_path_that_is_named_twice_is_masked_once(pyrun: Runtime, bundle: Bundle) -> None:
+    (bundle.rootfs / "folder").mkdir()
+    bundle.linux["maskedPaths"] = ["/folder", "/folder"]
+    bundle.shell("grep -c ' /folder ' /proc/self/mountinfo")
+    assert pyrun.output(bundle) == "1"
+
+
+def test_a_small_limit_of_files_is_the_program_s_and_not_that_of_its_mounts(
+    pyrun: Runtime, bundle: Bundle
+) -> None:
+    bundle.linux["namespaces"].append({"type": "user"})
+    for kind in ("uidMappings", "gidMappings"):
+        bundle.linux[kind] = [{"containerID": 0, "hostID": 200000, "size": 1000}]
+    for number in range(30):  # each is held open until the root has changed
+        bundle.mount(f"/data/{number}", type="bind", source="/usr", options=["bind", "ro"])
+    bundle.config["root"]["readonly"] = False
+    (bundle.rootfs / "data").mkdir(mode=0o777)
+    (bundle.rootfs / "data").chmod(0o777)
+    bundle.process["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 20, "hard": 20}]
+    bundle.shell("ulimit -n; ulimit -Hn; ls /data | grep -c .")
+    assert pyrun.output(bundle).split() == ["20", "20", "30"]
+
+
 def test_root_is_read_only(pyrun: Runtime, bundle: Bundle) -> None:
     bundle.shell("touch /tmp/x 2>/dev/null || echo refused; touch /dev/shm/x && echo made")
     assert pyrun.output(bundle) == "refused\nmade"

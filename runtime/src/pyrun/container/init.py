@@ -412,7 +412,7 @@ def _protect(root_fd: int, config: JsonObject, label: str) -> None:
         rootfs.make_path_read_only(places, path)
     if masked:
         null_fd = rootfs.open_null()
-        for path in masked:
+        for path in dict.fromkeys(masked):
             rootfs.mask_path(places, path, null_fd, label)
         posix.close(null_fd)
     places.close()
