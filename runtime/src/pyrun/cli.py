@@ -6,7 +6,7 @@ import posix
 import sys
 
 from pyrun import names
-from pyrun.commands.settings import LEVELS, Settings, wrong
+from pyrun.commands.settings import LEVELS, Settings, is_host_root, wrong
 from pyrun.errors import KernelError, PyrunError
 
 # a module of pyrun.commands each
@@ -29,6 +29,7 @@ def main(arguments: list[str]) -> int:
     settings = Settings()
     name = ""
     try:
+        settings.rootless = not is_host_root()
         rest = _read_globals(arguments, settings)
         if rest[:1] == ["help"]:
             rest = [*rest[1:2], "--help"]
@@ -68,7 +69,9 @@ def main(arguments: list[str]) -> int:
             import traceback
 
             settings.write("debug", traceback.format_exc())
-        problem = f"a fault of pyrun: {error!r} (--debug tells where)"
+        from pyrun import particular_errors
+
+        problem = f"{particular_errors.unexpected(error)} (--debug tells where)"
         return _fail(settings, name, PyrunError(problem))
 
 

@@ -89,13 +89,19 @@ def real(path: str) -> str:
 
 def make_directories(path: str, mode: int) -> None:
     """Make a directory with its parents; one that is there already is right."""
-    try:
-        _mkdir(path, mode)
-    except FileNotFoundError:
-        if path == dirname(path):
-            raise
-        make_directories(dirname(path), 0o777)
-        _mkdir(path, mode)  # procfs has no such file once more: no reason to begin again
+    todo = [path]
+    while True:
+        try:
+            _mkdir(todo[-1], 0o777 if len(todo) > 1 else mode)
+            break
+        except FileNotFoundError:
+            above = dirname(todo[-1])
+            if above == todo[-1]:
+                raise
+            todo.append(above)
+    # procfs has no such file once more: no reason to begin again
+    for missing in todo[-2::-1]:
+        _mkdir(missing, mode if missing == path else 0o777)
 
 
 def _mkdir(path: str, mode: int) -> None:

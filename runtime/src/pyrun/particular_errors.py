@@ -1,4 +1,4 @@
-"""The errors of containers that somebody tells apart from the others."""
+"""The errors of containers that somebody tells apart, and words for those of Python itself."""
 
 from __future__ import annotations
 
@@ -23,3 +23,12 @@ class CommandNotFoundError(ContainerError):
 
 class CommandNotExecutableError(ContainerError):
     """The program to run is there and cannot be executed."""
+
+
+def unexpected(error: BaseException) -> str:
+    """What to say of an exception that no layer raises."""
+    if isinstance(error, ImportError):  # no more descriptors or memory, in most cases
+        return f"load a part of Python: {error}"
+    if isinstance(error, MemoryError):
+        return "there is no memory left"
+    return f"a fault of pyrun: {error!r}"

@@ -180,13 +180,16 @@ report(before=before, after=after, all=opens("/dev/kmsg", ">"))
 @pytest.mark.parametrize("layout", ALL_LAYOUTS)
 def test_processes_are_listed_frozen_thawed_and_killed(layout: str, name: str) -> None:
     body = """
+from pyrun.container import status, store
 group.create({})
+entry = store.Entry("one", "/nowhere")
+entry.state = {"cgroup": group.record()}
 first, second = sleeper(), sleeper()
 listed = group.procs() == sorted([first.pid, second.pid])
 group.freeze()
-frozen = group.is_frozen()
+frozen = status.is_paused(entry)
 group.thaw()
-thawed = not group.is_frozen()
+thawed = not status.is_paused(entry)
 group.kill_all(signal.SIGTERM)
 codes = [first.wait(), second.wait()]
 third = sleeper()

@@ -240,3 +240,64 @@ def test_exec_enters_no_cgroup_outside_of_the_container(pyrun: Runtime, bundle: 
     bundle.shell("sleep 1000")
     done = pyrun.call("exec", "--cgroup", "../..", pyrun.start(bundle), "true")
     assert (done.returncode, "is not below the container" in done.stderr) == (255, True)
+
+
+def test_what_nobody_can_read_is_no_reason_to_lose_the_exit_status(
+    pyrun: Runtime, bundle: Bundle
+) -> None:
+    """Standard error takes nothing: the status tells what happened all the same."""
+    bundle.process["args"] = ["/nowhere"]
+    bundle.save()
+    words = pyrun.command("run", "-b", str(bundle.path), pyrun.new_id())
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            words, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=full,
+            timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 127
+
+
+@pytest.mark.needs("strace")
+@pytest.mark.parametrize("words", [["delete"], ["delete", "--force"], ["create"]])
+def test_a_state_that_cannot_be_looked_at_is_not_taken_for_none(
+    pyrun: Runtime, bundle: Bundle, words: list[str]
+) -> None:
+    """Otherwise the record of a container that runs would be thrown away."""
+    bundle.process["args"] = ["sleep", "1000"]
+    name = pyrun.start(bundle)
+    state = pyrun.root / name / "state.json"
+    rest = [name] if words[0] == "delete" else ["-b", str(bundle.path), name]
+    for place in (state, state.parent):
+        inject = ["-P", str(place), "-e", "inject=stat,newfstatat,openat,open:error=EACCES"]
+        command = ["strace", "-qq", "-o", "/dev/null", *inject, *pyrun.command(*words, *rest)]
+        done = subprocess.run(
+            command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=60,
+        )  # fmt: skip
+        assert (done.returncode, "Permission denied" in done.stderr) == (1, True), done.stderr
+        assert len(done.stderr.splitlines()) == 1
+        assert pyrun.state(name)["status"] == "running"
+
+
+@pytest.mark.parametrize("depth", [60, 1500])
+def test_a_destination_may_be_as_deep_as_a_path_can_name(
+    pyrun: Runtime, bundle: Bundle, depth: int
+) -> None:
+    place = "/tmp" + "/d" * depth
+    bundle.config["root"]["readonly"] = False
+    bundle.mount(place, type="tmpfs", source="tmpfs")
+    bundle.process["cwd"] = f"{place}/made"
+    bundle.shell("pwd; df . | tail -n 1")
+    assert [line[-len(place) :] for line in pyrun.output(bundle).splitlines()[1:]] == [place]
+
+
+def test_directories_too_deep_to_copy_are_a_message(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.config["root"]["readonly"] = False
+    bundle.shell("cd /tmp; i=0; while [ $i -lt 1200 ]; do mkdir d; cd d; i=$((i + 1)); done")
+    pyrun.output(bundle)
+    bundle.mount("/tmp", type="tmpfs", source="tmpfs", options=["tmpcopyup"])
+    try:
+        done = pyrun.run(bundle)
+        assert (done.returncode, "nested too deep" in done.stderr) == (1, True), done.stderr
+    finally:  # Python's rmtree cannot either
+        subprocess.run(["rm", "-r", str(bundle.rootfs / "tmp")], check=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -54,3 +55,51 @@ def test_only_directories_are_containers(tmp_path: Path) -> None:
     assert directories.identifiers(str(tmp_path / "none")) == []
     with pytest.raises(ContainerError, match="is no regular expression"):
         directories.matching(str(tmp_path), "(")
+
+
+def test_a_directory_that_cannot_be_locked_does_not_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_fd: int, _how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(ContainerError, match=f"lock {tmp_path}/one: No locks available"):
+        directories.reserve(str(tmp_path), "one")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_somebody_laid_in_the_way_is_not_written_to(tmp_path: Path) -> None:
+    """A new file takes its name, whatever it is and wherever it leads."""
+    victim = tmp_path / "victim"
+    victim.write_text("unchanged")
+    for lay in (
+        lambda name: name.symlink_to(victim),
+        lambda name: name.hardlink_to(victim),
+        lambda name: os.mkfifo(name),
+    ):
+        lay(tmp_path / "pid.new")
+        store.write_pid_file(str(tmp_path / "pid"), 17)
+        assert (tmp_path / "pid").read_text() == "17"
+        assert not (tmp_path / "pid").is_symlink()
+    assert victim.read_text() == "unchanged"
+
+
+def test_what_cannot_be_replaced_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "state.json").mkdir()
+    with pytest.raises(ContainerError, match="save it: Is a directory"):
+        store.replace(str(tmp_path / "state.json"), b"{}", "save it")
+    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
+
+
+def test_a_pid_goes_into_a_pipe_or_a_device_and_not_into_its_place(tmp_path: Path) -> None:
+    """``--pid-file /dev/null``, after which there would be no /dev/null."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    store.write_pid_file(str(pipe), 17)
+    assert os.read(reader, 100) == b"17"
+    os.close(reader)
+    assert pipe.is_fifo()
+    with pytest.raises(ContainerError, match=f"write the pid file {tmp_path}: Is a directory"):
+        store.write_pid_file(str(tmp_path), 17)

@@ -404,3 +404,20 @@ def test_who_lets_calls_through_lets_new_ones_through(default: str) -> None:
 def test_a_profile_that_names_nothing_refuses_everything() -> None:
     program = seccomp.compile_profile(profile(rule("nope"), default="SCMP_ACT_ERRNO"))
     assert [decide(program, number) for number in (0, 1000)] == [EPERM, EPERM]
+
+
+def test_a_rule_that_is_there_a_hundred_thousand_times_is_one() -> None:
+    """libseccomp compares each with all before it, which took minutes."""
+    rules = [{"names": ["mkdir"] * 100_000, "action": "SCMP_ACT_ERRNO"}]
+    once = [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]
+    default = {"defaultAction": "SCMP_ACT_ALLOW"}
+    assert seccomp.compile_profile({**default, "syscalls": rules}) == seccomp.compile_profile(
+        {**default, "syscalls": once}
+    )
+
+
+def test_more_rules_than_instructions_fit_are_refused_at_once() -> None:
+    arguments = [{"index": 0, "value": number, "op": "SCMP_CMP_EQ"} for number in range(100_000)]
+    rules = [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "args": arguments}]
+    with pytest.raises(KernelError, match="more instructions than the kernel takes"):
+        seccomp.compile_profile({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules})

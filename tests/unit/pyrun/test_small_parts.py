@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import posix
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from pyrun.commands.options import FLAG, LIST, VALUE, Syntax
 from pyrun.commands.usage import HelpShown, UsageError
 from pyrun.container import process, store
 from pyrun.errors import ConfigError, ContainerError
-from pyrun.linux import capabilities, paths, sysctl
+from pyrun.linux import capabilities, namespaces, paths, sysctl
 from pyrun.particular_errors import CommandNotExecutableError, CommandNotFoundError
 from pyrun.spec import jsontext
 
@@ -185,3 +186,23 @@ def test_what_is_missing_is_made_inside(tmp_path: Path) -> None:
     assert (root / "d/file").is_file()
     assert (root / "made/by/link/x").is_dir()
     assert [entry.name for entry in tmp_path.iterdir()] == ["root"]
+
+
+def test_a_hundred_thousand_unknown_capabilities_take_no_time() -> None:
+    names = [f"CAP_{number}" for number in range(100_000)]
+    assert len(capabilities.Sets({"bounding": names, "permitted": names}).warnings) == 100_000
+
+
+def test_a_namespace_that_nothing_tells_of_is_not_taken_for_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """``exec`` would leave the process in one of the host."""
+    assert not namespaces.is_other(os.getpid(), "net")
+    assert not namespaces.is_other(os.getpid(), "of-tomorrow")
+
+    def refuse(path: str) -> os.stat_result:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), path)
+
+    monkeypatch.setattr(posix, "stat", refuse)
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        namespaces.is_other(os.getpid(), "net")

@@ -22,7 +22,7 @@ def write(settings: Settings, level: str, message: str) -> None:
         try:
             system_log.write(settings.log, level, message)
         except OSError as error:
-            sys.stderr.write(f"pyrun: write the log {settings.log}: {error.strerror}\n")
+            _say(f"pyrun: write the log {settings.log}: {error.strerror}\n")
         line = f"{message}\n"
     elif settings.log:
         try:
@@ -33,10 +33,18 @@ def write(settings: Settings, level: str, message: str) -> None:
             finally:
                 posix.close(fd)
         except OSError as error:
-            sys.stderr.write(f"pyrun: write the log {settings.log}: {error.strerror}\n")
+            _say(f"pyrun: write the log {settings.log}: {error.strerror}\n")
         line = f"{message}\n"
     if level != "debug" or not settings.log:
+        _say(line)
+
+
+def _say(line: str) -> None:
+    """A caller that cannot be told still gets the exit status."""
+    try:
         sys.stderr.write(line)
+    except OSError:
+        return
 
 
 def _line(settings: Settings, level: str, message: str) -> str:

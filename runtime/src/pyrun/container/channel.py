@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from pyrun.spec.types import JsonObject
 
 _LIMIT_BYTES = 1 << 16
-_LIMIT_LINES = 64
+_LIMIT_LINES = 48
 _LIMIT_COLUMNS = 256
+_LIMIT_ESCAPED = 64  # a character may take six bytes in JSON
 
 
 class ChannelClosedError(errors.PyrunError):
@@ -34,11 +35,18 @@ class Channel:
         Raises:
             PyrunError: what the other side raised before it ended.
             ChannelClosedError: it ended without a word.
+            KernelError: the record is too long, or the kernel refused; the other side still waits.
         """
+        packet = jsontext.dumps({"kind": kind, **fields}).encode()
+        if len(packet) > _LIMIT_BYTES:
+            problem = f"its paths are too long: {len(packet)} bytes"
+            raise errors.KernelError(f"tell the container process: {kind}", problem)
         try:
-            posix.write(self.fd, jsontext.dumps({"kind": kind, **fields}).encode())
-        except OSError:
+            posix.write(self.fd, packet)
+        except (BrokenPipeError, ConnectionResetError):
             self.receive(kind)  # its last words are still to be read
+        except OSError as error:
+            raise errors.KernelError(f"tell the container process: {kind}", error) from error
 
     def receive(self, kind: str) -> JsonObject:
         """Wait for the record ``kind``.
@@ -84,8 +92,11 @@ def describe(error: BaseException) -> JsonObject:
     """An exception as a record's fields, short enough for one packet."""
     if isinstance(error, OSError):
         error = errors.KernelError(error.filename or "set up the container process", error)
-    name = type(error).__name__ if isinstance(error, errors.PyrunError) else "ContainerError"
-    message = str(error) if isinstance(error, errors.PyrunError) else f"a fault of pyrun: {error!r}"
+    name, message = type(error).__name__, str(error)
+    if not isinstance(error, errors.PyrunError):
+        from pyrun import particular_errors  # every process that enters a container has it
+
+        name, message = "ContainerError", particular_errors.unexpected(error)
     return {"name": name, "message": message[:4096], "errno": getattr(error, "errno", 0)}
 
 
@@ -105,7 +116,10 @@ def revive(record: JsonObject) -> errors.PyrunError:
 
 def shortened(lines: list[str]) -> list[str]:
     """Messages, few and short enough for one packet."""
-    kept = [line[:_LIMIT_COLUMNS] for line in lines[:_LIMIT_LINES]]
+    kept = [
+        line[: _LIMIT_COLUMNS if line.isascii() and line.isprintable() else _LIMIT_ESCAPED]
+        for line in lines[:_LIMIT_LINES]
+    ]
     more = len(lines) - len(kept)
     return [*kept, f"and {more} more"] if more else kept
 

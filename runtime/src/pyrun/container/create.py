@@ -254,8 +254,7 @@ def write_pid_file(request: Request, pid: int) -> None:
         ContainerError: it cannot be written.
     """
     if request.pid_file:
-        path = names.absolute(request.pid_file)
-        store.replace(path, str(pid).encode(), f"write the pid file {path}", 0o644)
+        store.write_pid_file(request.pid_file, pid)
 
 
 def make_resctrl_group(config: JsonObject, entry: Entry) -> resctrl.Group | None:

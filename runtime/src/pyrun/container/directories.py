@@ -25,11 +25,12 @@ def reserve(root: str, container_id: str) -> Entry:
     path = f"{root}/{container_id}"
     in_use = f"create container {container_id}: a container with this id exists already"
     for _ in range(100):  # another command may be removing it right now
+        made = True
         try:
             names.make_directories(root, 0o711)
             posix.mkdir(path, 0o711)
         except FileExistsError:
-            pass
+            made = False
         except OSError as error:
             raise ContainerError(
                 f"create container {container_id}: make {path}: {error.strerror}"
@@ -41,13 +42,15 @@ def reserve(root: str, container_id: str) -> Entry:
             if store.is_locked(entry):
                 raise ContainerError(in_use) from None
             continue  # somebody who only asks whether it is locked has a lock for a moment
+        except ContainerError:
+            if made:
+                posix.rmdir(path)
+            raise
         if entry.lock_fd < 0:
             continue
-        if names.exists(entry.file(store.STATE)):
-            entry.read()
-            if entry.state.get("stage") != "creating":
-                entry.unlock()
-                raise ContainerError(in_use)
+        if entry.read_any() and entry.state["stage"] != "creating":
+            entry.unlock()
+            raise ContainerError(in_use)
         return entry
     raise ContainerError(in_use)
 

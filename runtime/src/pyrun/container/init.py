@@ -383,7 +383,11 @@ def _change_root(task: Task) -> None:
 def _copy_tree(source_fd: int, target_fd: int) -> None:
     from pyrun.linux import mount_copy  # the parent has imported it already
 
-    mount_copy.copy_tree(source_fd, target_fd)
+    try:
+        mount_copy.copy_tree(source_fd, target_fd)
+    except RecursionError:
+        problem = "directories are nested too deep"
+        raise KernelError("copy into a tmpfs (tmpcopyup)", problem) from None
 
 
 def label_option(config: JsonObject) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix
 
-from pyrun import names, syscalls
+from pyrun import syscalls
 from pyrun.container import channel, fork, init, prepare, process, status, store
 from pyrun.container.request import inherited, listen_environment
 from pyrun.container.stage import TRACE
@@ -122,8 +122,7 @@ def execute(request: Request, entry: Entry) -> int:
             ours.send("go")
         ours.receive("created")
         if request.pid_file:
-            path = names.absolute(request.pid_file)
-            store.replace(path, str(pid).encode(), f"write the pid file {path}", 0o644)
+            store.write_pid_file(request.pid_file, pid)
         if request.pidfd_socket:
             from pyrun.linux import pidfd
 
@@ -187,9 +186,9 @@ def _plan(entry: Entry) -> tuple[namespaces.Plan, int]:
     plan = namespaces.Plan()
     try:
         for flag, name in namespaces.TYPES.values():
-            theirs, ours = f"/proc/{pid}/ns/{name}", f"/proc/self/ns/{name}"
-            if names.exists(ours) and posix.stat(theirs).st_ino != posix.stat(ours).st_ino:
-                plan.joined[flag] = posix.open(theirs, posix.O_RDONLY | posix.O_CLOEXEC)
+            if namespaces.is_other(pid, name):
+                path = f"/proc/{pid}/ns/{name}"
+                plan.joined[flag] = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
         root_fd = posix.open(
             f"/proc/{pid}/root", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC
         )

@@ -35,11 +35,11 @@ class _Place:
         self.others = namespaces.Plan()
         try:
             for flag, name in namespaces.TYPES.values():
-                theirs, ours = f"/proc/{self.pid}/ns/{name}", f"/proc/self/ns/{name}"
-                own = names.exists(ours) and posix.stat(theirs).st_ino != posix.stat(ours).st_ino
+                own = namespaces.is_other(self.pid, name)
                 # as root of the host, so that file systems of the host's can be mounted
                 if own and flag not in (syscalls.CLONE_NEWUSER, syscalls.CLONE_NEWNS):
-                    self.others.joined[flag] = posix.open(theirs, posix.O_RDONLY | posix.O_CLOEXEC)
+                    path = f"/proc/{self.pid}/ns/{name}"
+                    self.others.joined[flag] = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
                 elif flag == syscalls.CLONE_NEWNS and not own:
                     raise ContainerError(f"{step}: it has no mount namespace of its own")
             self.mount_fd = posix.open(f"/proc/{self.pid}/ns/mnt", posix.O_RDONLY | posix.O_CLOEXEC)

@@ -66,10 +66,21 @@ def kill(entry: Entry, signal: int, *, everyone: bool = False) -> None:
 
 def _thaw(entry: Entry) -> None:
     """Let a paused container die: cgroup v1 keeps SIGKILL from frozen processes, v2 does not."""
-    if (entry.state.get("cgroup") or {}).get("layout") != "v2" and status.is_paused(entry):
+    if (entry.state.get("cgroup") or {}).get("layout") == "v2":
+        return
+    if status.is_paused(entry) or _has_more_freezers(entry):
         manager = _manager(entry)
         if manager:
-            manager.thaw()
+            manager.release()
+
+
+def _has_more_freezers(entry: Entry) -> bool:
+    """Whether the container made cgroups below its own, which it may have frozen by itself."""
+    paths = (entry.state.get("cgroup") or {}).get("paths") or {}
+    try:
+        return "freezer" in paths and posix.stat(paths["freezer"]).st_nlink > 2
+    except OSError:  # it is gone
+        return False
 
 
 def end(entry: Entry) -> None:

@@ -25,6 +25,7 @@ FIFO = "exec.fifo"
 NODE = "device."  # and a number: devices of a user namespace, until init has mounted them
 _ALLOWED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
 _LIMIT = 255  # NAME_MAX
+_REGULAR = 0o100000  # S_IFREG
 _OWN = frozenset(name + end for name in (STATE, CONFIG, FIFO) for end in ("", ".new"))
 # what commands rely on in a state.json
 _SHAPE = (
@@ -79,6 +80,21 @@ class Entry:
             if type(value.get(name)) is not kind:
                 raise _damaged(self.id, f"{path}: /{name} is no {kind.__name__}")
         self.state = value  # type: ignore[assignment]  # written by save
+
+    def read_any(self) -> bool:
+        """Read state.json if there is one, and tell.
+
+        Raises:
+            DamagedStateError: it does not hold a state.
+            ContainerError: it cannot be read.
+        """
+        try:
+            self.read()
+        except ContainerError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return False
+            raise
+        return True
 
     def save(self) -> None:
         """Replace state.json.
@@ -162,18 +178,59 @@ def replace(path: str, data: bytes, step: str, mode: int = 0o600) -> None:
     """Write a file under another name and rename it.
 
     Raises:
-        ContainerError: with ``step``.
+        ContainerError: with ``step``; the file is what it was then.
     """
     new = f"{path}.new"
-    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_CLOEXEC
     try:
-        fd = posix.open(new, flags, mode)
+        fd = _create(new, mode)
         try:
-            while data:
-                data = data[posix.write(fd, data) :]
+            _write(fd, data)
+            posix.rename(new, path)
+        except OSError:
+            posix.unlink(new)
+            raise
         finally:
             posix.close(fd)
-        posix.rename(new, path)
+    except OSError as error:
+        raise ContainerError(f"{step}: {error.strerror}") from error
+
+
+def _create(path: str, mode: int) -> int:
+    """A new file, never one that somebody else has laid there."""
+    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
+    try:
+        return posix.open(path, flags, mode)
+    except FileExistsError:  # left by a killed command, in most cases
+        posix.unlink(path)
+        return posix.open(path, flags, mode)
+
+
+def _write(fd: int, data: bytes) -> None:
+    while data:
+        data = data[posix.write(fd, data) :]
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """Write ``--pid-file``; into a device or a pipe, which a rename would put an end to.
+
+    Raises:
+        ContainerError: it cannot be written.
+    """
+    path = names.absolute(path)
+    step = f"write the pid file {path}"
+    try:
+        kind = posix.stat(path).st_mode & 0o170000
+    except OSError:  # it is still to be made, or that says why not
+        kind = _REGULAR
+    if kind == _REGULAR:
+        replace(path, str(pid).encode(), step, 0o644)
+        return
+    try:
+        fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
+        try:
+            _write(fd, str(pid).encode())
+        finally:
+            posix.close(fd)
     except OSError as error:
         raise ContainerError(f"{step}: {error.strerror}") from error
 
@@ -221,25 +278,19 @@ def find(
     if not lock:
         entry.read()
         return entry
-    if busy and names.is_dir(path) and is_locked(entry):
-        try:
-            entry.read()
-        except ContainerError as error:
-            if not isinstance(error.__cause__, FileNotFoundError):
-                raise  # otherwise the other command makes or removes it right now
-        else:
-            busy(entry)
-    while names.is_dir(path):
+    if busy and _is_there(entry) and is_locked(entry) and entry.read_any():
+        busy(entry)  # otherwise the other command makes or removes it right now
+    while _is_there(entry):
         lock_fd = take_lock(path)
         if lock_fd < 0:
             continue
         entry = Entry(container_id, path, lock_fd)
-        if names.exists(entry.file(STATE)) and not damaged:
-            try:
-                entry.read()
-            except ContainerError:
-                entry.unlock()
-                raise
+        try:
+            if not damaged:
+                entry.read_any()
+        except ContainerError:
+            entry.unlock()
+            raise
         return entry
     raise no_such(container_id)
 
@@ -256,6 +307,20 @@ def again(entry: Entry) -> Entry | None:
         return found
     found.unlock()
     return None
+
+
+def _is_there(entry: Entry) -> bool:
+    """Whether the container has a directory; what cannot be seen is no reason to say no.
+
+    Raises:
+        ContainerError: it cannot be seen.
+    """
+    try:
+        return posix.stat(entry.path).st_mode & 0o170000 == 0o040000
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise ContainerError(f"look at {entry.path}: {error.strerror}") from error
 
 
 def is_locked(entry: Entry) -> bool:
@@ -280,7 +345,7 @@ def take_lock(path: str, *, wait: bool = True) -> int:
 
     Raises:
         BlockingIOError: another command has it, and this one is not to ``wait``.
-        ContainerError: the directory cannot be opened.
+        ContainerError: the directory cannot be opened or locked.
     """
     import fcntl
 
@@ -297,8 +362,11 @@ def take_lock(path: str, *, wait: bool = True) -> int:
             return fd
     except FileNotFoundError:
         pass  # somebody removed it after we had opened it
-    except OSError:
+    except BlockingIOError:
         posix.close(fd)
         raise
+    except OSError as error:
+        posix.close(fd)
+        raise ContainerError(f"lock {path}: {error.strerror}") from error
     posix.close(fd)
     return -1

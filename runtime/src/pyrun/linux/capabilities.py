@@ -36,24 +36,16 @@ class Sets:
         Args:
             sets: ``process.capabilities``.
         """
-        self.warnings: list[str] = []
-        self.bounding = self._mask(sets.get("bounding") or ())
-        self.effective = self._mask(sets.get("effective") or ())
-        self.permitted = self._mask(sets.get("permitted") or ())
-        self.inheritable = self._mask(sets.get("inheritable") or ())
-        self.ambient = self._mask(sets.get("ambient") or ())
+        unknown: dict[str, None] = {}  # in their order, each once
+        self.bounding = _mask(sets.get("bounding") or (), unknown)
+        self.effective = _mask(sets.get("effective") or (), unknown)
+        self.permitted = _mask(sets.get("permitted") or (), unknown)
+        self.inheritable = _mask(sets.get("inheritable") or (), unknown)
+        self.ambient = _mask(sets.get("ambient") or (), unknown)
         lost = self.ambient & ~(self.permitted & self.inheritable)
         reason = "is not ambient: it would have to be permitted and inheritable as well"
+        self.warnings = [f"capability {name} is unknown and left out" for name in unknown]
         self.warnings += [f"capability {_name(number)} {reason}" for number in _numbers(lost)]
-
-    def _mask(self, names: Iterable[str]) -> int:
-        bits = 0
-        for name in names:
-            bits |= _BITS.get(name, 0)
-            warning = f"capability {name} is unknown and left out"
-            if name not in _BITS and warning not in self.warnings:
-                self.warnings.append(warning)
-        return bits
 
     def beyond(self, known: int) -> list[str]:
         """Warnings of capabilities that are not in the bounding set ``known`` of the caller."""
@@ -67,6 +59,15 @@ class Sets:
 
 def _numbers(bits: int) -> list[int]:
     return [number for number in range(bits.bit_length()) if bits >> number & 1]
+
+
+def _mask(names: Iterable[str], unknown: dict[str, None]) -> int:
+    bits = 0
+    for name in names:
+        bits |= _BITS.get(name, 0)
+        if name not in _BITS:
+            unknown[name] = None
+    return bits
 
 
 def own_bounding_set() -> int:

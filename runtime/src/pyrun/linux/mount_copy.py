@@ -33,7 +33,8 @@ def _copy(name: str, source_fd: int, target_fd: int) -> None:
         posix.mknod(name, info.st_mode, info.st_rdev, dir_fd=target_fd)
         posix.chown(name, info.st_uid, info.st_gid, dir_fd=target_fd, follow_symlinks=False)
         return
-    flags = posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC
+    # a fifo that takes its place must not keep us
+    flags = posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOFOLLOW | posix.O_CLOEXEC
     from_fd = posix.open(name, flags, dir_fd=source_fd)
     try:
         if kind == _stat.S_IFDIR:

@@ -114,6 +114,23 @@ def _open(path: str, flag: int, name: str, pointer: str) -> int:
     return fd
 
 
+def is_other(pid: int, name: str) -> bool:
+    """Whether a process is in another namespace of this kind than this one is.
+
+    Args:
+        pid: of the process.
+        name: as in /proc/PID/ns; of a kind that the kernel does not have there is none.
+
+    Raises:
+        OSError: nothing tells; to take it for no would leave something of the host to the process.
+    """
+    try:
+        ours = posix.stat(f"/proc/self/ns/{name}")
+    except FileNotFoundError:
+        return False
+    return posix.stat(f"/proc/{pid}/ns/{name}").st_ino != ours.st_ino
+
+
 def join(made: Plan, flags: int) -> None:
     """Enter those of ``made.joined`` that are in ``flags``, the user namespace first.
 

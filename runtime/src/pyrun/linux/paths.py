@@ -106,7 +106,7 @@ def _is_magic(link_fd: int, name: str) -> bool:
 
 
 def make_inside(
-    root_fd: int, path: str, *, directory: bool, mode: int = 0o755, depth: int = 0
+    root_fd: int, path: str, *, directory: bool, mode: int = 0o755, links: int = 0
 ) -> int:
     """Like ``open_inside`` with O_PATH, making what is missing of ``path``.
 
@@ -115,18 +115,43 @@ def make_inside(
         path: absolute in the container.
         directory: makes a directory at its end; otherwise an empty file.
         mode: of what is made; directories on the way get 0755.
-        depth: of dangling links followed so far.
+        links: how many dangling ones were followed so far.
 
     Raises:
         OSError: as of openat2(2) and mkdir(2).
     """
-    try:
-        return open_inside(root_fd, path)
-    except FileNotFoundError:
-        if depth > _MAX_LINKS:
-            raise
-    parent, _, name = path.rstrip("/").rpartition("/")
-    parent_fd = make_inside(root_fd, parent or "/", directory=True, depth=depth + 1)
+    here, missing = path, []
+    while True:
+        try:
+            fd = open_inside(root_fd, here)
+            break
+        except FileNotFoundError:
+            if not here.strip("/") or links > _MAX_LINKS:
+                raise
+        here, _, name = here.rstrip("/").rpartition("/")
+        missing.append(name)
+    while missing:
+        name = missing.pop()
+        end = not missing
+        own_mode = mode if end else 0o755
+        try:
+            link = _make(fd, name, own_mode, directory=directory or not end)
+        finally:
+            posix.close(fd)
+        if link:
+            target = link if link.startswith("/") else f"{here}/{link}"
+            fd = make_inside(
+                root_fd, target, directory=directory or not end, mode=own_mode, links=links + 1
+            )
+            here = f"{here}/{name}"
+            continue
+        here = f"{here}/{name}"
+        fd = open_inside(root_fd, here)
+    return fd
+
+
+def _make(parent_fd: int, name: str, mode: int, *, directory: bool) -> str:
+    """Make one name; returns what it says if it is a link to what does not exist yet."""
     try:
         if directory:
             posix.mkdir(name, mode, dir_fd=parent_fd)
@@ -137,12 +162,7 @@ def make_inside(
             posix.close(posix.open(name, flags, mode, dir_fd=parent_fd))
     except FileExistsError:
         try:
-            target = posix.readlink(name, dir_fd=parent_fd)  # a link to what does not exist yet
+            return posix.readlink(name, dir_fd=parent_fd)
         except OSError:  # somebody else made it meanwhile
-            return open_inside(root_fd, path)
-        if not target.startswith("/"):
-            target = f"{parent}/{target}"
-        return make_inside(root_fd, target, directory=directory, mode=mode, depth=depth + 1)
-    finally:
-        posix.close(parent_fd)
-    return open_inside(root_fd, path)
+            return ""
+    return ""

@@ -231,8 +231,9 @@ def compile_profile(
     except OSError as error:
         raise KernelError("start a seccomp filter", error) from error
     _add_architectures(compiled, profile, pointer)
+    seen: set[tuple[object, ...]] = set()
     for index, rule in enumerate(profile.get("syscalls") or []):
-        _add_rule(compiled, rule, default, f"{pointer}/syscalls/{index}", notes)
+        _add_rule(compiled, rule, default, f"{pointer}/syscalls/{index}", notes, seen)
     return _checked(_before(profile, default) + _export(compiled))
 
 
@@ -279,8 +280,14 @@ def _add_architectures(compiled: Any, profile: dict[str, Any], pointer: str) -> 
 
 
 def _add_rule(
-    compiled: Any, rule: dict[str, Any], default: int, pointer: str, notes: list[str] | None
+    compiled: Any,
+    rule: dict[str, Any],
+    default: int,
+    pointer: str,
+    notes: list[str] | None,
+    seen: set[tuple[object, ...]],
 ) -> None:
+    """Add one rule, unless it is in ``seen``: libseccomp compares each with all before it."""
     import pyseccomp
 
     action = _action(rule, "action", "errnoRet", pointer)
@@ -293,7 +300,12 @@ def _add_rule(
             if notes is not None:
                 notes.append(f"seccomp: libseccomp does not know the system call {name}: skipped")
             continue
-        for arguments in alternatives:
+        for comparisons, arguments in alternatives:
+            if (number, action, *comparisons) in seen:
+                continue
+            seen.add((number, action, *comparisons))
+            if len(seen) > MAX_PROGRAM_BYTES // 8:
+                raise _too_long()
             try:
                 compiled.add_rule(action, number, *arguments)
             except OSError as error:
@@ -303,25 +315,29 @@ def _add_rule(
                 raise KernelError(f"{pointer}: add the seccomp rule of {name}", error) from error
 
 
-def _conditions(entries: list[dict[str, Any]], pointer: str) -> list[list[Any]]:
-    """The argument lists of the rules to add: all must hold, unless two look at one argument.
+def _conditions(
+    entries: list[dict[str, Any]], pointer: str
+) -> list[tuple[list[tuple[object, ...]], list[Any]]]:
+    """The arguments of the rules to add: all must hold, unless two look at one argument.
 
     libseccomp takes one comparison per argument; where there are more, runc and crun make each a
     rule of its own, so that one of them is enough, and profiles rely on it.
     """
     import pyseccomp
 
+    plain: list[tuple[object, ...]] = []
     arguments = []
     for index, entry in enumerate(entries):
         operator = _look_up(OPERATORS, entry["op"], f"{pointer}/args/{index}/op", "operator")
         value, second = entry["value"], entry.get("valueTwo") or 0
         if entry["index"] > 5:
             raise ConfigError(f"{pointer}/args/{index}/index", "a system call has arguments 0 to 5")
+        plain.append((entry["index"], operator, value, second))
         arguments.append(pyseccomp.Arg(entry["index"], operator, value, second))
     places = [entry["index"] for entry in entries]
     if len(set(places)) < len(places):
-        return [[argument] for argument in arguments]
-    return [arguments]
+        return [([one], [argument]) for one, argument in zip(plain, arguments, strict=True)]
+    return [(plain, arguments)]
 
 
 class _MemoryFile:
@@ -348,9 +364,13 @@ def _export(compiled: Any) -> bytes:
 
 def _checked(program: bytes) -> bytes:
     if len(program) > MAX_PROGRAM_BYTES:
-        step = "compile the seccomp profile"
-        raise KernelError(step, "it has more instructions than the kernel takes (4096)")
+        raise _too_long()
     return program
+
+
+def _too_long() -> KernelError:
+    problem = "it has more instructions than the kernel takes (4096)"
+    return KernelError("compile the seccomp profile", problem)
 
 
 # --- the cache: one file per profile in a directory that only its owner can read or write

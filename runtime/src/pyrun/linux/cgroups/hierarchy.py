@@ -83,9 +83,9 @@ def below(directory: str, sub_path: str) -> str:
     return f"{directory}/{sub_path.strip('/')}" if sub_path else directory
 
 
-def read_file(path: str) -> str:
+def read_file(path: str, directory_fd: int | None = None) -> str:
     """The whole text of a small file."""
-    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC, dir_fd=directory_fd)
     try:
         chunks = []
         while chunk := posix.read(fd, 65536):
@@ -95,9 +95,9 @@ def read_file(path: str) -> str:
     return names.decode(b"".join(chunks))
 
 
-def write_file(path: str, value: str) -> None:
+def write_file(path: str, value: str, directory_fd: int | None = None) -> None:
     """Write ``value`` at once, as the files of cgroups want it; never makes a file."""
-    fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
+    fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC, dir_fd=directory_fd)
     try:
         posix.write(fd, value.encode())
     finally:

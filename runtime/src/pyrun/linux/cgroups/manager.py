@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SIGKILL = 9
 DELETE_TIMEOUT_S = 10.0
+_TRIES = 10
 
 
 class Manager(abc.ABC):
@@ -187,10 +188,17 @@ class Manager(abc.ABC):
                 write_file(f"{target}/cgroup.procs", str(pid))
             except OSError as error:
                 inner = error.errno == errno.EBUSY and beside and not sub_path
-                place = find_process(directory, beside) if inner else ""
-                if not place:
+                if not inner or not self._join_beside(directory, pid, beside):
                     raise KernelError(f"move process {pid} to cgroup {target}", error) from error
-                write_file(f"{place}/cgroup.procs", str(pid))
+
+    def _join_beside(self, directory: str, pid: int, beside: int) -> bool:
+        from pyrun.linux.cgroups import trees
+
+        try:
+            return trees.move_beside(directory, pid, beside)
+        except OSError as error:
+            step = f"move process {pid} beside process {beside} below cgroup {directory}"
+            raise KernelError(step, error) from error
 
     def clone_path(self) -> str:
         """The cgroup2 directory that a process can be born in; empty where only ``join`` works."""
@@ -207,7 +215,11 @@ class Manager(abc.ABC):
     def procs(self) -> list[int]:
         """Every process in the cgroup and below it, as this process sees their ids."""
         directory = self.process_directory()
-        return sorted(tree_procs(directory)) if directory else []
+        if not directory or not names.exists(directory):  # such as before it is made
+            return []
+        from pyrun.linux.cgroups import trees
+
+        return sorted(trees.procs(directory))
 
     def process_directory(self) -> str:
         """The directory that tells best which processes there are; empty without a cgroup."""
@@ -256,8 +268,12 @@ class Manager(abc.ABC):
         """Let the processes run again (``resume``)."""
 
     @abc.abstractmethod
-    def is_frozen(self) -> bool:
-        """Whether the container is paused."""
+    def release(self) -> None:
+        """Let frozen processes die of the SIGKILL that they got; those of cgroup2 do at once.
+
+        Raises:
+            KernelError: the kernel refused.
+        """
 
     def delete(self) -> None:
         """Kill what is left, wait until it is gone, and remove the directories.
@@ -270,12 +286,13 @@ class Manager(abc.ABC):
         deadline = time.monotonic() + DELETE_TIMEOUT_S
         left = self.procs()
         if left:
-            if self.is_frozen():
-                self.thaw()
             self.kill_all(SIGKILL)
+            self.release()
             _wait_for_exit(left, deadline)
+        from pyrun.linux.cgroups import trees
+
         for directory in self.directories():
-            _remove_tree(directory, deadline)
+            trees.remove(directory, deadline)
 
     def record(self) -> dict[str, Any]:
         """What state.json keeps for ``select.from_record``."""
@@ -339,17 +356,22 @@ def _some(pids: list[int]) -> str:
 
 def make_directories(directory: str, made: list[str]) -> None:
     """Make a directory with its parents; a parent may vanish meanwhile with another container."""
-    for _ in range(10):
+    tries = directory.count("/") + _TRIES
+    missing = [directory]
+    while missing:
         try:
-            posix.mkdir(directory, 0o755)
+            posix.mkdir(missing[-1], 0o755)
         except FileExistsError:
-            return
+            pass
         except FileNotFoundError:
-            make_directories(names.dirname(directory), made)
+            tries -= 1
+            if not tries:
+                raise
+            missing.append(names.dirname(missing[-1]))
+            continue
         else:
-            made.append(directory)
-            return
-    posix.mkdir(directory, 0o755)
+            made.append(missing[-1])
+        missing.pop()
 
 
 def check_before_update(usage_path: str, resources: dict[str, Any], pointer: str) -> None:
@@ -373,41 +395,6 @@ def own_paths(text: str) -> dict[tuple[str, ...], str]:
     return found
 
 
-def tree_procs(directory: str) -> set[int]:
-    """The processes of a cgroup and of those below it; empty when it is gone."""
-    try:
-        found = {int(word) for word in read_file(f"{directory}/cgroup.procs").split()}
-    except (FileNotFoundError, NotADirectoryError):
-        return set()
-    except OSError as error:
-        # ENODEV: it was removed meanwhile; EOPNOTSUPP: a threaded cgroup lists them in its domain
-        if error.errno not in (errno.ENODEV, errno.EOPNOTSUPP):
-            raise KernelError(f"read {directory}/cgroup.procs", error) from error
-        found = set()
-    for name in _children(directory):
-        found |= tree_procs(f"{directory}/{name}")
-    return found
-
-
-def find_process(directory: str, pid: int) -> str:
-    """Which cgroup, this one or one below it, has the process; empty when none has."""
-    if str(pid) in read_file(f"{directory}/cgroup.procs").split():
-        return directory
-    for name in _children(directory):
-        found = find_process(f"{directory}/{name}", pid)
-        if found:
-            return found
-    return ""
-
-
-def _children(directory: str) -> list[str]:
-    try:
-        with posix.scandir(directory) as entries:
-            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except FileNotFoundError:
-        return []
-
-
 def _wait_for_exit(pids: list[int], deadline: float) -> None:
     """Return when all of ``pids`` have ended; a pidfd tells."""
     for pid in pids:
@@ -422,48 +409,6 @@ def _wait_for_exit(pids: list[int], deadline: float) -> None:
                 raise KernelError(f"end process {pid}", "it did not die of SIGKILL")
         finally:
             posix.close(pid_fd)
-
-
-def _remove_tree(directory: str, deadline: float) -> None:
-    """Remove a cgroup and those below it.
-
-    A cgroup stays busy for a moment after its last process ended. cgroup2 tells by cgroup.events;
-    v1 tells nobody, so there the next try follows after a growing pause.
-    """
-    pause_s = 0.001
-    while True:
-        try:
-            posix.rmdir(directory)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            if error.errno != errno.EBUSY or time.monotonic() > deadline:
-                raise KernelError(f"remove cgroup {directory}", error) from error
-        else:
-            return
-        below = _children(directory)
-        for name in below:
-            _remove_tree(f"{directory}/{name}", deadline)
-        if not below:
-            _wait_until_empty(directory, pause_s)
-            pause_s = min(pause_s * 2, 0.1)
-
-
-def _wait_until_empty(directory: str, pause_s: float) -> None:
-    try:
-        events_fd = posix.open(f"{directory}/cgroup.events", posix.O_RDONLY | posix.O_CLOEXEC)
-    except OSError:  # v1
-        time.sleep(pause_s)
-        return
-    try:
-        if b"populated 0" not in posix.read(events_fd, 4096):
-            poll = select.poll()
-            poll.register(events_fd, select.POLLPRI)
-            poll.poll(1000)
-        else:
-            time.sleep(pause_s)  # a dying child cgroup
-    finally:
-        posix.close(events_fd)
 
 
 def _rmdir_quietly(path: str) -> None:

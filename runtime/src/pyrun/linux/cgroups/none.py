@@ -39,9 +39,9 @@ class Manager(manager.Manager):
         """See ``manager.Manager.thaw``."""
         raise KernelError("thaw the container", _PROBLEM)
 
-    def is_frozen(self) -> bool:
-        """See ``manager.Manager.is_frozen``."""
-        return False
+    def release(self) -> None:
+        """See ``manager.Manager.release``."""
+        return
 
     def record(self) -> dict[str, Any]:
         """See ``manager.Manager.record``."""

@@ -112,16 +112,21 @@ class Manager(manager.Manager):
         """See ``manager.Manager.thaw``."""
         self._freezer("THAWED")
 
-    def is_frozen(self) -> bool:
-        """See ``manager.Manager.is_frozen``."""
+    def release(self) -> None:
+        """See ``manager.Manager.release``; a container can freeze cgroups below its own."""
+        directory = self.paths.get("freezer")
+        if directory is None or not names.exists(directory):
+            return
+        from pyrun.linux.cgroups import trees
+
         try:
-            if "freezer" in self.paths:
-                return read_file(f"{self.paths['freezer']}/freezer.state").strip() != "THAWED"
-            if UNIFIED in self.paths:
-                return read_file(f"{self.paths[UNIFIED]}/cgroup.freeze").strip() == "1"
-        except FileNotFoundError:
-            return False
-        return False
+            self.thaw()
+            trees.thaw(directory)
+        except KernelError as error:
+            if error.errno != errno.ENOENT:  # somebody else removed it: nothing is in it
+                raise
+        except OSError as error:
+            raise KernelError(f"thaw the cgroups below {directory}", error) from error
 
     def _freezer(self, state: str) -> None:
         directory = self.paths.get("freezer")
@@ -152,13 +157,14 @@ class Manager(manager.Manager):
 
 def _inherit_cpuset(directory: str) -> None:
     """A new cpuset is empty and takes no process: give it what the one above has (cpuset(7))."""
-    above = names.dirname(directory)
     for name in ("cpuset.cpus", "cpuset.mems"):
-        if read_file(f"{directory}/{name}").strip():
-            continue
-        if not read_file(f"{above}/{name}").strip():
-            _inherit_cpuset(above)
-        try:
-            write_file(f"{directory}/{name}", read_file(f"{above}/{name}").strip())
-        except OSError as error:
-            raise KernelError(f"write {directory}/{name}", error) from error
+        empty = []
+        while not (value := read_file(f"{directory}/{name}").strip()):
+            empty.append(directory)
+            directory = names.dirname(directory)
+        for below in reversed(empty):
+            try:
+                write_file(f"{below}/{name}", value)
+            except OSError as error:
+                raise KernelError(f"write {below}/{name}", error) from error
+        directory = empty[0] if empty else directory

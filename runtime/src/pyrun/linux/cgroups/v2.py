@@ -94,14 +94,9 @@ class Manager(manager.Manager):
         """See ``manager.Manager.thaw``."""
         self._freezer("0")
 
-    def is_frozen(self) -> bool:
-        """See ``manager.Manager.is_frozen``."""
-        if not self.paths:
-            return False
-        try:
-            return read_file(f"{self.paths[UNIFIED]}/cgroup.freeze").strip() == "1"
-        except FileNotFoundError:
-            return False
+    def release(self) -> None:
+        """See ``manager.Manager.release``."""
+        return
 
     def _freezer(self, value: str) -> None:
         if not self.paths:
@@ -154,10 +149,18 @@ def enable(directory: str, controllers: list[str] | None) -> bool:
         Whether ``directory`` has all of them now. What cannot be given is told by the limit that
         needs it, with its place in config.json.
     """
+    chain = []
     above = names.dirname(directory)
-    if not names.exists(f"{above}/cgroup.controllers"):
-        return not controllers or set(controllers) <= _words(f"{directory}/cgroup.controllers")
-    enable(above, controllers)
+    while names.exists(f"{above}/cgroup.controllers"):
+        chain.append(above)
+        above = names.dirname(above)
+    for above in reversed(chain):
+        _enable_in(above, controllers)
+    return controllers is None or set(controllers) <= _words(f"{directory}/cgroup.controllers")
+
+
+def _enable_in(above: str, controllers: list[str] | None) -> None:
+    """Give them to what is right below ``above``."""
     wanted = _words(f"{above}/cgroup.controllers")
     if controllers is not None:
         wanted &= set(controllers)
@@ -171,7 +174,6 @@ def enable(directory: str, controllers: list[str] | None) -> bool:
             continue
         if _is_populated(above):  # a process came in between
             write_file(f"{above}/cgroup.subtree_control", f"-{name}")
-    return controllers is None or set(controllers) <= _words(f"{directory}/cgroup.controllers")
 
 
 def _is_populated(directory: str) -> bool:
