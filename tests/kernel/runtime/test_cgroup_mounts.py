@@ -64,3 +64,13 @@ def test_cgroup_goes_wherever_it_is_asked_for(pyrun: Runtime, bundle: Bundle) ->
     bundle.change_mount("/sys/fs/cgroup", destination="/elsewhere/groups")
     bundle.shell("cat /elsewhere/groups/cgroup.procs /elsewhere/groups/pids/cgroup.procs")
     assert pyrun.run(bundle).stdout.split()[0] == "1"
+
+
+def test_cgroup2_hears_of_every_option(runtime: InLayout, bundle: Bundle) -> None:
+    if runtime.layout != "v2":
+        pytest.skip("the cgroups are of v1")
+    options = bundle.config["mounts"]
+    place = next(one for one in options if one["destination"] == "/sys/fs/cgroup")
+    place["options"] = [*place["options"], "not_an_option"]
+    done = runtime.run(bundle)
+    assert (done.returncode, "on /sys/fs/cgroup: Invalid argument" in done.stderr) == (1, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -245,3 +246,40 @@ def test_what_a_killed_create_mounted_goes_with_delete(
     assert done.returncode == -9
     assert pyrun.call("delete", "--force", name).returncode == 0
     assert pyrun.left(name) == []
+
+
+def test_what_is_mounted_on_the_root_is_the_root(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(bundle.rootfs, other, symlinks=True)
+    (other / "other").touch()
+    ours = bundle.config["mounts"]
+    cover = {"destination": "/", "type": "bind", "source": str(other), "options": ["bind", "ro"]}
+    bundle.config["mounts"] = [cover, *ours]
+    bundle.shell("ls -d /../other; touch /x 2>/dev/null || echo refused; cat /proc/self/mountinfo")
+    for words in ([], ["--no-pivot"]):
+        where, said, *mountinfo = pyrun.output(bundle, *words).split("\n")
+        assert (where, said) == ("/../other", "refused")
+        assert [line.split()[4] for line in mountinfo].count("/") == 1
+    copied = {"destination": "/", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]}
+    bundle.config["mounts"] = [copied, *ours]
+    bundle.config["root"]["readonly"] = False
+    bundle.shell("touch /made && ls -d /made; stat -f -c %T /")
+    assert pyrun.output(bundle).split() == ["/made", "tmpfs"]
+    assert not (bundle.rootfs / "made").exists()
+
+
+def test_the_root_of_a_user_namespace_cannot_be_covered(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    """The host's root would stay below it."""
+    bundle.linux["namespaces"].append({"type": "user"})
+    bundle.mount("/", type="bind", source=str(tmp_path), options=["bind"])
+    assert "destination / is the root itself" in refused(pyrun, bundle)
+
+
+def test_a_link_to_the_root_is_no_place_for_a_mount(pyrun: Runtime, bundle: Bundle) -> None:
+    (bundle.rootfs / "link").symlink_to("/")
+    bundle.mount("/link", type="tmpfs", source="tmpfs")
+    assert "destination /link is the root itself" in refused(pyrun, bundle)

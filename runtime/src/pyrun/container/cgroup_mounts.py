@@ -46,7 +46,8 @@ def mount(
         return
     if all(hierarchy.fstype == "cgroup2" for hierarchy in hierarchies):
         for hierarchy in hierarchies[:1]:
-            _one(mounter, destination, hierarchy, options.flags, own_namespace=own_namespace)
+            flags, data = options.flags, options.data
+            _one(mounter, destination, hierarchy, flags, data, own_namespace=own_namespace)
         mounter.finish(destination, options)
         return
     tmpfs = {
@@ -58,7 +59,8 @@ def mount(
     mounter.mount(tmpfs, index)  # read-only in the end, if that was asked for
     for hierarchy in hierarchies:
         target = f"{destination}/{hierarchy.name}"
-        _one(mounter, target, hierarchy, options.flags, own_namespace=own_namespace)
+        flags, data = options.flags, hierarchy.data
+        _one(mounter, target, hierarchy, flags, data, own_namespace=own_namespace)
         for controller in hierarchy.controllers:
             if len(hierarchy.controllers) > 1 and controller != hierarchy.name:
                 _link(mounter, destination, controller, hierarchy.name)
@@ -83,6 +85,7 @@ def _one(
     destination: str,
     hierarchy: Hierarchy,
     flags: int,
+    data: str,
     *,
     own_namespace: bool,
 ) -> None:
@@ -95,16 +98,14 @@ def _one(
             target = paths.proc_path(target_fd)
             if own_namespace:
                 try:
-                    syscalls.mount(
-                        "cgroup", target, hierarchy.fstype, flags, hierarchy.data or None
-                    )
+                    syscalls.mount("cgroup", target, hierarchy.fstype, flags, data or None)
                 except PermissionError:
                     # a user namespace may not mount it while the host's is covered in part
                     _bind(hierarchy, target)
                 except OSError as error:
                     if error.errno != errno.EBUSY:
                         raise
-                    _over(mounter, destination, target, hierarchy, flags)
+                    _over(mounter, destination, target, hierarchy, flags, data)
                     return
                 else:
                     return
@@ -123,14 +124,19 @@ def _one(
 
 
 def _over(
-    mounter: mounts.Mounter, destination: str, target: str, hierarchy: Hierarchy, flags: int
+    mounter: mounts.Mounter,
+    destination: str,
+    target: str,
+    hierarchy: Hierarchy,
+    flags: int,
+    data: str,
 ) -> None:
     """Where /sys is the host's, with its cgroups: the same file system is not mounted on itself."""
     syscalls.mount("tmpfs", target, "tmpfs", _ALWAYS, "mode=755,size=0")
     tmpfs_fd = paths.open_inside(mounter.root_fd, destination)
     try:
         target = paths.proc_path(tmpfs_fd)
-        syscalls.mount("cgroup", target, hierarchy.fstype, flags, hierarchy.data or None)
+        syscalls.mount("cgroup", target, hierarchy.fstype, flags, data or None)
     finally:
         posix.close(tmpfs_fd)
 

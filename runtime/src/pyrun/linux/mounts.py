@@ -265,6 +265,7 @@ class Mounter:
                 self._check_target(target_fd, fstype, destination, "")
                 name = None if remount else fstype
                 syscalls.mount(source, paths.proc_path(target_fd), name, flags, data or None)
+                self._follow(destination)
                 if fstype == "mqueue" and self._label:
                     self._label_root(destination)
                 if options.copy_up:
@@ -276,6 +277,21 @@ class Mounter:
             raise KernelError(step, error) from error
         if late:
             self.late.append((destination, flags | syscalls.MS_RDONLY))
+
+    def _may_cover(self, fstype: str) -> bool:
+        """Whether something may be mounted on the root.
+
+        A root that is a detached tree is mounted over the host's: under another mount it would
+        stay there after pivot_root(2), and it, not the host's root, would be detached.
+        """
+        return -1 not in self._trees and fstype not in ("proc", "sysfs")
+
+    def _follow(self, destination: str) -> None:
+        """What is mounted on the root is the root from then on, under the same descriptor."""
+        if names.normal(destination) == "/":
+            top_fd = paths.open_inside(self.root_fd, "..")  # from "." the mount is not seen
+            posix.dup2(top_fd, self.root_fd, inheritable=False)
+            posix.close(top_fd)
 
     def _label_root(self, destination: str) -> None:
         """What has no option for a label takes it as an attribute."""
@@ -350,6 +366,7 @@ class Mounter:
                 else:
                     how = options.flags & (syscalls.MS_BIND | syscalls.MS_REC)
                     syscalls.mount(path, paths.proc_path(target_fd), None, how, None)
+                self._follow(destination)
             finally:
                 posix.close(target_fd)
             self._remount_bind(destination, options, info)
@@ -444,7 +461,7 @@ class Mounter:
         real = posix.readlink(paths.proc_path(target_fd))
         root = posix.readlink(paths.proc_path(self.root_fd)).rstrip("/")
         inside = real[len(root) :] or "/"
-        if inside == "/":
+        if inside == "/" and (names.normal(destination) != "/" or not self._may_cover(fstype)):
             raise ConfigError("/mounts", f"destination {destination} is the root itself")
         if fstype in ("proc", "sysfs") and inside != names.normal(destination):
             problem = f"{fstype} on {destination}: a link in the image leads to {inside}"

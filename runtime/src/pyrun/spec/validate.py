@@ -355,10 +355,11 @@ def _sysctl(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
         if needed not in own:
             problem = f"needs a {needed} namespace in /linux/namespaces"
             yield Finding(["linux", "sysctl", key], problem, section)
-        other = config.get(name.removeprefix("kernel.")) if name in UTS_SYSCTLS else None
-        if other and other != value:
-            problem = f"is not the same as /{name.removeprefix('kernel.')}"
+        if name == "kernel.hostname":  # as with runc and crun
+            problem = "is what /hostname is for"
             yield Finding(["linux", "sysctl", key], problem, section)
+        elif name == "kernel.domainname" and config.get("domainname") not in (None, "", value):
+            yield Finding(["linux", "sysctl", key], "is not the same as /domainname", section)
 
 
 def _resources(config: dict[str, Any], _bundle: str) -> Iterator[Finding]:
