@@ -108,6 +108,43 @@ def test_a_device_that_is_not_there_is_named_before_another_moves(
     assert device in ip("-o", "link")
 
 
+def test_a_container_that_is_not_made_gives_its_devices_back(
+    pyrun: Runtime, bundle: Bundle, device: str
+) -> None:
+    """With their names and addresses, before the end of the namespace would destroy them."""
+    before = ip("-o", "address", "show", "dev", device).split("\\")
+    bundle.linux["netDevices"] = {device: {"name": "inside0"}}
+    bundle.config["process"]["args"] = ["/no/such/program"]
+    bundle.save()
+    name = pyrun.new_id()
+    done = pyrun.call("create", "-b", str(bundle.path), name)
+    assert (done.returncode != 0, "no such file" in done.stderr) == (True, True)
+    assert pyrun.left(name) == []
+    after = ip("-o", "address", "show", "dev", device).split("\\")
+    assert [line for line in before if "inet " in line] == [
+        line for line in after if "inet " in line
+    ]
+    assert "UP" in ip("link", "show", "dev", device).splitlines()[0]
+
+
+def test_devices_that_moved_before_one_that_cannot_are_given_back(
+    pyrun: Runtime, bundle: Bundle, device: str
+) -> None:
+    """Two templates with one number each: that the second name is taken, only the kernel sees."""
+    names = [f"{device}a", f"{device}b"]
+    ip("link", "add", names[0], "type", "veth", "peer", "name", names[1])
+    try:
+        bundle.linux["netDevices"] = {
+            names[0]: {"name": "same%d"},
+            device: {"name": "same0"},
+        }
+        assert "move the network device same0" in refused(pyrun, bundle)
+        for name in (*names, device):
+            assert name in ip("link", "show", "dev", name)
+    finally:
+        subprocess.run(["ip", "link", "del", names[0]], check=False, capture_output=True)
+
+
 @pytest.mark.parametrize("name", ["lo", "twice"])
 def test_a_name_that_is_taken_is_refused(
     pyrun: Runtime, bundle: Bundle, device: str, name: str

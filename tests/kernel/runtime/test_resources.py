@@ -181,6 +181,28 @@ def test_files_of_cgroup2_that_cannot_be_written_are_named(
     assert (done.returncode, words in done.stderr) == (1, True), done.stderr
 
 
+@pytest.mark.needs("v2_view")
+@pytest.mark.parametrize(
+    ("options", "namespace", "owner"),
+    [([], "cgroup", 1000), (["ro"], "cgroup", 0), ([], "", 0)],
+)
+def test_the_user_of_the_process_owns_a_cgroup_that_is_mounted_for_writing(
+    pyrun_path: str,
+    tmp_path: Path,
+    bundle: Bundle,
+    options: list[str],
+    namespace: str,
+    owner: int,
+) -> None:
+    bundle.change_mount("/sys/fs/cgroup", options=options)
+    entries = [one for one in bundle.linux["namespaces"] if one["type"] != "cgroup"]
+    bundle.linux["namespaces"] = entries + ([{"type": namespace}] if namespace else [])
+    bundle.process["user"] = {"uid": 1000, "gid": 1000}
+    bundle.shell("cd /sys/fs/cgroup; stat -c %u . cgroup.procs cgroup.max.depth")
+    with InLayout(pyrun_path, tmp_path / "state", "v2") as runtime:
+        assert runtime.output(bundle).split() == [str(owner), str(owner), "0"]
+
+
 @pytest.mark.needs("cgroup2_limits")
 def test_limits_of_cgroup2_reach_their_files(pyrun: Runtime, bundle: Bundle) -> None:
     resources = {

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pyrun.container.request import Request
     from pyrun.container.stage import Stage
     from pyrun.container.store import Entry
-    from pyrun.linux import resctrl
+    from pyrun.linux import net_devices, resctrl
     from pyrun.linux.cgroups.manager import Manager
     from pyrun.spec.load import Bundle
     from pyrun.spec.types import JsonObject, State
@@ -199,6 +199,7 @@ def _make(begun: Stage, task: Task | None, entry: Entry, manager: Manager) -> No
         posix.mkfifo(fifo, 0o622)
         posix.chmod(fifo, 0o622)  # the container's user writes; the umask took that away
     pids: list[int] = []
+    undo: list[net_devices.Moved] = []
     try:
         group = make_resctrl_group(config, entry)
         if task:
@@ -212,7 +213,8 @@ def _make(begun: Stage, task: Task | None, entry: Entry, manager: Manager) -> No
         entry.state["pid_start"] = status.start_time(pid)
         if config.get("hooks"):
             entry.save()  # a hook may hang: delete --force must find init
-        _wait_for_init(begun, entry, ours, pid)
+        _give_cgroup(begun, manager)
+        _wait_for_init(begun, entry, ours, pid, undo)
         if late:
             manager.set(late)
         if task and task.nodes:
@@ -236,9 +238,14 @@ def _make(begun: Stage, task: Task | None, entry: Entry, manager: Manager) -> No
             channel.wait_for_execve(ours)
         ours.close()
     except BaseException:
+        for one in undo:
+            request.warnings += one.give_back()
         fork.end(pids)
         begun.end()
         raise
+    finally:
+        for one in undo:
+            one.close()
 
 
 def _late_limits(resources: JsonObject) -> JsonObject:
@@ -335,8 +342,6 @@ def _from_helper(
         linux = task.config["linux"]
         ours.receive("user")
         idmap.write(helper, linux.get("uidMappings") or [], linux.get("gidMappings") or [])
-        if task.plan.new & syscalls.CLONE_NEWCGROUP and manager.layout == "v2":
-            _give_cgroup(begun, manager)
         ours.send("go")
     pids.append(ours.receive("forked")["pid"])
     posix.waitpid(helper, 0)
@@ -347,31 +352,42 @@ def _from_helper(
 
 
 def _give_cgroup(begun: Stage, manager: Manager) -> None:
-    """Let the container manage its own cgroup, if it mounts it for that."""
-    from pyrun.linux.cgroups import ownership
-    from pyrun.linux.cgroups.hierarchy import UNIFIED
+    """Let the user of the process manage the cgroup, if the container mounts it for that.
 
+    (config-linux.md, "Cgroup ownership".)
+    """
     config = begun.bundle.config
-    directory = manager.paths.get(UNIFIED)
-    if not directory or not ownership.is_writable(config.get("mounts") or []):
+    linux = config.get("linux") or {}
+    directory = manager.paths.get("") if manager.layout == "v2" else None
+    entries = {entry["type"]: entry for entry in linux.get("namespaces") or ()}
+    uid = ((config.get("process") or {}).get("user") or {}).get("uid") or 0
+    if not directory or (not uid and "user" not in entries):
+        return  # there is none, or it is root's already
+    if "cgroup" not in entries or entries["cgroup"].get("path"):
         return
-    user = (config.get("process") or {}).get("user") or {}
-    mappings = config["linux"].get("uidMappings") or []
+    from pyrun.linux.cgroups import ownership
+
+    if not ownership.is_writable(config.get("mounts") or []):
+        return
+    if "user" in entries:
+        uid = ownership.host_id(uid, linux.get("uidMappings") or [])
     try:
-        ownership.give(directory, ownership.host_id(user.get("uid") or 0, mappings))
+        ownership.give(directory, uid)
     except OSError as error:
         problem = f"the container does not own its cgroup {directory}: {error.strerror}"
         begun.request.warnings.append(problem)
 
 
-def _wait_for_init(begun: Stage, entry: Entry, ours: Channel, pid: int) -> None:
+def _wait_for_init(
+    begun: Stage, entry: Entry, ours: Channel, pid: int, undo: list[net_devices.Moved]
+) -> None:
     """Answer what init asks until it stands ready."""
     config = begun.bundle.config
     all_hooks = config.get("hooks") or {}
     devices = (config.get("linux") or {}).get("netDevices")
     if devices:
         ours.receive("network")
-        move_net_devices(devices, pid)
+        undo.append(move_net_devices(devices, pid))
         ours.send("go")
     if all_hooks.get("prestart") or all_hooks.get("createRuntime"):
         ours.receive("mounted")
@@ -390,19 +406,22 @@ def _wait_for_init(begun: Stage, entry: Entry, ours: Channel, pid: int) -> None:
         raise ContainerError("create the container: its process was killed") from error
 
 
-def move_net_devices(devices: JsonObject, pid: int) -> None:
-    """Give ``linux.netDevices`` to the network namespace of a process.
+def move_net_devices(devices: JsonObject, pid: int) -> net_devices.Moved:
+    """Give ``linux.netDevices`` to the network namespace of a process; close what is returned.
 
     Raises:
-        PyrunError: one is missing, or the kernel refused.
+        PyrunError: one is missing, or the kernel refused; nothing is moved then.
     """
     from pyrun.linux import net_devices
 
-    namespace_fd = posix.open(f"/proc/{pid}/ns/net", posix.O_RDONLY | posix.O_CLOEXEC)
+    moved = net_devices.Moved(posix.open(f"/proc/{pid}/ns/net", posix.O_RDONLY | posix.O_CLOEXEC))
     try:
-        net_devices.move(devices, namespace_fd)
-    finally:
-        posix.close(namespace_fd)
+        moved.move(devices)
+    except BaseException:
+        moved.give_back()
+        moved.close()
+        raise
+    return moved
 
 
 def run_hooks(all_hooks: JsonObject, state: JsonObject, pid: int) -> None:

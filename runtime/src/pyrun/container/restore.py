@@ -197,7 +197,7 @@ class _Events:
                 _set_loopback_up(pid)
             devices = (task.config.get("linux") or {}).get("netDevices")
             if devices:
-                creation.move_net_devices(devices, pid)
+                creation.move_net_devices(devices, pid).close()
             creation.run_hooks(task.config.get("hooks") or {}, task.state, pid)
         elif script == "orphan-pts-master" and task.console_fd >= 0 and fd >= 0:
             from pyrun.linux import console

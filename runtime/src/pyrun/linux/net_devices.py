@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posix
 import struct
-from _socket import AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, socket
+from _socket import AF_INET, AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, socket
 
 from pyrun import syscalls
 from pyrun.errors import ConfigError, KernelError
@@ -99,8 +99,31 @@ class _Route:
                 found[name.decode(errors="surrogateescape")] = int(_LINK.unpack_from(body)[2])
         return found
 
-    def addresses(self, index: int) -> list[bytes]:
-        """The permanent addresses of global scope, each as a request without the index."""
+    def is_up(self, index: int) -> bool:
+        """Whether an interface is up."""
+        flags = 0
+        for kind, body in self.ask(_RTM_GETLINK, _DUMP, _LINK.pack(0, 0, 0, 0, 0)):
+            if kind == _RTM_NEWLINK and _LINK.unpack_from(body)[2] == index:
+                flags = _LINK.unpack_from(body)[3]  # the rest has to be read as well
+        return bool(flags & _IFF_UP)
+
+    def dress(self, index: int, addresses: list[bytes], *, up: bool) -> None:
+        """Give an interface addresses, and set it up if it is to be.
+
+        Raises:
+            OSError: the kernel refused.
+        """
+        for address in addresses:
+            body = address[:4] + struct.pack("=I", index) + address[4:]
+            self.tell(_RTM_NEWADDR, _CREATE | _EXCLUSIVE, body)
+        if up:
+            self.tell(_RTM_SETLINK, 0, _LINK.pack(0, 0, index, _IFF_UP, _IFF_UP))
+
+    def addresses(self, index: int, *, every: bool = False) -> list[bytes]:
+        """The permanent addresses of global scope, each as a request without the index.
+
+        With ``every`` those of other scopes as well, but for IPv6's, which the kernel makes anew.
+        """
         found = []
         for kind, body in self.ask(_RTM_GETADDR, _DUMP, _ADDRESS.pack(0, 0, 0, 0, 0)):
             if kind != _RTM_NEWADDR:
@@ -109,7 +132,9 @@ class _Route:
             attributes = _attributes(body[_ADDRESS.size :])
             if _IFA_FLAGS in attributes:
                 flags = struct.unpack("=I", attributes[_IFA_FLAGS])[0]
-            if owner != index or scope != _SCOPE_UNIVERSE or not flags & _IFA_F_PERMANENT:
+            if owner != index or not flags & _IFA_F_PERMANENT:
+                continue
+            if scope != _SCOPE_UNIVERSE and not (every and family == AF_INET):
                 continue
             for name in (_IFA_LABEL, _IFA_CACHEINFO):  # the label has the old name
                 attributes.pop(name, None)
@@ -139,30 +164,89 @@ def _packed(attributes: Attributes) -> bytes:
     return b"".join(words)
 
 
-def move(devices: dict[str, dict[str, Any]], namespace_fd: int) -> None:
-    """Move every one of ``linux.netDevices``; nothing is moved before all of it is checked.
+class Moved:
+    """What a container was given, for as long as making it may fail."""
 
-    Args:
-        devices: already validated.
-        namespace_fd: the container's network namespace.
+    __slots__ = ("_devices", "_namespace_fd")
 
-    Raises:
-        ConfigError: an interface is not there, or its new name is taken.
-        KernelError: the kernel refused; moving needs CAP_NET_ADMIN on both sides.
-    """
-    routes: list[_Route] = []
-    try:
-        routes.append(_Route())
-        routes.append(_Route(namespace_fd))
-        host, container = routes
-        present = host.links()
-        _check(devices, present, set(container.links()))
-        for name, device in devices.items():
-            _move_one(host, container, present[name], device.get("name") or name, namespace_fd)
-    except OSError as error:
-        raise KernelError("move network devices into the container", error) from error
-    finally:
-        for route in routes:
+    def __init__(self, namespace_fd: int) -> None:
+        """See the class; ``namespace_fd`` is closed by ``close``."""
+        self._namespace_fd = namespace_fd
+        # index in the container, name on the host, whether it was up, its addresses
+        self._devices: list[tuple[int, str, bool, list[bytes]]] = []
+
+    def move(self, devices: dict[str, dict[str, Any]]) -> None:
+        """Move every one of ``linux.netDevices``; nothing is moved before all of it is checked.
+
+        Args:
+            devices: already validated.
+
+        Raises:
+            ConfigError: an interface is not there, or its new name is taken.
+            KernelError: the kernel refused; moving needs CAP_NET_ADMIN on both sides.
+        """
+        with _Routes(self._namespace_fd) as (host, container):
+            present = host.links()
+            _check(devices, present, set(container.links()))
+            for name, device in devices.items():
+                index = present[name]
+                new = device.get("name") or name
+                before = name, host.is_up(index), host.addresses(index, every=True)
+                addresses = host.addresses(index)
+                known = container.links()
+                try:
+                    moved = _move_one(host, container, index, new, self._namespace_fd)
+                except KernelError:
+                    # where only the new name was refused, the kernel has moved it
+                    left = [one for key, one in container.links().items() if key not in known]
+                    self._devices += [(one, *before) for one in left]
+                    raise
+                self._devices.append((moved, *before))
+                container.dress(moved, addresses, up=True)
+
+    def give_back(self) -> list[str]:
+        """Undo ``move``, as an error must leave things as they were; returns what went wrong."""
+        own_fd = posix.open("/proc/self/ns/net", posix.O_RDONLY | posix.O_CLOEXEC)
+        problems = []
+        for index, name, up, addresses in self._devices:
+            try:
+                with _Routes(self._namespace_fd) as (host, container):
+                    host.dress(_move_one(container, host, index, name, own_fd), addresses, up=up)
+            except KernelError as error:
+                problems.append(f"give the network device {name} back: {error}")
+        posix.close(own_fd)
+        return problems
+
+    def close(self) -> None:
+        """Let go of the namespace, which may be the last that holds it."""
+        posix.close(self._namespace_fd)
+
+
+class _Routes:
+    """A socket in the host's network namespace and one in the container's."""
+
+    __slots__ = ("_namespace_fd", "_routes")
+
+    def __init__(self, namespace_fd: int) -> None:
+        self._namespace_fd = namespace_fd
+        self._routes: list[_Route] = []
+
+    def __enter__(self) -> list[_Route]:
+        try:
+            self._routes.append(_Route())
+            self._routes.append(_Route(self._namespace_fd))
+        except OSError as error:
+            self._close()
+            raise KernelError("reach the network namespaces", error) from error
+        return self._routes
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self._close()
+        if isinstance(error, OSError):
+            raise KernelError("move network devices into the container", error) from error
+
+    def _close(self) -> None:
+        for route in self._routes:
             route.close()
 
 
@@ -179,24 +263,19 @@ def _check(devices: dict[str, dict[str, Any]], present: dict[str, int], taken: s
             taken.add(new)
 
 
-def _move_one(host: _Route, container: _Route, index: int, new: str, namespace_fd: int) -> None:
-    """Move and rename in one step, so that no other name is seen on the way."""
-    addresses = host.addresses(index)
-    before = set(container.links().values())
+def _move_one(source: _Route, target: _Route, index: int, new: str, namespace_fd: int) -> int:
+    """Move and rename in one step, so that no other name is seen on the way; returns its index."""
+    before = set(target.links().values())
     wanted = {
         _IFLA_IFNAME: new.encode() + b"\0",
         _IFLA_NET_NS_FD: struct.pack("=I", namespace_fd),
     }
     try:
-        host.tell(_RTM_SETLINK, 0, _LINK.pack(0, 0, index, 0, 0) + _packed(wanted))
+        source.tell(_RTM_SETLINK, 0, _LINK.pack(0, 0, index, 0, 0) + _packed(wanted))
     except OSError as error:
         raise KernelError(f"move the network device {new} into the container", error) from error
-    after = container.links()
+    after = target.links()
     if new in after:
-        moved = after[new]
-    else:  # a template: the kernel chose the name
-        (moved,) = set(after.values()) - before
-    for address in addresses:
-        body = address[:4] + struct.pack("=I", moved) + address[4:]
-        container.tell(_RTM_NEWADDR, _CREATE | _EXCLUSIVE, body)
-    container.tell(_RTM_SETLINK, 0, _LINK.pack(0, 0, moved, _IFF_UP, _IFF_UP))
+        return after[new]
+    (moved,) = set(after.values()) - before  # a template: the kernel chose the name
+    return moved
