@@ -7,7 +7,7 @@ import zlib
 
 from pyengine.errors import ArchiveError, ConfigError
 from pyengine.images import manifests
-from pyengine.storage import unpack
+from pyengine.storage import layer_stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def compressed(chunks: Iterable[bytes], compression: str, level: int | None) -> 
 
 def _gzip_packer(level: int | None) -> Any:
     """With isal unless a level is given: ten times as fast as zlib's 6, a twentieth larger."""
-    library = unpack.fastest_zlib() if level is None else zlib
+    library = layer_stream.fastest_zlib() if level is None else zlib
     if library is zlib:
         return zlib.compressobj(6 if level is None else level, zlib.DEFLATED, 31)
     return library.compressobj(library.ISAL_BEST_COMPRESSION, library.DEFLATED, 31)
@@ -106,8 +106,8 @@ def uncompressed(chunks: Iterator[bytes], label: str) -> Iterator[bytes]:
         ArchiveError: its compression is damaged.
     """
     try:
-        yield from unpack.uncompressed(chunks)
-    except unpack.UnpackError as error:
+        yield from layer_stream.uncompressed(chunks)
+    except layer_stream.UnpackError as error:
         raise ArchiveError(f"{label}: {error}") from error
 
 

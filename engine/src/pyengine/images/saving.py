@@ -9,7 +9,7 @@ import tarfile
 from pyengine.errors import ArchiveError, ConfigError, NotFoundError, StorageError
 from pyengine.images import manifests, reporting
 from pyengine.images.manifests import Manifest
-from pyengine.storage.unpack import LayerStream
+from pyengine.storage.layer_stream import LayerStream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import stat
 from pyengine import syscalls
 from pyengine.errors import StorageError
 from pyengine.storage import idmapped, trees, unpack
+from pyengine.storage.layer_stream import LayerStream, UnpackError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Extractor(unpack.Unpacker):
             return
         if not self.overwrite:
             what = ("non-directory", "directory") if for_directory else ("directory", "file")
-            raise unpack.UnpackError(f"cannot overwrite {what[0]} with {what[1]}: use --overwrite")
+            raise UnpackError(f"cannot overwrite {what[0]} with {what[1]}: use --overwrite")
         if for_directory:
             os.unlink(name)
         else:
@@ -62,7 +63,7 @@ class Extractor(unpack.Unpacker):
                 uid = idmapped.to_host(self.id_maps[0], uid)
                 gid = idmapped.to_host(self.id_maps[1], gid)
             except StorageError as error:
-                raise unpack.UnpackError(str(error)) from error
+                raise UnpackError(str(error)) from error
         os.chown(name, uid, gid, follow_symlinks=False)
 
     def _set_attribute(self, name: str, attribute: str, value: str) -> None:
@@ -82,7 +83,7 @@ def main(
 ) -> None:
     """Extract standard input into the working directory; see ``unpack.main``."""
 
-    def work(stream: unpack.LayerStream) -> dict[str, object]:
+    def work(stream: LayerStream) -> dict[str, object]:
         extractor = Extractor(stream, user_namespace=user_namespace, single_id=single_id)
         extractor.owner, extractor.overwrite, extractor.id_maps = owner, overwrite, id_maps
         if id_maps is not None:

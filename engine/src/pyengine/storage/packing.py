@@ -13,9 +13,9 @@ import tarfile
 
 from pyengine.errors import StorageError
 from pyengine.storage.idmapped import CAPABILITY, capability_inside, to_inside
+from pyengine.storage.layer_stream import OPAQUE as OPAQUE_MEMBER
+from pyengine.storage.layer_stream import WHITEOUT, XATTR
 from pyengine.storage.trees import OPAQUE
-from pyengine.storage.unpack import OPAQUE as OPAQUE_MEMBER
-from pyengine.storage.unpack import WHITEOUT, XATTR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

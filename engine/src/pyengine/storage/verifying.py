@@ -8,8 +8,7 @@ import stat
 import tarfile
 
 from pyengine.storage import overlay, user_namespace
-from pyengine.storage.packing import open_below
-from pyengine.storage.unpack import (
+from pyengine.storage.layer_stream import (
     OPAQUE,
     WHITEOUT,
     LayerStream,
@@ -17,6 +16,7 @@ from pyengine.storage.unpack import (
     member_parts,
     members_of,
 )
+from pyengine.storage.packing import open_below
 
 _CHUNK_BYTES = 1 << 20
 

@@ -10,7 +10,7 @@ import pytest
 
 from pyengine.errors import ArchiveError
 from pyengine.images import compression
-from pyengine.storage import unpack
+from pyengine.storage import layer_stream
 
 TAR = b"".join(bytes([n % 251]) * 5000 for n in range(1000))
 
@@ -35,7 +35,10 @@ def test_what_is_compressed_comes_out_as_it_was(library: str, form: str) -> None
     assert packed[0] == packed[1]
     if form == "gzip":
         assert gzip.decompress(packed[0]) == TAR
-        assert unpack.fastest_zlib().__name__ == {"isal": "isal.isal_zlib", "zlib": "zlib"}[library]
+        assert (
+            layer_stream.fastest_zlib().__name__
+            == {"isal": "isal.isal_zlib", "zlib": "zlib"}[library]
+        )
     out = list(compression.uncompressed(pieces(packed[0]), "label"))
     assert b"".join(out) == TAR
     assert max(map(len, out)) <= 1 << 20
@@ -70,7 +73,7 @@ def test_reading_ahead_gives_the_same_and_the_same_errors(tmp_path: Path) -> Non
     digests = []
     for ahead in (False, True):
         with path.open("rb") as file:
-            stream = unpack.LayerStream(file.fileno())
+            stream = layer_stream.LayerStream(file.fileno())
             if ahead:
                 stream.read_ahead()
             assert stream.read(100) == TAR[:100]
@@ -80,7 +83,7 @@ def test_reading_ahead_gives_the_same_and_the_same_errors(tmp_path: Path) -> Non
     assert digests[0] == digests[1]
     path.write_bytes(gzip.compress(os.urandom(3_000_000))[:-500_000])
     with path.open("rb") as file:
-        stream = unpack.LayerStream(file.fileno())
+        stream = layer_stream.LayerStream(file.fileno())
         stream.read_ahead()
-        with pytest.raises(unpack.UnpackError, match="ends too early"):
+        with pytest.raises(layer_stream.UnpackError, match="ends too early"):
             stream.digest()
