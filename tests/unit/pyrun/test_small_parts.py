@@ -62,9 +62,13 @@ def test_options_in_every_form() -> None:
     assert options.arguments == ["a", "-z"]
     assert SYNTAX.parse(["-value", "3", "--flag=false", "a"]).text("value") == "3"
     assert not SYNTAX.parse(["--flag=false", "a"]).flag("flag")
+    assert not SYNTAX.parse(["-f", "-f=false", "a"]).flag("flag")
+    assert SYNTAX.parse(["-tf=1", "a"]).flag("flag")
 
 
-@pytest.mark.parametrize("words", [[], ["--nope", "a"], ["a", "--value"], ["-x", "a"], ["a", "-v"]])
+@pytest.mark.parametrize(
+    "words", [[], ["--nope", "a"], ["a", "--value"], ["-x", "a"], ["a", "-v"], ["-f=2", "a"]]
+)
 def test_a_wrong_command_line_is_a_usage_error(words: list[str]) -> None:
     with pytest.raises(UsageError):
         SYNTAX.parse(words)

@@ -167,7 +167,8 @@ class Syntax:
             if name is None:
                 raise wrong(f"there is no option -{letter}: usage: pyrun {self.usage}")
             if self._kinds[name] == FLAG:
-                options.add(name, "true")
+                value, letters = (letters[1:], "") if letters[:1] == "=" else ("true", letters)
+                options.add(name, "true" if is_true(value, f"-{letter}") else "false")
                 continue
             if not letters and not rest:
                 raise wrong(f"option -{letter} needs a value")
