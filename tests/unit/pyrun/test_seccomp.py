@@ -401,6 +401,15 @@ def test_who_lets_calls_through_lets_new_ones_through(default: str) -> None:
     assert decide(program, 1000) != ENOSYS
 
 
+def test_a_profile_that_answers_enosys_itself_needs_nothing_before_it() -> None:
+    name = rule("mkdir", "SCMP_ACT_ALLOW")
+    own = profile(name, default="SCMP_ACT_ERRNO", defaultErrnoRet=38)
+    other = profile(name, default="SCMP_ACT_ERRNO", defaultErrnoRet=37)
+    program = seccomp.compile_profile(own)
+    assert len(program) < len(seccomp.compile_profile(other))
+    assert decide(program, 1000) == ENOSYS
+
+
 def test_a_profile_that_names_nothing_refuses_everything() -> None:
     program = seccomp.compile_profile(profile(rule("nope"), default="SCMP_ACT_ERRNO"))
     assert [decide(program, number) for number in (0, 1000)] == [EPERM, EPERM]
