@@ -17,6 +17,8 @@ def configure(host: Host, config: ContainerConfig) -> None:
     What shares pids or IPC with the host has none, and with a container the same, because a label
     would keep it from what it is to see.
     """
+    if not selinux.has_policy():
+        return
     security, modes = config["security"], config["namespaces"]
     words = list(security.get("label", []))
     shared = [modes.get(kind, "") for kind in ("pid", "ipc")]

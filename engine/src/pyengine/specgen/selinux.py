@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
 FILESYSTEM, SETTINGS = "/sys/fs/selinux", "/etc/selinux"
+OWN_LABEL = "/proc/self/attr/current"
 ATTRIBUTE = "security.selinux"
 PARTS = ("user", "role", "type", "level")
 CATEGORIES = 1024
@@ -42,6 +43,12 @@ def check(word: str) -> str:
             " and filetype, followed by ':' and a value"
         )
     return word
+
+
+def has_policy() -> bool:
+    """Whether labels mean anything; without a policy everything is called ``kernel``."""
+    with open(OWN_LABEL, encoding="utf-8") as file:
+        return file.read().rstrip("\0\n") != "kernel"
 
 
 def choose(words: Sequence[str], used: Container[str], *, init: bool) -> tuple[str, str]:

@@ -31,6 +31,15 @@ def test_each_container_has_two_categories_of_its_own() -> None:
     assert selinux.choose([], used, init=False) == ("u:r:run_t:s0:c1,c2", FILE)
 
 
+@pytest.mark.parametrize(("own", "expected"), [("kernel\0", False), ("u:r:t:s0\n", True)])
+def test_a_kernel_without_a_policy_has_no_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str, expected: bool
+) -> None:
+    (tmp_path / "current").write_text(own)
+    monkeypatch.setattr(selinux, "OWN_LABEL", str(tmp_path / "current"))
+    assert selinux.has_policy() is expected
+
+
 @pytest.mark.usefixtures("policy")
 def test_options_replace_parts_of_the_labels() -> None:
     words = ["type:mine_t", "filetype:theirs_t", "level:s1:c5", "user:me", "role:r2"]
@@ -68,6 +77,7 @@ def test_what_sees_the_host_has_no_label(
     host: Any = Host()
     monkeypatch.setattr(selinux, "SETTINGS", str(tmp_path))
     monkeypatch.setattr(record, "every", lambda _: [])
+    monkeypatch.setattr(selinux, "has_policy", lambda: True)
     labels.configure(host, whole)
     assert (whole["security"]["process_label"] == "") == disabled
     spec: dict[str, Any] = {"process": {}, "mounts": [], "linux": {}}
