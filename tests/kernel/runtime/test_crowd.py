@@ -1,4 +1,4 @@
-"""A hundred containers at once, whose pyrun is killed at random points: nothing may be left."""
+"""Many containers at once, whose pyrun is killed at random points: nothing may be left."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from support.bundle import Bundle, default_config
 
 pytestmark = pytest.mark.needs("root", "busybox", "userns", "strace")
 
-COUNT = 100
+# The guest's one slow processor would need many minutes for a hundred.
+COUNT = 100 if (os.cpu_count() or 1) > 1 else 24
 HELPED = 4  # every fourth has a user namespace: there is a helper between pyrun and init
 COMMANDS = ("create", "start", "delete")
 PATIENCE_S = 60.0
@@ -143,7 +144,7 @@ def seed(request: pytest.FixtureRequest) -> int:
     return chosen
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_pyrun_killed_at_random_leaves_nothing_that_delete_does_not_remove(
     pyrun_path: str, tmp_path: Path, seed: int
 ) -> None:
