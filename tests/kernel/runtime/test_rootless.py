@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from support.bundle import busybox_root, default_config
-from support.runtime import Done
+from support.bundle import Bundle, busybox_root, default_config
+from support.runtime import Done, Runtime
 
 pytestmark = pytest.mark.needs("root", "busybox", "userns")
 NOBODY = 65534
@@ -126,6 +126,24 @@ def test_a_container_without_privileges(caller: Caller) -> None:
     done = caller.call("run", "one")
     assert (done.returncode, done.stdout.split()) == (4, ["0", "0", str(NOBODY), "1"]), done.stderr
     assert not list((caller.home / "state").iterdir())
+
+
+@pytest.mark.needs("cgroup_pids")
+def test_a_container_may_have_the_id_of_another_user_s(
+    caller: Caller, pyrun: Runtime, bundle: Bundle
+) -> None:
+    """The cgroup of that name is somebody else's, and holds processes."""
+    bundle.shell("sleep 1000")
+    name = pyrun.start(bundle)
+    config(caller, ["cat", "/proc/self/cgroup"])
+    done = caller.call("run", name)
+    assert (done.returncode, f"/{name}" in done.stdout) == (0, False), done.stderr
+    changed = caller.read()
+    changed["linux"]["resources"] = {"pids": {"limit": 10}}
+    caller.write(changed)
+    done = caller.call("run", name)
+    assert (done.returncode, "/linux/resources/pids/limit: needs" in done.stderr) == (1, True)
+    assert pyrun.state(name)["status"] == "running"
 
 
 def test_exec_without_privileges(caller: Caller) -> None:

@@ -96,12 +96,22 @@ class Manager(abc.ABC):
                 self.foreign = True
                 raise KernelError(f"make cgroup {directory}", "it is frozen, or one above it is")
 
+    def _leave_others(self) -> None:
+        """Do without what belongs to another user, whose container may have the same id."""
+        self.paths = {
+            controller: path
+            for controller, path in self.paths.items()
+            if not names.exists(path) or posix.access(f"{path}/cgroup.procs", posix.W_OK)
+        }
+
     def require_unused(self) -> None:
         """Refuse a cgroup that is somebody else's; from then on ``delete`` leaves it alone.
 
         Raises:
             KernelError: it has processes.
         """
+        if self.rootless:
+            self._leave_others()
         others = self.procs()
         if others:
             self.foreign = True

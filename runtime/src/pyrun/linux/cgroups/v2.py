@@ -24,7 +24,9 @@ class Manager(manager.Manager):
     """One directory below cgroup2."""
 
     def _make(self, made: list[str]) -> None:
-        directory = self.paths[UNIFIED]
+        directory = self.paths.get(UNIFIED)
+        if directory is None:  # it is another user's
+            return
         try:
             manager.make_directories(directory, made)
         except OSError as error:
