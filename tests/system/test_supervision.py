@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import time
@@ -75,6 +76,53 @@ def test_a_check_tells_about_health(box: ContainerRoot) -> None:
     box.ok("stop", "-t", "0", "web")
     assert "is not running" in box.fails("healthcheck", "run", "web")
     assert "no such container" in box.fails("healthcheck", "run", "nobody")
+
+
+def test_checks_and_a_policy_may_change_while_a_container_runs(
+    box: ContainerRoot, pyconmon_path: str
+) -> None:
+    """Its monitor has become small meanwhile, and knows of neither at first."""
+    box.ok("run", "-d", "--name", "u", "--stop-timeout", "0", "--conmon", pyconmon_path, IMAGE,
+           "sleep", "1000")  # fmt: skip
+    monitor = state(box, "u")["State"]["ConmonPid"]
+    cmdline = Path(f"/proc/{monitor}/cmdline")
+    wait_for(lambda: b"pyconmon=" in cmdline.read_bytes(), "the resident program")
+    quick = ("--health-interval", "100ms", "--health-retries", "1", "--health-timeout", "20s")
+    box.ok("update", "--health-cmd", "test -e /ok", *quick, "u")
+    wait_for_health(box, "u", "unhealthy")
+    box.ok("update", "--health-cmd", "echo fine", "u")
+    assert wait_for_health(box, "u", "healthy")["Log"][-1]["Output"] == "fine\n"
+    assert state(box, "u")["Config"]["Healthcheck"]["Interval"] == 100_000_000
+    box.ok("update", "--no-healthcheck", "u")
+    assert "has no defined healthcheck" in box.fails("healthcheck", "run", "u")
+    assert state(box, "u")["State"]["ConmonPid"] == monitor
+
+    box.ok("update", "--restart", "always", "u")
+    os.kill(state(box, "u")["State"]["Pid"], signal.SIGKILL)
+    wait_for_restarts(box, "u", 1)
+    wait_for(lambda: state(box, "u")["State"]["Running"], "its second life")
+    box.ok("update", "--restart", "no", "--health-cmd", "false", *quick,
+           "--health-on-failure", "restart", "u")  # fmt: skip
+    wait_for_restarts(box, "u", 1)  # counted anew
+    box.ok("update", "--health-on-failure", "none", "u")  # whatever it is doing just now
+    wait_for(lambda: state(box, "u")["State"]["Running"], "a life after that")
+    wait_for_health(box, "u", "unhealthy")
+    os.kill(state(box, "u")["State"]["Pid"], signal.SIGKILL)
+    assert box.ok("wait", "u") == "137\n"
+    assert "did not come from this engine" in box.ok("why", "u")
+    assert state(box, "u")["State"]["Status"] == "exited"
+
+
+@pytest.mark.needs("conmon")
+def test_a_monitor_that_takes_no_orders_keeps_its_checks(box: ContainerRoot) -> None:
+    box.ok("run", "-d", "--name", "u", *CHECKED, IMAGE, "sleep", "1000")
+    os.kill(state(box, "u")["State"]["ConmonPid"], signal.SIGKILL)
+    error = box.fails("update", "--health-retries", "9", "u")
+    assert "it was killed: stop the container first" in error
+    assert state(box, "u")["Config"]["Healthcheck"]["Retries"] == 2
+    box.ok("run", "-d", "--name", "c", "--conmon", "/usr/bin/conmon", IMAGE, "sleep", "1000")
+    done = box.call("update", "--restart", "always", "c")
+    assert (done.returncode, "hold from its next start on" in done.stderr) == (0, True)
 
 
 def test_a_check_may_wait_to_be_asked(box: ContainerRoot) -> None:

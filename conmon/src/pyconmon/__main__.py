@@ -32,9 +32,11 @@ from pyconmon import cli  # noqa: E402 - from here on the loader finds the modul
 
 status, given = cli.read(sys.argv[1:])
 if given is not None:
-    # What read the command line makes room for what stays resident (docs/adr/0017).
-    vars(sys.modules.pop("pyconmon.options")).clear()
-    vars(sys.modules.pop("pyconmon.cli")).clear()
+    # What read the command line makes room for what stays resident (docs/adr/0017). Orders may
+    # load it again, so that the package must not offer what is left.
+    for name in ("options", "cli"):
+        vars(sys.modules.pop(f"pyconmon.{name}")).clear()
+        delattr(sys.modules["pyconmon"], name)
     from pyconmon import monitor
 
     gc.enable()

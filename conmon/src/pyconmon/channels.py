@@ -22,7 +22,7 @@ class Channels:
     """The open ends of one container or exec session."""
 
     __slots__ = (
-        "_control", "_input", "_loop", "_on_check", "_on_failure", "_options", "_terminal_fd",
+        "_control", "_input", "_loop", "_on_failure", "_on_request", "_options", "_terminal_fd",
         "_window", "attach", "console", "logs", "stderr", "stdout", "tail",
     )  # fmt: skip
 
@@ -31,7 +31,7 @@ class Channels:
         options: Options,
         the_loop: loop.Loop,
         the_logs: logs.Logs,
-        on_check: Callable[[], None],
+        on_request: Callable[[int], None],
         on_failure: Callable[[str], None],
     ) -> None:
         """Nothing is open yet.
@@ -40,12 +40,12 @@ class Channels:
             options: the command line.
             the_loop: watches what will be open.
             the_logs: take the output.
-            on_check: called when a health check is asked for.
+            on_request: called with what only the monitor can do (``control.Control``).
             on_failure: called with the reason when there will be no terminal.
         """
         self._options = options
         self._loop = the_loop
-        self._on_check = on_check
+        self._on_request = on_request
         self._on_failure = on_failure
         self._terminal_fd = -1
         self._window: tuple[int, int] | None = None
@@ -94,7 +94,7 @@ class Channels:
 
     def _make_control(self, bundle: str, fds: tuple[int, int] = (-1, -1)) -> control.Control:
         return control.Control(
-            self._loop, bundle, self._on_resize, self.logs.reopen, self._on_check, fds
+            self._loop, bundle, self._on_resize, self.logs.reopen, self._on_request, fds
         )
 
     # Waiting in less memory (docs/adr/0022)

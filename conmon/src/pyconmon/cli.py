@@ -88,7 +88,7 @@ def check(given: options.Options) -> None:
             raise MonitorError(reason)
     _check_runtime(given.runtime or "")
     if given.health_command or given.health_startup_command or given.restart_policy != "no":
-        _check_supervision(given)
+        check_supervision(given)
     if given.exec and given.exec_process_spec is None:
         raise MonitorError("Exec process spec path not provided. Use --exec-process-spec")
     if given.seccomp_notify_plugins is None:
@@ -104,8 +104,12 @@ def check(given: options.Options) -> None:
         given.container_pidfile = f"{posix.getcwd()}/pidfile-{given.cid}"
 
 
-def _check_supervision(given: options.Options) -> None:
-    """Health checks and the restart policy, which conmon does not have."""
+def check_supervision(given: options.Options) -> None:
+    """Health checks and the restart policy, which conmon does not have.
+
+    Raises:
+        MonitorError: they make no sense.
+    """
     from pyconmon import restart
 
     try:

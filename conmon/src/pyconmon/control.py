@@ -1,8 +1,8 @@
 """Requests of the caller while the container runs: window size, new log file.
 
 They come as lines through two fifos in the bundle: ``ctl`` takes ``1 HEIGHT WIDTH`` (resize),
-``2 0 0`` (reopen the logs) and, beyond conmon, ``3 0 0`` (run the health check now); ``winsz``
-takes ``HEIGHT WIDTH``.
+``2 0 0`` (reopen the logs) and, beyond conmon, ``3 0 0`` (run the health check now) and ``4 0 0``
+(take new orders); ``winsz`` takes ``HEIGHT WIDTH``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _RESIZE = 1
 _REOPEN_LOGS = 2
-_CHECK_HEALTH = 3
+CHECK_HEALTH = 3
+TAKE_ORDERS = 4
 _LARGEST_WINDOW = 1000
 _LINE_BYTES = 199
 
@@ -84,7 +85,7 @@ def _make(path: str) -> int:
 class Control:
     """Both fifos of one bundle."""
 
-    __slots__ = ("_fifos", "_on_check", "_on_reopen", "_on_resize")
+    __slots__ = ("_fifos", "_on_reopen", "_on_request", "_on_resize")
 
     def __init__(
         self,
@@ -92,13 +93,13 @@ class Control:
         bundle: str,
         on_resize: Callable[[int, int], None],
         on_reopen: Callable[[], None],
-        on_check: Callable[[], None],
+        on_request: Callable[[int], None],
         fds: tuple[int, int] = (-1, -1),
     ) -> None:
-        """Make the fifos, unless ``fds`` are open already."""
+        """Make the fifos, unless ``fds`` are open already; ``on_request`` gets one of the above."""
         self._on_resize = on_resize
         self._on_reopen = on_reopen
-        self._on_check = on_check
+        self._on_request = on_request
         self._fifos = (
             Fifo(the_loop, f"{bundle}/ctl", fds[0], self._request),
             Fifo(the_loop, f"{bundle}/winsz", fds[1], self._resize),
@@ -110,16 +111,17 @@ class Control:
         return None if ctl.begun or winsz.begun else (ctl.fileno(), winsz.fileno())
 
     def _request(self, numbers: list[int]) -> None:
-        if len(numbers) != 3 or numbers[0] not in (_RESIZE, _REOPEN_LOGS, _CHECK_HEALTH):
+        kinds = (_RESIZE, _REOPEN_LOGS, CHECK_HEALTH, TAKE_ORDERS)
+        if len(numbers) != 3 or numbers[0] not in kinds:
             diagnostics.warn(
-                f"Invalid control message {numbers}: expected 1 HEIGHT WIDTH, 2 0 0 or 3 0 0"
+                f"Invalid control message {numbers}: expected 1 HEIGHT WIDTH, or 2, 3 or 4 and 0 0"
             )
         elif numbers[0] == _REOPEN_LOGS:
             self._on_reopen()
-        elif numbers[0] == _CHECK_HEALTH:
-            self._on_check()
-        else:
+        elif numbers[0] == _RESIZE:
             self._resize(numbers[1:])
+        else:
+            self._on_request(numbers[0])
 
     def _resize(self, numbers: list[int]) -> None:
         if len(numbers) != 2 or not all(0 <= size <= _LARGEST_WINDOW for size in numbers):

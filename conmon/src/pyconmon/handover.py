@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 _TOP = str(__spec__.origin).rpartition("/")[0]
 # All that a container's end, a client or a request may need.
 _MODULES = (
-    "attach", "backlog", "caller", "channels", "children", "client", "console", "control",
-    "diagnostics", "errors", "exits", "files", "handover", "loader", "logs", "loop", "monitor",
-    "oom", "passing", "processes", "record", "resident", "restart", "stdio", "syscalls",
+    "attach", "backlog", "caller", "channels", "children", "cli", "client", "console", "control",
+    "diagnostics", "errors", "exits", "files", "handover", "health", "loader", "logs", "loop",
+    "monitor", "oom", "options", "orders", "passing", "processes", "record", "resident", "restart",
+    "stdio", "syscalls", "version",
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from pyconmon import (
     caller,
     channels,
     children,
+    control,
     diagnostics,
     exits,
     files,
@@ -152,7 +153,7 @@ class Monitor:
     def _set_up(self, the_loop: loop.Loop) -> None:
         self._loop = the_loop
         self._channels = channels.Channels(
-            self._options, the_loop, self._logs, self._on_check, self._fail
+            self._options, the_loop, self._logs, self._on_request, self._fail
         )
         self._processes = processes.Processes(
             the_loop, self._after_runtime, self._after_container, self._after_other
@@ -240,11 +241,30 @@ class Monitor:
             self._pid,
         )
 
-    def _on_check(self) -> None:
-        if self._health:
+    def _on_request(self, number: int) -> None:
+        if number == control.TAKE_ORDERS:
+            self._take_orders()
+        elif self._health:
             self._health.check_now()
         else:
             diagnostics.warn("a health check was asked for, and there is none")
+
+    def _take_orders(self) -> None:
+        """Go on with other health checks and another policy."""
+        from pyconmon import orders
+
+        if not orders.take(self._options) or self._life.health_action:  # it is being ended
+            return
+        if self._health:
+            self._health.stop()
+            self._health = None
+        self._begin_checks(self._processes.container_pid)
+
+    def _begin_checks(self, pid: int) -> None:
+        if self._options.health_command:
+            from pyconmon.health import Health
+
+            self._health = Health(self._loop, self._options, pid, self._on_unhealthy)
 
     def _fail(self, problem: str) -> None:
         self._problem = problem
@@ -348,10 +368,7 @@ class Monitor:
             return
         diagnostics.debug(f"container PID: {pid}")
         self._life.created_ns = time.time_ns()
-        if options.health_command:
-            from pyconmon.health import Health
-
-            self._health = Health(self._loop, options, pid, self._on_unhealthy)
+        self._begin_checks(pid)
         # Callers before api version 1 expect one number from an exec: its exit code.
         if options.api_version or not options.exec:
             self._sync.send(pid)

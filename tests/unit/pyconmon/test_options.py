@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from pyconmon import options
+from pyconmon import options, orders
 from pyconmon.errors import UsageError
 
 
@@ -66,3 +68,24 @@ def test_help_names_every_option_that_is_not_deprecated() -> None:
     text = options.usage()
     for name, *_, help_text in options.TABLE:
         assert (f"--{name}" in text) == bool(help_text)
+
+
+def test_orders_replace_what_supervises_and_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    current = options.parse(["-c", "id", "-b", str(tmp_path), "--health-cmd", "old", "-t"])
+    path = tmp_path / "orders"
+    words = ("--health-cmd", "a b", "--health-cmd", "c", "--restart-policy=always", "-c", "other",
+             f"--persist-dir={tmp_path}")  # fmt: skip
+    path.write_bytes("".join(f"{word}\0" for word in words).encode())
+    assert orders.take(current)
+    assert (current.health_command, current.restart_policy) == (["a b", "c"], "always")
+    assert (current.cid, current.terminal, current.health_retries) == ("id", True, 3)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["orders.taken"]
+    for text in (b"--nonsense\0", b"--restart-policy=sometimes\0"):
+        path.write_bytes(text)
+        assert not orders.take(current)
+        assert current.restart_policy == "always"
+    assert (tmp_path / "orders.refused").exists()
+    assert not orders.take(current)  # there are none
+    assert "orders" in capsys.readouterr().err

@@ -38,10 +38,9 @@ _HEALTH = tuple(
     argument("container", required=False, default="", metavar="[CONTAINER]"),
 )  # fmt: skip
 def update(engine: Engine, /, container: str, latest: bool, **given: Any) -> None:
-    """Update a container: its limits at once and for its next starts, the rest for the next ones.
+    """Update a container: at once and for its next starts; variables for the next ones only.
 
-    What is not given stays as it is. The restart policy no holds at once. Health checks change
-    while the container does not run.
+    What is not given stays as it is. New health checks begin anew, as does the count of restarts.
     """
     (name,) = select(engine, (container,) if container else (), latest=latest)
     checks = {one.dest: given.pop(one.dest) for one in _HEALTH}

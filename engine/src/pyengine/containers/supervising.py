@@ -16,6 +16,7 @@ from pyengine.containers import record
 from pyengine.containers.host import make_directory
 from pyengine.errors import ConfigError, ConflictError
 from pyengine.monitor import exits, supervision
+from pyengine.monitor.start import Call, Files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from pyengine.containers.host import Host
     from pyengine.containers.options import ContainerOptions
     from pyengine.containers.record import Container
-    from pyengine.monitor.start import Call
     from pyengine.specgen.types import ContainerConfig, Supervision
 
 # As pyconmon's (docs/adr/0018): the back-off doubles, and begins anew after a life of its own.
@@ -33,6 +33,7 @@ LONGEST_DELAY_MS = 60_000
 SETTLED_S = 10
 # A result is waited for so much longer than the command may take.
 RESULT_SLACK_S = 10
+ORDERS_S = 60  # a monitor takes its orders at once, but the machine may be busy
 
 
 def choose_monitor(config: ContainerConfig, wanted: ContainerOptions, path: str) -> None:
@@ -89,8 +90,7 @@ def prepare(host: Host, container: Container, call: Call, *, restarted: bool) ->
     for name in ("health.startup", "oom", "exit", *(() if restarted else ("restarts", "stopped"))):
         _remove(f"{directory}/{name}")
     life = os.urandom(8).hex()
-    with open(f"{directory}/life", "w", encoding="utf-8") as file:
-        file.write(life)
+    _name_life(host, id_, life)
     call.arguments.append(f"--persist-dir={directory}")
     if config["restart_by_monitor"]:
         call.arguments += supervision.policy_arguments(config["restart_policy"])
@@ -109,6 +109,11 @@ def prepare(host: Host, container: Container, call: Call, *, restarted: bool) ->
             ]  # fmt: skip
             name_events(host, container)
     return life
+
+
+def _name_life(host: Host, id_: str, life: str) -> None:
+    with open(f"{host.persist_dir(id_)}/life", "w", encoding="utf-8") as file:
+        file.write(life)
 
 
 def name_events(host: Host, container: Container) -> None:
@@ -146,6 +151,78 @@ def _health_log(host: Host, container: Container) -> str:
 def remove_log(host: Host, container: Container) -> None:
     """Remove the results that are not among the container's own files."""
     _remove(_health_log(host, container))
+
+
+def renew(host: Host, container: Container, was: Supervision, *, may_have_restarted: bool) -> None:
+    """Let new checks and a new restart policy hold for a container that runs.
+
+    Args:
+        host: where.
+        container: with the new ones, which are not in the database yet.
+        was: its checks before.
+        may_have_restarted: whether its exit command knows of restarts.
+
+    Raises:
+        ConflictError: its monitor does not take them.
+    """
+    config = container.config
+    if was.get("by") == "systemd":
+        from pyengine.containers import checking
+
+        checking.stop_timer(host, container)
+    if config["restart_by_monitor"]:
+        _give_orders(host, container)
+    else:
+        _remove(f"{host.persist_dir(container.id)}/stopped")
+        if config["supervision"]:
+            from pyengine.containers import checking
+
+            make_directory(host.persist_dir(container.id))
+            checking.begin(_health_log(host, container))
+        if config["may_restart"] and not may_have_restarted:
+            log.warning(
+                f"restarts of {container.name} hold from its next start on: its monitor"
+                f" {config['conmon']} takes no new orders"
+            )
+    if config["supervision"]:
+        begin_checks(host, container)
+
+
+def _give_orders(host: Host, container: Container) -> None:
+    """Hand pyconmon what it would have been started with; of no use where its container ends."""
+    id_, bundle = container.id, host.bundle(container.id)
+    files = Files(bundle, host.exit_dir, "")
+    call = Call(container.config["conmon"], id_, host.runtime(container.config["runtime"]), files)
+    call.arguments.clear()
+    last_life = life_of(host, id_)
+    clean_up = [*host.self_command, "container", "cleanup"]
+    if container.config["supervision"] or container.config["may_restart"]:
+        clean_up += ["--life", prepare(host, container, call, restarted=False)]
+    else:
+        call.arguments.append(f"--persist-dir={bundle}")
+    call.exit_command([*clean_up, id_])
+    pid_fd = exits.open_pidfd(container.pid or 0)
+    changes = _Changes(bundle)
+    taken, reason = False, "it does not know of such"
+    try:
+        with open(f"{bundle}/{supervision.ORDERS}", "wb") as file:
+            file.write(b"".join(os.fsencode(word) + b"\0" for word in call.arguments))
+        supervision.ask(bundle, supervision.TAKE_ORDERS)
+        taken = changes.wait_for(f"{supervision.ORDERS}.taken", ORDERS_S, pid_fd)
+    except OSError as error:
+        reason = f"{error.strerror}: it was killed"
+    finally:
+        has_ended = pid_fd < 0 or exits.wait_for_end(pid_fd, 0)
+        changes.close()
+        if pid_fd >= 0:
+            os.close(pid_fd)
+    if not taken and last_life:
+        _name_life(host, id_, last_life)
+    if not (taken or has_ended):
+        raise ConflictError(
+            f"update {container.name}: its monitor does not take new health checks or another"
+            f" restart policy: {reason}: stop the container first: container state improper"
+        )
 
 
 # What is known
@@ -209,7 +286,7 @@ def check_now(host: Host, container: Container) -> tuple[dict[str, Any], str]:
     monitor_fd = exits.open_pidfd(container.monitor_pid or 0)
     changes = _Changes(os.path.dirname(path))
     try:
-        supervision.ask_for_check(host.bundle(container.id))
+        supervision.ask(host.bundle(container.id), supervision.CHECK_NOW)
         checks = [container.config["supervision"]["health"]]
         checks += filter(None, [container.config["supervision"].get("startup")])
         limit_s = max(check["timeout_ns"] for check in checks) / 1e9 + RESULT_SLACK_S

@@ -1,4 +1,4 @@
-"""Changes the limits and the restart policy of a container, also while it runs."""
+"""Changes limits, health checks and the restart policy of a container, also while it runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pyengine.containers.configuring.supervision import (
     restarts,
 )
 from pyengine.containers.options import ContainerOptions
-from pyengine.errors import ConfigError, ConflictError
+from pyengine.errors import ConfigError
 from pyengine.monitor import supervision
 from pyengine.specgen import resources
 
@@ -30,7 +30,7 @@ MEMORY = ("memory_limit_bytes", "memory_swap_bytes")
 
 
 def update(host: Host, id_: str, wanted: ContainerOptions, checks: Mapping[str, Any]) -> None:
-    """Let new limits hold at once, and from the next start on; the rest from then on only.
+    """Let new settings hold at once, and from the next start on; variables from then on only.
 
     Args:
         host: where.
@@ -40,7 +40,7 @@ def update(host: Host, id_: str, wanted: ContainerOptions, checks: Mapping[str, 
 
     Raises:
         ConfigError: something makes no sense, or the container has no cgroup.
-        ConflictError: its health check is to be another one while it runs.
+        ConflictError: its monitor does not take other checks, or another policy, while it runs.
         RuntimeCallError: the kernel refuses one, such as less memory than is in use.
         NotFoundError: it was removed meanwhile.
     """
@@ -52,6 +52,7 @@ def update(host: Host, id_: str, wanted: ContainerOptions, checks: Mapping[str, 
         changed -= ulimits
         if changed and config["resources"].get("cgroups") == "disabled":
             raise ConfigError(f"update {container.name}: --cgroups=disabled: it has no cgroup")
+        was, may_have_restarted = config["supervision"], config["may_restart"]
         if wanted.restart:
             _set_policy(host, container, restart_policy(wanted.restart))
         _set_variables(config, wanted)
@@ -61,6 +62,11 @@ def update(host: Host, id_: str, wanted: ContainerOptions, checks: Mapping[str, 
             log.warning(f"limits of --ulimit hold from the next start of {container.name} on")
         if changed and container.live:
             _apply(host, container, merged, changed)
+        is_supervised = was or may_have_restarted or config["supervision"] or config["may_restart"]
+        if container.live and (wanted.restart or checks) and is_supervised:
+            from pyengine.containers import supervising
+
+            supervising.renew(host, container, was, may_have_restarted=may_have_restarted)
         config["resources"] = merged
         with host.database.write() as connection:
             record.update(connection, container, options=jsontext.dumps(config))
@@ -121,12 +127,6 @@ def _set_policy(host: Host, container: record.Container, policy: str) -> None:
     config: ContainerConfig = container.config
     if config["auto_remove"] and policy not in ("no", ""):
         raise ConfigError("the --rm option conflicts with --restart: it can be no alone")
-    if container.live and policy == "no":
-        from pyengine.containers import supervising
-
-        supervising.call_off(host, container)
-    elif container.live and policy != config["restart_policy"]:
-        log.warning(f"the restart policy {policy} holds from the next start of {container.name} on")
     config["restart_policy"] = policy
     config["may_restart"] = policy != "no" or restarts(config["supervision"])
     if config["may_restart"]:
@@ -147,11 +147,6 @@ def _set_variables(config: ContainerConfig, wanted: ContainerOptions) -> None:
 
 def _set_checks(host: Host, container: record.Container, given: Mapping[str, Any]) -> None:
     config = container.config
-    if container.live:
-        raise ConflictError(
-            f"update {container.name}: the health check of a container that is {container.status}"
-            " cannot be changed: stop it first: container state improper"
-        )
     before: Supervision = config["supervision"]
     ends = given.get("no_healthcheck") or given.get("health_cmd", "").lower() == "none"
     old = {} if ends or not before else as_options(before)
@@ -164,9 +159,10 @@ def _set_checks(host: Host, container: record.Container, given: Mapping[str, Any
     interval_ns = before["health"]["start_interval_ns"] if before else 0
     from pyengine.containers import supervising
 
+    changed: ContainerConfig = {**config, "supervision": {}}
+    configure(changed, wanted, {"Healthcheck": {"StartInterval": interval_ns}})
+    if changed["supervision"] or changed["may_restart"]:
+        supervising.choose_monitor(changed, wanted, host.monitor_path(config["conmon"]))
     if before:
         supervising.remove_log(host, container)
-    config["supervision"] = {}
-    configure(config, wanted, {"Healthcheck": {"StartInterval": interval_ns}})
-    if config["supervision"] or config["may_restart"]:
-        supervising.choose_monitor(config, wanted, host.monitor_path(config["conmon"]))
+    config.update(changed)

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 # Set in the environment of an exit command that has to start the container again.
 RESTART_VARIABLE = "PYCONMON_RESTART"
-CHECK_NOW = b"3 0 0\n"  # for the fifo ctl in the bundle
+CHECK_NOW, TAKE_ORDERS = b"3 0 0\n", b"4 0 0\n"  # for the fifo ctl in the bundle
+ORDERS = "orders"  # a file in the bundle
 
 
 def is_pyconmon(path: str) -> bool:
@@ -69,14 +70,14 @@ def _seconds(duration_ns: int) -> str:
     return f"{duration_ns // 1_000_000_000}.{duration_ns % 1_000_000_000:09}"
 
 
-def ask_for_check(bundle: str) -> None:
-    """Have the monitor run the health check now.
+def ask(bundle: str, request: bytes) -> None:
+    """Have the monitor run the health check now, or take its orders.
 
     Raises:
         OSError: nobody reads the fifo any more.
     """
     fd = os.open(f"{bundle}/ctl", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        os.write(fd, CHECK_NOW)
+        os.write(fd, request)
     finally:
         os.close(fd)
