@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pyrun import names
 from pyrun.container import starting, store
 
 TYPE_CHECKING = False
@@ -15,7 +16,13 @@ def main(words: list[str], settings: Settings) -> int:
         words = Syntax("start CONTAINER-ID", {}, (1, 1)).parse(words).arguments
     warnings: list[str] = []
     try:
-        starting.start(store.find(settings.root, words[0], lock=True), warnings)
+        entry = store.find(settings.root, words[0], lock=True)
+        if names.environment("NOTIFY_SOCKET"):
+            from pyrun.container import notify
+
+            notify.start(entry, warnings)
+        else:
+            starting.start(entry, warnings)
     finally:
         for warning in warnings:
             settings.write("warning", warning)

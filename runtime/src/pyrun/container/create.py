@@ -324,6 +324,11 @@ def _from_helper(
     task.parents_fds = [ours.fd, entry.lock_fd]
     if not begun.starts:
         task.fifo_fd = posix.open(entry.file(store.FIFO), posix.O_PATH | posix.O_CLOEXEC)
+    if names.environment("NOTIFY_SOCKET"):
+        from pyrun.container import notify
+
+        posix.mkdir(entry.file(store.NOTIFY), 0o755)
+        begun.request.notify = notify.Listener(entry, begun.request.warnings)
     prepare.make_trees(task)
     prepare.make_nodes(task, entry.file(store.NODE))
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)  # init outlives the helper, its parent

@@ -9,7 +9,7 @@ from pyrun.container import attached, store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyrun.container import join
+    from pyrun.container import join, notify
     from pyrun.container.checkpoint import Images
     from pyrun.container.request import Request
     from pyrun.container.stage import Stage
@@ -60,7 +60,12 @@ def _follow(
     entry.unlock()  # state, kill and exec must work meanwhile
     from pyrun.container import lifecycle  # while the container runs
 
-    status = _pass_through(entry.state["pid"], console_fd, request.console_fd)
+    if request.notify:
+        request.notify.watch()
+    pid = entry.state["pid"]
+    status = _pass_through(pid, console_fd, request.console_fd, request.notify)
+    if request.notify:
+        request.notify.forward()  # of what came with the end
     if keep:
         return status, []
     found = store.again(entry)
@@ -82,9 +87,11 @@ def execute(request: join.Request, entry: Entry) -> int:
     return _pass_through(join.execute(request, entry), ours_fd, request.console_fd)
 
 
-def _pass_through(pid: int, console_fd: int, their_fd: int) -> int:
+def _pass_through(
+    pid: int, console_fd: int, their_fd: int, listener: notify.Listener | None = None
+) -> int:
     if console_fd < 0:
-        return wait(pid)
+        return wait(pid, listener)
     from pyrun.container import terminal
     from pyrun.linux import console
 
@@ -92,15 +99,15 @@ def _pass_through(pid: int, console_fd: int, their_fd: int) -> int:
     master_fd = console.receive(console_fd)
     posix.close(console_fd)
     try:
-        return terminal.relay(pid, master_fd)
+        return terminal.relay(pid, master_fd, listener)
     finally:
         posix.close(master_fd)
 
 
-def wait(pid: int) -> int:
+def wait(pid: int, listener: notify.Listener | None = None) -> int:
     """Wait for a child and forward every signal to it; 128 and the signal's number if killed.
 
-    The signals are held already.
+    The signals are held already; with a listener, SIGIO is its.
     """
     signals = attached.forwarded() | {_signal.SIGCHLD}
     while True:
@@ -110,7 +117,9 @@ def wait(pid: int) -> int:
         if ended:  # an orphan
             continue
         number = _signal.sigwait(signals)
-        if number != _signal.SIGCHLD:
+        if listener and number == _signal.SIGIO:
+            listener.forward()
+        elif number != _signal.SIGCHLD:
             send(pid, number)
 
 
@@ -149,6 +158,9 @@ def detach(begun: Stage) -> None:
     entry = creation.create(begun)
     if not begun.starts:
         _start(entry, begun.request)
+    if begun.request.notify:
+        entry.unlock()
+        begun.request.notify.wait(entry.state["pid"])
 
 
 def _start(entry: Entry, request: Request) -> None:

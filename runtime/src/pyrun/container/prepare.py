@@ -35,6 +35,10 @@ def prepare(bundle: Bundle, request: Request, inherited: int) -> Task:
     """
     config = bundle.config
     extend(config)
+    if names.environment("NOTIFY_SOCKET"):
+        from pyrun.container import notify
+
+        notify.offer(config, f"{request.root}/{request.container_id}")
     if config.get("hooks"):
         from pyrun.container import hooks
 

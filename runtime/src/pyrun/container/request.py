@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pyrun import names
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrun.container import notify
+
 
 class Request:
     """What ``create`` and ``run`` are asked for.
@@ -16,6 +20,7 @@ class Request:
         console_fd: a connected console socket, instead of its path; or -1.
         container_id: of the new container.
         no_new_keyring: keeps the caller's session keyring.
+        notify: the container's socket for sd_notify(3), once it is there.
         notes: for the debug log, of a profile that was compiled.
         no_pivot: uses MS_MOVE and chroot(2).
         pid_file: gets init's process id, or an empty string.
@@ -29,7 +34,7 @@ class Request:
 
     __slots__ = (
         "bundle", "cgroup_driver", "config_name", "console_fd", "console_socket", "container_id",
-        "no_new_keyring", "no_pivot", "notes", "pid_file", "pidfd_socket", "preserve_fds",
+        "no_new_keyring", "no_pivot", "notes", "notify", "pid_file", "pidfd_socket", "preserve_fds",
         "root", "rootless", "warnings",
     )  # fmt: skip
 
@@ -44,6 +49,7 @@ class Request:
         self.no_new_keyring = False
         self.no_pivot = False
         self.notes: list[str] = []
+        self.notify: notify.Listener | None = None
         self.pid_file = ""
         self.pidfd_socket = ""
         self.preserve_fds = 0

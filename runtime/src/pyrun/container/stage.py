@@ -157,9 +157,9 @@ def _is_plain(config: JsonObject) -> bool:
 
 
 def is_extended(annotations: dict[str, str]) -> bool:
-    """Whether crun's annotations, or the variable in the place of one, change the config."""
+    """Whether crun's annotations, or variables in the place of one, change the config."""
     asked = any(key.startswith("run.oci.") for key in annotations)
-    return asked or bool(names.environment(RECEIVER_VARIABLE))
+    return asked or any(map(names.environment, (RECEIVER_VARIABLE, "NOTIFY_SOCKET")))
 
 
 def hook_state(bundle: Bundle, container_id: str) -> JsonObject:

@@ -23,6 +23,7 @@ STATE = "state.json"
 CONFIG = "config.json"  # as it was at create: later changes have no effect (runtime.md)
 FIFO = "exec.fifo"
 NODE = "device."  # and a number: devices of a user namespace, until init has mounted them
+NOTIFY = "notify"  # directory of the socket for sd_notify(3), and the socket in it
 _ALLOWED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
 _LIMIT = 255  # NAME_MAX
 _REGULAR = 0o100000  # S_IFREG
@@ -141,6 +142,12 @@ class Entry:
             ContainerError: the directory is somebody else's (a wrong --root).
         """
         found = posix.listdir(self.path)
+        if NOTIFY in found:
+            found.remove(NOTIFY)
+            directory = self.file(NOTIFY)
+            for name in posix.listdir(directory):
+                posix.unlink(f"{directory}/{name}")
+            posix.rmdir(directory)
         others = sorted(name for name in set(found) - _OWN if not name.startswith(NODE))
         if others:
             raise ContainerError(f"{self.path} is no container: it holds {others[0]!r}")

@@ -11,22 +11,31 @@ import termios
 
 from pyrun.container import attached, foreground
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrun.container import notify
+
 _CHUNK_BYTES = 1 << 16
 
 
-def relay(pid: int, master_fd: int) -> int:
+def relay(pid: int, master_fd: int, listener: notify.Listener | None = None) -> int:
     """Copy both ways until the process ends; returns its exit status.
 
     Args:
         pid: a child of this process.
         master_fd: of the container's terminal.
+        listener: to whom SIGIO belongs, if there is one.
     """
-    own_tty = posix.isatty(0)
-    saved = termios.tcgetattr(0) if own_tty else None
+    saved = _settings() if posix.isatty(0) else None
+    own_tty = saved is not None
     pid_fd = posix.pidfd_open(pid)
     try:
         for number in attached.forwarded():
             _signal.signal(number, lambda caught, _frame: foreground.send(pid, caught))
+        if listener:
+            _signal.signal(_signal.SIGIO, lambda *_: listener.forward())
         _signal.signal(_signal.SIGCHLD, lambda *_: foreground.reap_orphans(pid))
         if own_tty:
             _signal.signal(_signal.SIGWINCH, lambda *_: _copy_size(master_fd))
@@ -37,9 +46,17 @@ def relay(pid: int, master_fd: int) -> int:
     finally:
         attached.hold_signals()  # once it has been waited for, its number may be another process's
         posix.close(pid_fd)
-        if saved:
+        if saved and _settings():
             termios.tcsetattr(0, termios.TCSANOW, saved)
     return foreground.status_of(posix.waitpid(pid, 0)[1])
+
+
+def _settings() -> list[Any] | None:
+    """Those of the caller's terminal; None once it has been hung up."""
+    try:
+        return termios.tcgetattr(0)
+    except termios.error:
+        return None
 
 
 def _copy_size(master_fd: int) -> None:
