@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyengine.containers.options import ContainerOptions
-    from pyengine.specgen.types import ContainerConfig
+    from pyengine.specgen.types import (
+        ContainerConfig,
+        LifeConfig,
+        MountsConfig,
+        NamesConfig,
+        ProcessConfig,
+        SecurityConfig,
+        SupervisionConfig,
+    )
 
 STREAMS = ("stdin", "stdout", "stderr")
 MAX_HOSTNAME = 64
@@ -41,6 +49,24 @@ def configure(
     Raises:
         ConfigError: an option has no meaning, names its value.
     """
+    _check(wanted)
+    config: ContainerConfig = {
+        "image": image_name,
+        "image_id": image_id,
+        **_process(wanted, image),
+        **_names(wanted, image),
+        **_mounts(wanted),
+        "resources": {},
+        **_security(wanted),
+        **_supervision(),
+        "log": {},
+        **_life(wanted),
+    }
+    _add_what_few_ask_for(config, wanted, image)
+    return config
+
+
+def _check(wanted: ContainerOptions) -> None:
     if wanted.name and not options.is_name(wanted.name):
         raise ConfigError(
             f'invalid name "{wanted.name}": names must match [a-zA-Z0-9][a-zA-Z0-9_.-]*:'
@@ -48,16 +74,16 @@ def configure(
         )
     if wanted.hostname and not _is_hostname(wanted.hostname):
         raise ConfigError(f"--hostname {wanted.hostname}: not a host name")
-    entrypoint, command = process.arguments(image, wanted.entrypoint, list(wanted.command))
     # An unknown capability is this command's error, not the later start's.
     capabilities.allowed(
         list(wanted.cap_add), list(wanted.cap_drop), list(wanted.default_capabilities),
         privileged=wanted.privileged,
     )  # fmt: skip
-    config: ContainerConfig = {
-        "image": image_name,
-        "image_id": image_id,
-        # process
+
+
+def _process(wanted: ContainerOptions, image: dict[str, Any]) -> ProcessConfig:
+    entrypoint, command = process.arguments(image, wanted.entrypoint, list(wanted.command))
+    return {
         "process": {},
         "entrypoint": entrypoint,
         "command": command,
@@ -70,22 +96,35 @@ def configure(
         "no_keyring": not wanted.keyring,
         "stop_signal": _stop_signal(wanted.stop_signal or image.get("StopSignal") or ""),
         "stop_timeout_s": wanted.stop_timeout_s,
-        # names
+    }
+
+
+def _names(wanted: ContainerOptions, image: dict[str, Any]) -> NamesConfig:
+    config: NamesConfig = {
         "names": {},
         "hostname_given": wanted.hostname,
         "network": _network(wanted.network),
         "labels": {**(image.get("Labels") or {}), **_labels(wanted.labels)},
         # A later rm may be called elsewhere.
         "cidfile": os.path.abspath(wanted.cidfile) if wanted.cidfile else "",
-        # mounts
+    }
+    if image.get("ExposedPorts"):
+        config["exposed_ports"] = list(image["ExposedPorts"])
+    return config
+
+
+def _mounts(wanted: ContainerOptions) -> MountsConfig:
+    return {
         "rootfs": wanted.image if wanted.rootfs else "",
         "read_only": wanted.read_only,
         "tmpfs": {},
         "volumes": [],
         "mounts": {},
-        # resources
-        "resources": {},
-        # security
+    }
+
+
+def _security(wanted: ContainerOptions) -> SecurityConfig:
+    return {
         "security": {},
         "id_maps": [],
         "sysctls": {},
@@ -96,14 +135,20 @@ def configure(
         "cap_drop": list(wanted.cap_drop),
         "no_new_privileges": False,
         "seccomp": "",
-        # supervision
+    }
+
+
+def _supervision() -> SupervisionConfig:
+    return {
         "restart_policy": "no",
         "may_restart": False,
         "restart_by_monitor": False,
         "supervision": {},
-        # logging
-        "log": {},
-        # life
+    }
+
+
+def _life(wanted: ContainerOptions) -> LifeConfig:
+    return {
         "dependencies": [],
         "attach": _streams(wanted),
         "auto_remove": wanted.auto_remove or wanted.remove_image,
@@ -112,45 +157,40 @@ def configure(
         "conmon": wanted.conmon,
         "create_command": list(wanted.create_command),
     }
-    # What most containers do not ask for is loaded for the others alone.
-    # names
-    if image.get("ExposedPorts"):
-        config["exposed_ports"] = list(image["ExposedPorts"])
+
+
+def _add_what_few_ask_for(
+    config: ContainerConfig, wanted: ContainerOptions, image: dict[str, Any]
+) -> None:
+    """What most containers do not ask for is loaded for the others alone."""
     if wanted.asks(NameOptions):
         from pyengine.containers.configuring import names
 
         names.configure(config, wanted)
-    # mounts
     if wanted.asks(MountOptions):
         from pyengine.containers.configuring import mounts
 
         mounts.configure(config, wanted)
-    # resources
     if wanted.asks(ResourceOptions):
         from pyengine.containers.configuring import resources
 
         config["resources"] = resources.configure(wanted)
-    # security
     if wanted.asks(SecurityOptions):
         from pyengine.containers.configuring import security
 
         security.configure(config, wanted, image)
     _default_sysctls(config, wanted)
-    # supervision
     if wanted.asks(SupervisionOptions) or image.get("Healthcheck"):
         from pyengine.containers.configuring import supervision
 
         supervision.configure(config, wanted, image)
-    # logging
-    # life
     if wanted.sdnotify != "container":
         config["sdnotify"] = _sdnotify(wanted.sdnotify, checked=bool(config["supervision"]))
-    # process: last, because it adds mounts where there are none yet
+    # Last, because it adds mounts where there are none yet.
     if wanted.asks(ProcessOptions) or process.is_systemd(config):
         from pyengine.containers.configuring import process as process_options
 
         process_options.configure(config, wanted, image)
-    return config
 
 
 def _streams(wanted: ContainerOptions) -> list[str]:

@@ -174,15 +174,9 @@ class SecuritySettings(TypedDict, total=False):
     unmasked: list[str]  # patterns, or ALL
 
 
-class ContainerConfig(TypedDict):
-    """Everything about a container but its id, its name and its state.
+class ProcessConfig(TypedDict):
+    """What runs, as whom, and how it is ended."""
 
-    Grouped as the options are (``cli/run_options.py``).
-    """
-
-    image: str  # the name the user gave, empty with --rootfs
-    image_id: str
-    # process
     process: ProcessSettings
     entrypoint: list[str]
     command: list[str]
@@ -195,22 +189,32 @@ class ContainerConfig(TypedDict):
     no_keyring: bool  # the container keeps the session keyring of its caller
     stop_signal: int
     stop_timeout_s: int
-    # names
+
+
+class NamesConfig(TypedDict):
+    """How a container is found and finds others."""
+
     names: NameSettings
     hostname_given: str
     exposed_ports: NotRequired[list[str]]  # such as 80/tcp; nothing acts on them
     network: str  # none, host, container:ID or ns:PATH
     labels: dict[str, str]
     cidfile: str
-    # mounts
+
+
+class MountsConfig(TypedDict):
+    """What is mounted."""
+
     rootfs: str  # a directory of the host instead of an image
     read_only: bool
     tmpfs: dict[str, list[str]]
     volumes: list[Volume]
     mounts: MountSettings
-    # resources
-    resources: Resources
-    # security
+
+
+class SecurityConfig(TypedDict):
+    """What a container may do, and whom it shares with."""
+
     security: SecuritySettings
     id_maps: list[list[list[int]]]  # users and groups, each inside, host, count; or empty
     userns_auto: NotRequired[str]  # the mode that chose them; a clone gets others
@@ -223,14 +227,20 @@ class ContainerConfig(TypedDict):
     cap_drop: list[str]
     no_new_privileges: bool
     seccomp: str  # "", "unconfined" or the path of a profile
-    # supervision
+
+
+class SupervisionConfig(TypedDict):
+    """Who looks after it while it runs."""
+
     restart_policy: str  # no, on-failure, on-failure:N, always or unless-stopped
     may_restart: bool  # by its policy, or because it is not healthy
     restart_by_monitor: bool  # it waits for the back-off, and asks the exit command
     supervision: Supervision
-    # logging
-    log: Logging
-    # life
+
+
+class LifeConfig(TypedDict):
+    """What it needs, and what happens at its beginning and its end."""
+
     dependencies: list[str]  # the containers that it needs
     attach: list[str]  # stdin, stdout, stderr; empty: all
     auto_remove: bool
@@ -239,3 +249,17 @@ class ContainerConfig(TypedDict):
     conmon: str
     create_command: list[str]
     sdnotify: NotRequired[str]  # conmon, healthy or ignore; else container
+
+
+class ContainerConfig(
+    ProcessConfig, NamesConfig, MountsConfig, SecurityConfig, SupervisionConfig, LifeConfig
+):
+    """Everything about a container but its id, its name and its state.
+
+    Grouped as the options are (``cli/run_options.py``).
+    """
+
+    image: str  # the name the user gave, empty with --rootfs
+    image_id: str
+    resources: Resources
+    log: Logging
