@@ -288,19 +288,6 @@ def _log_config(host: Host, container: Container) -> dict[str, Any]:
 
 def _host_config(host: Host, container: Container) -> dict[str, Any]:
     config = container.config
-    limits = config["resources"]
-    memory = limits.get("memory_limit_bytes", 0)
-    security = [f"seccomp={config['seccomp']}"] if config["seccomp"] else []
-    if config["no_new_privileges"]:
-        security.append("no-new-privileges")
-    own = config["security"]
-    if "apparmor" in own:
-        security.append(f"apparmor={own['apparmor']}")
-    security += [f"label={word}" for word in own.get("label", [])]
-    security += [f"mask={path}" for path in own.get("masked", [])]
-    security += [f"unmask={path}" for path in own.get("unmasked", [])]
-    if "proc_options" in own:
-        security.append(f"proc-opts={','.join(own['proc_options'])}")
     return {
         "Binds": inspect_mounts.binds(config),
         "CgroupManager": "systemd" if host.systemd else "cgroupfs",
@@ -344,10 +331,33 @@ def _host_config(host: Host, container: Container) -> dict[str, Any]:
         **_id_mappings(config),
         "Privileged": config["privileged"],
         "ReadonlyRootfs": config["read_only"],
-        "SecurityOpt": security,
+        "SecurityOpt": _security_options(config),
         "Tmpfs": {path: ",".join(options) for path, options in config["tmpfs"].items()},
         "ShmSize": config["mounts"].get("shm_size_bytes", mounts.SHM_SIZE_BYTES),
         "Runtime": "oci",
+        **_limits(config["resources"]),
+    }
+
+
+def _security_options(config: ContainerConfig) -> list[str]:
+    """As ``--security-opt`` takes them."""
+    found = [f"seccomp={config['seccomp']}"] if config["seccomp"] else []
+    if config["no_new_privileges"]:
+        found.append("no-new-privileges")
+    own = config["security"]
+    if "apparmor" in own:
+        found.append(f"apparmor={own['apparmor']}")
+    found += [f"label={word}" for word in own.get("label", [])]
+    found += [f"mask={path}" for path in own.get("masked", [])]
+    found += [f"unmask={path}" for path in own.get("unmasked", [])]
+    if "proc_options" in own:
+        found.append(f"proc-opts={','.join(own['proc_options'])}")
+    return found
+
+
+def _limits(limits: Resources) -> dict[str, Any]:
+    memory = limits.get("memory_limit_bytes", 0)
+    return {
         "Memory": memory,
         "MemoryReservation": limits.get("memory_reservation_bytes", 0),
         "MemorySwap": limits.get("memory_swap_bytes", 2 * memory),

@@ -13,6 +13,7 @@ from pyengine.images.manifests import Manifest
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
     from pyengine.images.store import Images
     from pyengine.storage.addition import LayerSource
@@ -54,35 +55,8 @@ def import_archive(
     if not size:
         raise ArchiveError("import: the archive is empty")
     digest = manifests.digest_of_chunks(_chunks(archive_fd, size))
-    now = datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z")
-    system, architecture, *variant = platform.split("/")
-    config = {
-        "created": now,
-        "architecture": architecture,
-        **({"variant": variant[0]} if variant else {}),
-        "os": system,
-        "config": settings,
-        "rootfs": {"type": "layers", "diff_ids": [digest]},
-        "history": [
-            {
-                "created": now,
-                "created_by": f"/bin/sh -c #(nop) ADD file:{digest[7:]} in /",
-                **({"comment": message} if message else {}),
-            }
-        ],
-    }
-    data = manifests.encode_in_order(config)
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": manifests.OCI_MANIFEST,
-        "config": {
-            "mediaType": manifests.OCI_CONFIG, "digest": manifests.digest_of(data),
-            "size": len(data),
-        },
-        "layers": [{"mediaType": manifests.OCI_LAYER, "digest": digest, "size": size}],
-        **({"annotations": annotations} if annotations else {}),
-    }  # fmt: skip
-    text = manifests.encode_in_order(manifest)
+    data = _config(platform, settings, digest, message)
+    text = _manifest(data, digest, size, annotations)
     new = NewImage(Manifest(text, manifests.OCI_MANIFEST, "import"), data, names)
 
     def fetch(layer: LayerSource, begin: int) -> Iterator[bytes]:
@@ -92,6 +66,44 @@ def import_archive(
     image_id = add_image(images, new, fetch, report)
     images.events.tell("image", "import", id_=image_id, name=name or "")
     return image_id
+
+
+def _config(platform: str, settings: dict[str, Any], digest: str, message: str) -> bytes:
+    now = datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z")
+    system, architecture, *variant = platform.split("/")
+    return manifests.encode_in_order(
+        {
+            "created": now,
+            "architecture": architecture,
+            **({"variant": variant[0]} if variant else {}),
+            "os": system,
+            "config": settings,
+            "rootfs": {"type": "layers", "diff_ids": [digest]},
+            "history": [
+                {
+                    "created": now,
+                    "created_by": f"/bin/sh -c #(nop) ADD file:{digest[7:]} in /",
+                    **({"comment": message} if message else {}),
+                }
+            ],
+        }
+    )
+
+
+def _manifest(config: bytes, digest: str, size: int, annotations: dict[str, str] | None) -> bytes:
+    return manifests.encode_in_order(
+        {
+            "schemaVersion": 2,
+            "mediaType": manifests.OCI_MANIFEST,
+            "config": {
+                "mediaType": manifests.OCI_CONFIG,
+                "digest": manifests.digest_of(config),
+                "size": len(config),
+            },
+            "layers": [{"mediaType": manifests.OCI_LAYER, "digest": digest, "size": size}],
+            **({"annotations": annotations} if annotations else {}),
+        }
+    )
 
 
 def _chunks(fd: int, size: int, position: int = 0) -> Iterator[bytes]:
