@@ -131,6 +131,35 @@ def test_an_io_priority_that_makes_no_sense_is_named(pyrun: Runtime, bundle: Bun
 # --- execCPUAffinity
 
 
+@pytest.mark.skipif(os.cpu_count() == 1, reason="there is one processor")
+def test_a_container_is_not_kept_on_the_processors_of_its_caller(
+    pyrun: Runtime, bundle: Bundle
+) -> None:
+    """A daemon may be pinned, by systemd for one; its containers have what their cgroup allows."""
+    first = min(os.sched_getaffinity(0))
+    shown = ["grep", "Cpus_allowed_list", "/proc/self/status"]
+    bundle.process["args"] = shown
+    bundle.save()
+    pinned = ["taskset", "-c", str(first)]
+    words = [*pinned, *pyrun.command("run", "-b", str(bundle.path), pyrun.new_id())]
+    done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split()[1] != str(first)
+    bundle.shell("sleep 1000")
+    name = pyrun.start(bundle)
+    words = [*pinned, *pyrun.command("exec", name, *shown)]
+    done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split()[1] != str(first)
+
+
+@pytest.mark.skipif(os.cpu_count() == 1, reason="there is one processor")
+@pytest.mark.needs("cgroup_cpuset")
+def test_processors_beyond_those_of_the_cgroup_stay_closed(pyrun: Runtime, bundle: Bundle) -> None:
+    first = str(min(os.sched_getaffinity(0)))
+    bundle.linux["resources"]["cpu"] = {"cpus": first}
+    bundle.process["args"] = ["grep", "Cpus_allowed_list", "/proc/self/status"]
+    assert pyrun.output(bundle).split()[1] == first
+
+
 def processors(text: str) -> str:
     for line in text.splitlines():
         if line.startswith("Cpus_allowed_list:"):

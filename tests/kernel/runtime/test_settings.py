@@ -159,6 +159,21 @@ def test_a_namespace_to_join_may_belong_to_another_user_namespace(
         holder.stdin.close()
 
 
+@pytest.mark.needs("userns")
+def test_a_device_ptmx_gives_way_to_the_container_s_own(pyrun: Runtime, bundle: Bundle) -> None:
+    """An engine may list all devices of the host; in a user namespace they are mounts."""
+    bundle.linux["namespaces"].append({"type": "user"})
+    for kind in ("uidMappings", "gidMappings"):
+        bundle.linux[kind] = [{"containerID": 0, "hostID": 200000, "size": 1000}]
+    bundle.linux["devices"] = [{"path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2}]
+    bundle.shell("readlink /dev/ptmx")
+    assert pyrun.output(bundle) == "pts/ptmx"
+    entries = bundle.config["mounts"]
+    bundle.config["mounts"] = [one for one in entries if one["destination"] != "/dev/pts"]
+    bundle.shell("stat -c %t,%T /dev/ptmx")
+    assert pyrun.output(bundle) == "5,2"
+
+
 def test_host_and_domain_name(pyrun: Runtime, bundle: Bundle) -> None:
     bundle.config["hostname"] = "one"
     bundle.config["domainname"] = "example.org"

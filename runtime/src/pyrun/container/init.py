@@ -262,6 +262,7 @@ def _set_up(task: Task, proc_fd: int) -> None:
     """Everything between the fork and the process's own settings."""
     config = task.config
     posix.setsid()
+    process.use_every_processor()
     set_oom_score(config.get("process") or {})
     if task.keyring_name:
         process.label_keyring(config.get("process") or {}, proc_fd)

@@ -276,6 +276,8 @@ def _child(task: _Task) -> None:
             task.channel.receive("go")
             _set_affinity(task, "final")
         posix.setsid()
+        if not task.identity.process.get("execCPUAffinity"):
+            process.use_every_processor()
         init.set_oom_score(task.identity.process)
         process.label_keyring(task.identity.process, proc_fd)
         keyring.join(task.keyring_name)

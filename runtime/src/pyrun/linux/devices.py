@@ -25,6 +25,7 @@ DEFAULT: tuple[JsonObject, ...] = (
     {"path": "/dev/urandom", "type": "c", "major": 1, "minor": 9},
     {"path": "/dev/tty", "type": "c", "major": 5, "minor": 0},
 )
+_PTMX = "/dev/ptmx"
 _LINKS = (
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),
@@ -54,6 +55,8 @@ def make_all(root_fd: int, asked: list[JsonObject], nodes: dict[int, int], *, bi
             if device["path"] not in named:
                 make(root_fd, device, "", bind=bind)
         for index, device in enumerate(asked):
+            if device["path"] == _PTMX and _has_own_ptmx(root_fd):
+                continue  # make_links will put a link there, and could not replace a mount
             node_fd = nodes.get(index, -1)
             make(root_fd, device, f"/linux/devices/{index}", bind=bind, node_fd=node_fd)
     finally:
@@ -224,11 +227,17 @@ def _link(target: str, name: str, dev_fd: int) -> None:
         pass  # the image's own; what it points at is the container's matter
 
 
-def _ptmx(root_fd: int, dev_fd: int) -> None:
-    """Replace /dev/ptmx by a link to that of the container's own devpts, if it has one."""
+def _has_own_ptmx(root_fd: int) -> bool:
     try:
         posix.close(paths.open_inside(root_fd, "/dev/pts/ptmx"))
     except OSError:
+        return False
+    return True
+
+
+def _ptmx(root_fd: int, dev_fd: int) -> None:
+    """Replace /dev/ptmx by a link to that of the container's own devpts, if it has one."""
+    if not _has_own_ptmx(root_fd):
         return
     try:
         posix.unlink("ptmx", dir_fd=dev_fd)
