@@ -107,10 +107,9 @@ def make_rootless(made: JsonObject, uid: int, gid: int) -> None:
     del linux["resources"]
     mounts = []
     for entry in made["mounts"]:
-        if entry["type"] == "cgroup":
-            continue
         if entry["type"] == "sysfs":
-            # a new sysfs needs a network namespace of one's own
+            # a new sysfs needs a network namespace of one's own; the cgroups in this one stay
+            # writable for whoever may write them, so the next entry covers them
             options = ["rbind", "nosuid", "noexec", "nodev", "ro"]
             mounts.append({**entry, "type": "none", "source": "/sys", "options": options})
             continue
