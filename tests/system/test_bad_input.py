@@ -14,7 +14,7 @@ import pytest
 
 from support.containers import IMAGE, ContainerRoot
 from support.disks import tmpfs
-from support.monitors import wait_for
+from support.monitors import read_link, wait_for
 
 pytestmark = pytest.mark.needs("root", "busybox")
 
@@ -233,8 +233,36 @@ def test_a_monitor_killed_in_the_foreground_ends_the_run(box: ContainerRoot) -> 
     found = box.ok("inspect", "fg")
     os.kill(int(found.split('"ConmonPid": ')[1].split(",")[0]), signal.SIGKILL)
     os.kill(int(found.split('"Pid": ')[1].split(",")[0]), signal.SIGKILL)
-    assert run.wait(60) == 255
+    status = run.wait(60)
+    assert status in (137, 255)  # Linux 6.15 and later know it
+    why = box.ok("why", "fg")
+    assert ("SIGKILL" in why, "nobody knows how" in why) == (status == 137, status == 255)
     box.ok("rm", "fg")
+
+
+def test_who_waits_for_a_container_without_its_monitor_learns_how_it_ended(
+    box: ContainerRoot,
+) -> None:
+    """From Linux 6.15 on; else it is unknown, as it is for who comes later."""
+    script = "trap 'exit 7' TERM; while :; do busybox sleep 0.1; done"
+    for name in ("first", "second"):
+        box.ok("run", "-d", "--restart", "always", "--name", name, IMAGE, "sh", "-c", script)
+        found = box.ok("inspect", name)
+        os.kill(int(found.split('"ConmonPid": ')[1].split(",")[0]), signal.SIGKILL)
+    wait = box.popen("wait", "first", stdout=subprocess.PIPE)
+    fds = Path(f"/proc/{wait.pid}/fd")
+    wait_for(lambda: any(read_link(one) == "anon_inode:inotify" for one in fds.iterdir()), "wait")
+    box.ok("kill", "-s", "TERM", "first")
+    code = int(wait.communicate(timeout=60)[0])
+    assert code in (7, 255)
+    assert f"Exited ({code})" in box.status("first")
+    assert f"exit code {code}" in box.ok("why", "first") or code == 255
+    pid = int(box.ok("inspect", "second").split('"Pid": ')[1].split(",")[0])
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: "Exited (255)" in box.status("second"), "the end to be noticed")
+    assert "unknown, and nobody could start it again" in box.ok("why", "second")
+    assert box.ok("start", "second") == "second\n"
+    box.ok("rm", "-f", "-t", "0", "first", "second")
 
 
 def test_a_monitor_that_hangs_keeps_nobody_from_removing_and_waiting(box: ContainerRoot) -> None:

@@ -59,7 +59,7 @@ def finish_locked(
     if container.status != "exited":
         return False
     if how is not None:
-        container.exit_code, container.finished_at = how.code, how.finished_at
+        container.exit_code, container.finished_at, container.error = how.code, how.finished_at, ""
     if container.config["auto_remove"] and not keep and not dependents(host, container.id):
         remove_locked(host, container)
         return True

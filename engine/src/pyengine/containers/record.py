@@ -233,7 +233,10 @@ def observe(host: Host, container: Container) -> Container:
         return container
     if container.monitor_pid and monitor_lives(container):
         return container  # it is about to write the exit file
-    return _ended(container, None, "its monitor was killed, so its exit code is unknown")
+    error = "its monitor was killed, so its exit code is unknown"
+    if container.config["may_restart"]:
+        error += ", and nobody could start it again"
+    return _ended(container, None, error)
 
 
 def still_there(host: Host, lock: Locked, id_: str) -> Container:

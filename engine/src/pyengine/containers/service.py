@@ -324,7 +324,9 @@ class Containers:
             if stop is not None:
                 from pyengine.containers import ending, file_trees  # noqa: F401 - while it ends
 
-                stop.complete()
+                how = stop.complete()
+                if how is not None and how.from_kernel:  # its monitor was killed
+                    ending.finish(self.host, container.id, how)
             self.clean_up(container.id)
             if container.config["may_restart"]:
                 self._stop_again(container.id, timeout_s)

@@ -59,17 +59,18 @@ class Stop:
         elif not self._signal(config["stop_signal"]):
             self._deadline = 0.0  # the process has gone
 
-    def complete(self) -> None:
-        """Wait for the end, which comes by force when the time is over."""
+    def complete(self) -> exits.Exit | None:
+        """Wait for the end, which comes by force when the time is over; how, if that is known."""
         left_s = max(self._deadline - time.monotonic(), 0.0)
         limit_s = None if self._deadline == FOREVER else left_s
-        if self._limit_s and wait(self._host, self._container, limit_s)[0]:
-            return
         if self._limit_s:
+            ended, how = wait(self._host, self._container, limit_s)
+            if ended:
+                return how
             if self._deadline:
                 self._warn()
             self._kill()
-        wait(self._host, self._container, None)
+        return wait(self._host, self._container, None)[1]
 
     def _signal(self, number: int) -> bool:
         """False where it has ended; the events are told once."""

@@ -24,6 +24,10 @@ def code_of_end(host: Host, container: record.Container) -> int:
     ended, how = stopping.wait(host, container, None)
     assert ended
     if how is not None:
+        if how.from_kernel:  # nobody else has seen it
+            from pyengine.containers import ending
+
+            ending.finish(host, container.id, how)
         return how.code
     return _kept_exit_code(host, container.id)
 

@@ -11,15 +11,21 @@ from pyengine import log, syscalls
 
 MONITOR_S = 30.0  # a monitor that has not recorded its container's end after this time hangs
 KILLED_S = 5.0
+REAPED_S = 2.0  # so long the container's new parent may take
+# ioctl of a pidfd (linux/pidfd.h); a process's wait status is known from Linux 6.15 on.
+_PIDFD_GET_INFO, _PIDFD_INFO_EXIT, _INFO_BYTES = 0xC040FF0B, 1 << 3, 64
 
 
 class Exit:
-    """How a container ended."""
+    """How a container ended; ``from_kernel`` where its monitor did not say."""
 
-    __slots__ = ("code", "finished_at", "oom_killed")
+    __slots__ = ("code", "finished_at", "from_kernel", "oom_killed")
 
-    def __init__(self, code: int, finished_at: float, *, oom_killed: bool) -> None:
+    def __init__(
+        self, code: int, finished_at: float, *, oom_killed: bool, from_kernel: bool = False
+    ) -> None:
         self.code, self.finished_at, self.oom_killed = code, finished_at, oom_killed
+        self.from_kernel = from_kernel
 
 
 def read(exit_path: str, bundle: str) -> Exit | None:
@@ -42,6 +48,28 @@ def open_pidfd(pid: int) -> int:
         return -1
 
 
+def code_of_ended(pidfd: int) -> int | None:
+    """The exit code of a process that has ended, from the kernel; None where it does not know.
+
+    Only who has opened the descriptor before the end can ask, once the process is reaped.
+    """
+    poller = select.poll()
+    poller.register(pidfd, 0)  # POLLHUP: reaped
+    if not poller.poll(REAPED_S * 1000):
+        return None
+    import fcntl
+
+    info = bytearray(_PIDFD_INFO_EXIT.to_bytes(_INFO_BYTES, "little"))
+    try:
+        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, info)
+    except OSError:  # an older kernel
+        return None
+    if not info[0] & _PIDFD_INFO_EXIT:
+        return None
+    code = os.waitstatus_to_exitcode(int.from_bytes(info[-4:], "little"))
+    return code if code >= 0 else 128 - code
+
+
 def wait_for_end(pidfd: int, timeout_s: float) -> bool:
     """Wait until a process has ended; false when time is up."""
     poller = select.poll()
@@ -53,8 +81,8 @@ class Watch:
     """The end of one container as descriptors for a poll loop.
 
     Its exit file is what counts. A monitor that was killed writes none; then the end of the
-    container's own process is what is left to wait for. A monitor that still lives long after
-    that end hangs, and is killed.
+    container's own process is what is left to wait for, and the kernel may know how. A monitor
+    that still lives long after that end hangs, and is killed.
     """
 
     def __init__(
@@ -65,7 +93,7 @@ class Watch:
         ``name`` is the container's, for messages.
         """
         self._exit_path, self._bundle, self._name = exit_path, bundle, name
-        self._monitor_fd, self._pid_fd = monitor_fd, pid_fd
+        self._monitor_fd, self._pid_fd, self._ended_fd = monitor_fd, pid_fd, -1
         self._gone_at = None if pid_fd >= 0 else time.monotonic()
         self._inotify_fd = syscalls.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
         directory = os.path.dirname(exit_path)
@@ -88,7 +116,7 @@ class Watch:
         if self._monitor_fd >= 0 and _readable(self._monitor_fd):
             self._forget_monitor()
         if self._pid_fd >= 0 and _readable(self._pid_fd):
-            os.close(self._pid_fd)
+            self._ended_fd = self._pid_fd
             self._pid_fd, self._gone_at = -1, time.monotonic()
         try:
             os.read(self._inotify_fd, 65536)
@@ -102,6 +130,11 @@ class Watch:
                 return False, None
             self._end_monitor()
             found = read(self._exit_path, self._bundle)
+        if found is None and self._ended_fd >= 0:
+            code = code_of_ended(self._ended_fd)
+            if code is not None:
+                oom_killed = os.path.exists(f"{self._bundle}/oom")
+                found = Exit(code, time.time(), oom_killed=oom_killed, from_kernel=True)
         return self._gone_at is not None, found
 
     def _end_monitor(self) -> None:
@@ -137,7 +170,7 @@ class Watch:
 
     def close(self) -> None:
         """Close the descriptors."""
-        for fd in (self._inotify_fd, self._monitor_fd, self._pid_fd):
+        for fd in (self._inotify_fd, self._monitor_fd, self._pid_fd, self._ended_fd):
             if fd >= 0:
                 os.close(fd)
 

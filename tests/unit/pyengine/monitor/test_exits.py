@@ -40,13 +40,36 @@ def test_a_wait_has_its_time(tmp_path: Path) -> None:
     watch.close()
 
 
-def test_without_a_monitor_the_process_is_what_ends(tmp_path: Path) -> None:
+def test_without_a_monitor_the_process_is_what_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with subprocess.Popen(["sleep", "1000"]) as process, subprocess.Popen(["true"]) as monitor:
         monitor.wait()
         watch = watch_of(tmp_path, process.pid, monitor.pid)
         assert watch.wait(0.02) == (False, None)
+        monkeypatch.setattr(exits, "REAPED_S", 0.0)  # nobody reaps it yet
         process.kill()
         assert watch.wait(60) == (True, None)
+        watch.close()
+
+
+def test_without_a_monitor_the_kernel_may_know_how_a_process_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for script, code in (("exit 7", 7), ("kill -9 $$", 137)):
+        with subprocess.Popen(["sh", "-c", f"read x; {script}"], stdin=subprocess.PIPE) as process:
+            watch = watch_of(tmp_path, process.pid, 0)
+            pidfd = os.pidfd_open(process.pid)
+            process.communicate(b"\n")  # reaps it
+        known = exits.code_of_ended(pidfd)
+        assert known in (code, None)  # Linux 6.15 tells
+        ended, how = watch.wait(60)
+        assert (ended, how and how.code) == (True, known)
+        monkeypatch.setattr(exits, "REAPED_S", 0.0)
+        monkeypatch.setattr(exits, "_PIDFD_GET_INFO", 0)  # of an older kernel
+        assert exits.code_of_ended(pidfd) is None
+        monkeypatch.undo()
+        os.close(pidfd)
         watch.close()
 
 
