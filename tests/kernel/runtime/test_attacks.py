@@ -351,3 +351,58 @@ def test_settings_are_written_to_the_kernel_whatever_the_image_calls_proc(
     inside = ["nsenter", "-t", str(pid), "-n", "cat", "/proc/sys/net/ipv4/ip_forward"]
     shown = subprocess.run(inside, check=True, capture_output=True, text=True).stdout
     assert shown == "1\n"
+
+
+# The tests below let a hook do, in the very moment that counts, what test_races.py lets another
+# container try all the time.
+
+
+def test_dev_null_that_is_exchanged_while_the_container_is_made_masks_nothing_with_itself(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    """CVE-2025-31133: a mask would show the file that the link leads to, and let it be written."""
+    null = bundle.rootfs / "dev/null"
+    bundle.hook("createContainer", tmp_path / "hook", f"rm {null} && ln -s /proc/version {null}")
+    bundle.linux["maskedPaths"] = ["/proc/uptime"]
+    bundle.shell("readlink /dev/null; stat -c %t,%T /proc/uptime")
+    assert pyrun.output(bundle).split() == ["/proc/version", "1,3"]
+
+
+def test_a_console_that_is_exchanged_while_the_container_is_made_is_refused(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    """CVE-2025-52565: the terminal would be mounted on a file of procfs, and protect it from us."""
+    console = bundle.rootfs / "dev/console"
+    bundle.hook("createContainer", tmp_path / "hook", f"ln -s /proc/sys/kernel/panic {console}")
+    bundle.process["terminal"] = True
+    done = pyrun.run(bundle)
+    assert (done.returncode, "/dev/console: it is a link" in done.stderr) == (1, True)
+
+
+def test_a_procfs_that_is_moved_away_while_the_container_is_made_is_missed(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    """CVE-2025-52881, CVE-2023-27561: nothing below it would be masked or read-only."""
+    proc = bundle.rootfs / "proc"
+    bundle.hook("createRuntime", tmp_path / "hook", f"mv {proc} {proc}2 && ln -s tmp {proc}")
+    bundle.shell("cat /proc2/kcore | wc -c")
+    done = pyrun.run(bundle)
+    assert (done.returncode, "another file has taken the place" in done.stderr) == (1, True)
+
+
+def test_no_mount_of_a_container_reaches_a_host_that_shares_its_mounts(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    """As where systemd is: every mount of the host is shared with each copy of its namespace."""
+    seen = tmp_path / "seen"
+    bundle.hook("createRuntime", tmp_path / "hook", f"cat /proc/self/mountinfo >{seen}")
+    bundle.mount("/tmp", type="bind", source="/usr", options=["rbind", "ro"])
+    bundle.save()
+    words = pyrun.command("run", "-b", str(bundle.path), pyrun.new_id())
+    done = subprocess.run(
+        ["unshare", "-m", "--propagation", "shared", *words],
+        check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert " shared:" in seen.read_text()
+    assert str(bundle.rootfs) not in seen.read_text()

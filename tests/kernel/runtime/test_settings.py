@@ -427,9 +427,19 @@ def test_a_profile_that_cannot_be_enforced_is_refused(pyrun: Runtime, bundle: Bu
 
 
 def test_session_keyring_is_the_containers(pyrun: Runtime, bundle: Bundle) -> None:
-    bundle.shell("grep -c _ses. /proc/keys || true")
+    name = pyrun.new_id()
+    bundle.shell(f"grep -c '_ses.{name}:' /proc/keys; sleep 1000")
     bundle.linux["maskedPaths"] = []
-    assert int(pyrun.output(bundle)) >= 1
+    bundle.save()
+    words = pyrun.command("run", "-b", str(bundle.path), name)
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as running:
+        try:
+            assert running.stdout
+            assert running.stdout.readline() == b"1\n"
+            done = pyrun.call("exec", name, "grep", "-c", f"_ses.{name}:", "/proc/keys")
+            assert done.stdout == "1\n", done.stderr
+        finally:
+            pyrun.call("kill", name, "KILL")
 
 
 def test_spec_writes_a_config_that_runs(pyrun: Runtime, bundle: Bundle) -> None:

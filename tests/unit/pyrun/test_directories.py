@@ -103,3 +103,28 @@ def test_a_pid_goes_into_a_pipe_or_a_device_and_not_into_its_place(tmp_path: Pat
     assert pipe.is_fifo()
     with pytest.raises(ContainerError, match=f"write the pid file {tmp_path}: Is a directory"):
         store.write_pid_file(str(tmp_path), 17)
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_state_that_cannot_be_read_leaves_no_new_directory_and_nobody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: bool
+) -> None:
+    def refuse(entry: store.Entry) -> bool:
+        if taken:
+            (Path(entry.path) / "state.json").touch()
+        raise ContainerError("Too many open files")
+
+    monkeypatch.setattr(store.Entry, "read_any", refuse)
+    with pytest.raises(ContainerError, match="Too many open files"):
+        directories.reserve(str(tmp_path), "one")
+    assert (tmp_path / "one").exists() == taken
+
+
+def test_a_container_that_cannot_be_locked_again_is_not_taken_for_deleted(tmp_path: Path) -> None:
+    """``run`` would leave it, and say nothing."""
+    entry = store.Entry("one", str(tmp_path / "one"))
+    assert store.again(entry) is None
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one/state.json").mkdir()
+    with pytest.raises(ContainerError, match="Is a directory"):
+        store.again(entry)

@@ -38,21 +38,29 @@ def reserve(root: str, container_id: str) -> Entry:
         entry = store.Entry(container_id, path)
         try:
             entry.lock_fd = store.take_lock(path, wait=False)
+            if entry.lock_fd < 0:
+                continue
+            if entry.read_any() and entry.state["stage"] != "creating":
+                raise ContainerError(in_use)
         except BlockingIOError:
             if store.is_locked(entry):
                 raise ContainerError(in_use) from None
             continue  # somebody who only asks whether it is locked has a lock for a moment
         except ContainerError:
             if made:
-                posix.rmdir(path)
-            raise
-        if entry.lock_fd < 0:
-            continue
-        if entry.read_any() and entry.state["stage"] != "creating":
+                _unmake(path)
             entry.unlock()
-            raise ContainerError(in_use)
+            raise
         return entry
     raise ContainerError(in_use)
+
+
+def _unmake(path: str) -> None:
+    """Remove a directory that was just made, unless somebody else has taken it since."""
+    try:
+        posix.rmdir(path)
+    except OSError:
+        return
 
 
 def identifiers(root: str) -> list[str]:

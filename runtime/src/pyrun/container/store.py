@@ -303,13 +303,21 @@ def find(
 
 
 def again(entry: Entry) -> Entry | None:
-    """The same container, locked; None if somebody has deleted it, or made another one since."""
+    """The same container, locked; None if somebody has deleted it, or made another one since.
+
+    Raises:
+        ContainerError: nothing tells.
+    """
     if entry.lock_fd >= 0:
         return entry
     try:
         found = find(names.dirname(entry.path), entry.id, lock=True)
-    except ContainerError:
-        return None
+    except ContainerError as error:
+        from pyrun.particular_errors import NoSuchContainerError
+
+        if isinstance(error, NoSuchContainerError):
+            return None
+        raise
     if found.state.get("created") == entry.state["created"]:
         return found
     found.unlock()
