@@ -146,6 +146,22 @@ def test_a_container_may_have_the_id_of_another_user_s(
     assert pyrun.state(name)["status"] == "running"
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_processes_that_may_outlive_the_container_are_warned_of(caller: Caller, own: bool) -> None:
+    config(caller, ["true"])
+    changed = caller.read()
+    if not own:
+        others = [one for one in changed["linux"]["namespaces"] if one["type"] != "pid"]
+        changed["linux"]["namespaces"] = others
+        for entry in changed["mounts"]:
+            if entry["destination"] == "/proc":  # nobody without the host's privileges mounts it
+                entry.update(type="none", source="/proc", options=["rbind"])
+    caller.write(changed)
+    done = caller.call("run", "alone")
+    words = "processes may outlive the container"
+    assert (done.returncode, words in done.stderr) == (0, not own), done.stderr
+
+
 def test_exec_without_privileges(caller: Caller) -> None:
     config(caller, ["sleep", "1000"])
     caller.detached("run", "-d", "two")

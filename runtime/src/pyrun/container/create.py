@@ -76,6 +76,11 @@ def _create(begun: Stage) -> Entry:
                 posix.close(fd)
     if request.cgroup_driver == "disabled" and _device_rules(config):
         request.warnings.append("/linux/resources/devices: without a cgroup no rule holds")
+    if not manager.paths and not entry.state["own_pid_namespace"]:
+        problem = (
+            "with neither a new pid namespace nor a cgroup, processes may outlive the container"
+        )
+        request.warnings.append(f"/linux/namespaces: {problem}")
     return entry
 
 
