@@ -67,10 +67,16 @@ def limited(machine: Machine, resources: dict[str, Any], files: list[tuple[str, 
 
 
 def register_limit(
-    section: str, words: str, resources: dict[str, Any], files: list[tuple[str, str]], *wanted: str
+    section: str,
+    words: str,
+    resources: dict[str, Any],
+    files: list[tuple[str, str]],
+    *wanted: str,
+    suffix: str = "",
 ) -> None:
     ((controller, value),) = resources.items()
-    name = f"limit_{controller}_{next(iter(value)) if isinstance(value, dict) else 'list'}"
+    first = next(iter(value)) if isinstance(value, dict) else "list"
+    name = f"limit_{controller}_{first}{suffix}"
 
     @requirement(FILE, section, words, name)
     def test(machine: Machine) -> None:
@@ -130,6 +136,69 @@ register_limit(
     {"pids": {"limit": 42}},
     [("pids", "pids.max"), ("", "pids.max")],
     "42",
+)
+register_limit(
+    "PIDs",
+    "0 is a valid limit and SHOULD be treated as such",
+    {"pids": {"limit": 0}},
+    [("pids", "pids.max"), ("", "pids.max")],
+    "0",
+    "1",  # is the same to a container, which has one process
+    suffix="_zero",
+)
+register_limit(
+    "PIDs",
+    "-1 indicates no limit",
+    {"pids": {"limit": -1}},
+    [("pids", "pids.max"), ("", "pids.max")],
+    "max",
+    suffix="_none",
+)
+register_limit(
+    "Memory",
+    "-1 is unlimited memory",
+    {"memory": {"limit": -1}},
+    [("memory", "memory.limit_in_bytes"), ("", "memory.max")],
+    "9223372036854771712",
+    "max",
+    suffix="_none",
+)
+register_limit(
+    "Memory",
+    "swap sets the limit of memory+Swap usage",
+    {"memory": {"swap": 134217728, "limit": 67108864}},
+    [("memory", "memory.memsw.limit_in_bytes"), ("", "memory.swap.max")],
+    "134217728",
+    "67108864",
+)
+register_limit(
+    "CPU",
+    "burst sets the time that may be accumulated",
+    {"cpu": {"burst": 10000, "quota": 50000}},
+    [("cpu", "cpu.cfs_burst_us"), ("", "cpu.max.burst")],
+    "10000",
+)
+register_limit(
+    "CPU",
+    "idle 1 is SCHED_IDLE",
+    {"cpu": {"idle": 1}},
+    [("cpu", "cpu.idle"), ("", "cpu.idle")],
+    "1",
+)
+register_limit(
+    "CPU",
+    "mems is the list of memory nodes",
+    {"cpu": {"mems": "0"}},
+    [("cpuset", "cpuset.mems"), ("", "cpuset.mems")],
+    "0",
+)
+register_limit(
+    "Block IO",
+    "weight is the weight of the cgroup",
+    {"blockIO": {"weight": 500}},
+    [("blkio", "blkio.bfq.weight"), ("blkio", "blkio.weight"), ("", "io.bfq.weight")],
+    "500",
+    "default 500",
 )
 register_limit(
     "Huge page limits",
@@ -216,6 +285,24 @@ def register_memory_policy(mode: str, nodes: str, shown: str) -> None:
 register_memory_policy("MPOL_BIND", "0", "bind:0")
 register_memory_policy("MPOL_INTERLEAVE", "0", "interleave:0")
 register_memory_policy("MPOL_LOCAL", "", "local")
+
+
+def register_invalid_policy(words: str, policy: dict[str, Any]) -> None:
+    @requirement(FILE, "Memory policy", words, words.replace(" ", "_").replace(",", ""))
+    def test(machine: Machine) -> None:
+        container = machine.container()
+        container.linux["memoryPolicy"] = policy
+        container.refused(words)
+
+
+register_invalid_policy(
+    "MPOL_DEFAULT requires that there are no nodes", {"mode": "MPOL_DEFAULT", "nodes": "0"}
+)
+register_invalid_policy("MPOL_BIND requires at least one node", {"mode": "MPOL_BIND"})
+register_invalid_policy(
+    "flags are of the list of constants",
+    {"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_TEST"]},
+)
 
 
 @requirement(FILE, "Memory policy", "an unknown mode is an invalid value")

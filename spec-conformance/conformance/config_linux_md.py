@@ -118,8 +118,24 @@ def another_file_in_the_place_of_a_device_is_an_error(machine: Machine) -> None:
 @requirement(FILE, "Devices", "major and minor are REQUIRED unless type is p")
 def devices_need_numbers(machine: Machine) -> None:
     container = machine.container()
-    container.linux["devices"] = [{"type": "x", "path": "/dev/test"}]
-    container.refused("a device of type x without numbers")
+    container.linux["devices"] = [{"type": "c", "path": "/dev/test"}]
+    container.refused("a character device without numbers")
+
+
+@requirement(FILE, "Devices", "type is one of c, b, u and p")
+def devices_have_a_known_type(machine: Machine) -> None:
+    container = machine.container()
+    container.linux["devices"] = [{"type": "x", "path": "/dev/test", "major": 1, "minor": 3}]
+    container.refused("a device of type x")
+
+
+@requirement(FILE, "Devices", "fileMode is the file mode for the device (0 is one, too)")
+def devices_may_be_closed_to_all(machine: Machine) -> None:
+    container = machine.container()
+    container.linux["devices"] = [
+        {"type": "c", "path": "/dev/test", "major": 1, "minor": 3, "fileMode": 0}
+    ]
+    expect_equal(container.run("stat -c %a /dev/test"), "0\n", "mode")
 
 
 # --- Sysctl, Rootfs propagation, masked and readonly paths

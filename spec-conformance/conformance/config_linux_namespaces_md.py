@@ -17,6 +17,7 @@ FILE = "config-linux.md"
 
 NAMESPACE_FILES = {
     "pid": "pid", "network": "net", "mount": "mnt", "ipc": "ipc", "uts": "uts", "cgroup": "cgroup",
+    "time": "time",
 }  # fmt: skip
 
 
@@ -71,7 +72,7 @@ def register_inherited_namespace(kind: str) -> None:
         expect_equal(namespace_of(container, kind), own_namespace(kind), "namespace")
 
 
-for _kind in ("network", "ipc", "uts", "cgroup"):
+for _kind in ("network", "ipc", "uts", "cgroup", "time"):
     register_inherited_namespace(_kind)
 
 
@@ -100,7 +101,7 @@ def register_joined_namespace(kind: str) -> None:
             holder.communicate()
 
 
-for _kind in ("network", "ipc", "uts"):
+for _kind in ("network", "ipc", "uts", "cgroup"):
     register_joined_namespace(_kind)
 
 
@@ -224,6 +225,20 @@ def net_devices_with_a_taken_name_are_an_error(machine: Machine) -> None:
         container = machine.container()
         container.linux["netDevices"] = {name: {"name": "lo"}}
         container.refused("a second interface lo")
+
+
+@requirement(
+    "runtime.md", "Errors", "A failed create leaves network devices as if it was never attempted"
+)
+def net_devices_come_back(machine: Machine) -> None:
+    with pair() as name:
+        container = machine.container()
+        container.linux["netDevices"] = {name: {"name": "inside0"}}
+        container.config["hooks"] = {"createRuntime": [{"path": "/bin/false"}]}
+        container.refused("a hook that fails")
+        words = ["ip", "address", "show", "dev", name]
+        seen = subprocess.run(words, check=False, capture_output=True, text=True).stdout
+    expect("192.0.2.9/25" in seen, "the device or its address is lost")
 
 
 @requirement(FILE, "Network Devices", "The runtime MUST check that moving is possible")

@@ -57,6 +57,55 @@ def seccomp_args_are_compared(machine: Machine) -> None:
     expect_equal(seen.splitlines(), ["zero", "usr1 refused"], "kills")
 
 
+def register_operator(operator: str, refused: list[str], **more: int) -> None:
+    @requirement(
+        FILE,
+        "Seccomp",
+        f"op: {operator} compares the argument with value",
+        f"seccomp_operator_{operator}",
+    )
+    def test(machine: Machine) -> None:
+        if platform.machine() != "x86_64":
+            raise NotApplicable("the arguments of kill are compared on x86_64")
+        container = machine.container()
+        argument = {"index": 1, "value": 12, "op": operator, **more}
+        profile(container, {"names": ["kill"], "action": "SCMP_ACT_ERRNO", "args": [argument]})
+        seen = container.run(
+            "trap : 10 12 14; for n in 10 12 14; do kill -$n $$ 2>/dev/null || echo $n; done; true"
+        )
+        expect_equal(seen.split(), refused, "signals that are refused")
+
+
+register_operator("SCMP_CMP_NE", ["10", "14"])
+register_operator("SCMP_CMP_LT", ["10"])
+register_operator("SCMP_CMP_LE", ["10", "12"])
+register_operator("SCMP_CMP_EQ", ["12"])
+register_operator("SCMP_CMP_GE", ["12", "14"])
+register_operator("SCMP_CMP_GT", ["14"])
+register_operator("SCMP_CMP_MASKED_EQ", ["12", "14"], value=4, valueTwo=4)
+
+
+def register_flag(flag: str) -> None:
+    @requirement(FILE, "Seccomp", f"flags: {flag} is a valid flag", f"seccomp_flag_{flag}")
+    def test(machine: Machine) -> None:
+        container = machine.container()
+        profile(container, mkdir_rule())
+        container.linux["seccomp"]["flags"] = [f"SECCOMP_FILTER_FLAG_{flag}"]
+        expect_equal(container.run("mkdir /made 2>/dev/null || echo refused"), "refused\n", "mkdir")
+
+
+for _flag in ("TSYNC", "LOG", "SPEC_ALLOW", "WAIT_KILLABLE_RECV"):
+    register_flag(_flag)
+
+
+@requirement(FILE, "Seccomp", "If SCMP_ACT_NOTIFY is not used, listenerPath is ignored")
+def seccomp_listener_without_notify(machine: Machine) -> None:
+    container = machine.container()
+    profile(container, mkdir_rule())
+    container.linux["seccomp"]["listenerPath"] = str(container.bundle / "missing")
+    expect_equal(container.run("echo fine"), "fine\n", "output")
+
+
 @requirement(FILE, "Seccomp", "SCMP_ACT_KILL_PROCESS kills the process with SIGSYS")
 def seccomp_kills(machine: Machine) -> None:
     container = machine.container()
@@ -130,8 +179,10 @@ def received(listener: socket.socket) -> tuple[dict[str, Any], list[str]]:
         with peer:
             peer.settimeout(TIMEOUT_S)
             data, fds, _, _ = socket.recv_fds(peer, 65536, 4)
+            while more := peer.recv(65536):  # to the end: the connection MUST be closed
+                data += more
     except TimeoutError:
-        raise Failure("nothing was sent to listenerPath") from None
+        raise Failure("listenerPath got nothing, or was not closed after it") from None
     kinds = [os.readlink(f"/proc/self/fd/{fd}") for fd in fds]
     for fd in fds:
         os.close(fd)

@@ -114,6 +114,13 @@ def args_must_not_be_empty(machine: Machine) -> None:
         expect(container.start().code != 0, "the container starts")
 
 
+@requirement(FILE, "Process", "process is OPTIONAL; it is REQUIRED when start is called")
+def process_is_optional(machine: Machine) -> None:
+    container = machine.container()
+    del container.config["process"]
+    expect_equal(container.must_create().status(), "created", "status")
+
+
 @requirement(FILE, "Process", "consoleSize MUST be ignored if terminal is false or unset")
 def console_size_without_terminal_is_ignored(machine: Machine) -> None:
     container = machine.container()
@@ -188,7 +195,7 @@ for _key, _field in (
 
 
 @requirement(
-    FILE, "Linux Process", "Capabilities that cannot be mapped MUST be logged as a warning"
+    FILE, "Linux Process", "Runtimes SHOULD NOT fail for capabilities that cannot be granted"
 )
 def unknown_capability_is_no_error(machine: Machine) -> None:
     container = machine.container()
@@ -256,6 +263,16 @@ def umask_is_set(machine: Machine) -> None:
     expect_equal(container.run("umask"), "0027\n", "umask")
 
 
+@requirement(FILE, "User", "If umask is unspecified, it should be the calling process' umask")
+def umask_is_inherited(machine: Machine) -> None:
+    before = os.umask(0o027)
+    try:
+        seen = machine.container().run("umask")
+    finally:
+        os.umask(before)
+    expect_equal(seen, "0027\n", "umask")
+
+
 # --- Hostname, Domainname
 
 
@@ -294,6 +311,116 @@ def hooks_get_the_state(machine: Machine) -> None:
     expect_equal(state.get("id"), container.id, "id")
     expect(state.get("status") in ("creating", "created"), f"status is {state.get('status')!r}")
     expect_equal(state.get("pid"), container.state()["pid"], "pid")
+
+
+def state_of_hook(machine: Machine, kind: str) -> tuple[Container, dict[str, Any]]:
+    """What a hook read, of a container that is deleted by now."""
+    container = machine.container()
+    container.config["annotations"] = {"org.example.key": "value"}
+    file = container.bundle / "state-of-hook"
+    one = hook(container, f"{machine.busybox} cat > {file}")
+    if kind == "startContainer":
+        file = container.rootfs / "tmp/state"
+        one = {"path": "/bin/sh", "args": ["sh", "-c", "/bin/cat > /tmp/state"]}
+    container.config["hooks"] = {kind: [one]}
+    container.must_start().end().delete()
+    state: dict[str, Any] = json.loads(file.read_text())
+    return container, state
+
+
+def register_hook_state(kind: str, status: str) -> None:
+    @requirement(
+        FILE,
+        "POSIX-platform Hooks",
+        f"The state passed to {kind} hooks is that of the container ({status})",
+        f"state_of_{kind}_hooks",
+    )
+    def test(machine: Machine) -> None:
+        container, state = state_of_hook(machine, kind)
+        expect_equal(state.get("status"), status, "status")
+        expect_equal(state.get("bundle"), str(container.bundle), "bundle")
+        annotations = state.get("annotations") or {}
+        expect_equal(annotations.get("org.example.key"), "value", "annotation")
+
+
+for _kind, _status in (
+    ("createRuntime", "creating"), ("createContainer", "creating"), ("startContainer", "created"),
+    ("poststart", "running"), ("poststop", "stopped"),
+):  # fmt: skip
+    register_hook_state(_kind, _status)
+
+
+def register_inner_pid(kind: str) -> None:
+    @requirement(
+        "runtime.md",
+        "State",
+        f"pid for hooks in the container namespace is the one seen there ({kind})",
+        f"pid_of_{kind}_hooks",
+    )
+    def test(machine: Machine) -> None:
+        expect_equal(state_of_hook(machine, kind)[1].get("pid"), 1, "pid")
+
+
+register_inner_pid("createContainer")
+register_inner_pid("startContainer")
+
+
+@requirement(FILE, "POSIX-platform Hooks", "args of a hook has the semantics of execv's argv")
+def hooks_have_their_arguments(machine: Machine) -> None:
+    container = machine.container()
+    file = container.bundle / "arguments"
+    script = f'{machine.busybox} printf "%s|" "$0" "$@" > {file}'
+    one = {"path": str(machine.busybox), "args": ["sh", "-c", script, "zero", "one two", ""]}
+    container.config["hooks"] = {"createRuntime": [one]}
+    container.must_create()
+    expect_equal(file.read_text(), "zero|one two||", "arguments")
+
+
+@requirement(FILE, "CreateRuntime Hooks", "They MUST be called after the namespaces are created")
+def create_runtime_hooks_find_the_namespaces(machine: Machine) -> None:
+    container = machine.container()
+    file = container.bundle / "namespace"
+    tools = machine.busybox
+    script = (
+        f"pid=$({tools} sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/' | {tools} tail -n 1);"
+        f" {tools} readlink /proc/$pid/ns/net > {file}"
+    )
+    container.config["hooks"] = {"createRuntime": [hook(container, script)]}
+    container.must_create()
+    own = os.readlink(f"/proc/{container.state()['pid']}/ns/net")
+    expect_equal(file.read_text().strip(), own, "network namespace of the pid in the state")
+
+
+def register_before_pivot(kind: str) -> None:
+    @requirement(
+        FILE,
+        "POSIX-platform Hooks",
+        f"{kind} hooks MUST be called before pivot_root, and path resolve in the runtime namespace",
+        f"{kind}_hooks_come_before_pivot_root",
+    )
+    def test(machine: Machine) -> None:
+        container = machine.container()
+        program = container.bundle / "hook"  # outside of the root filesystem
+        program.write_text(f"#!{machine.busybox} sh\necho ran > {container.bundle}/ran\n")
+        program.chmod(0o755)
+        container.config["hooks"] = {kind: [{"path": str(program)}]}
+        container.must_create()
+        expect((container.bundle / "ran").exists(), "the hook did not run")
+
+
+for _kind in ("prestart", "createRuntime", "createContainer"):
+    register_before_pivot(_kind)
+
+
+@requirement(FILE, "StartContainer Hooks", "path MUST resolve in the container namespace")
+def start_container_hooks_are_the_containers_own(machine: Machine) -> None:
+    container = machine.container()
+    program = container.rootfs / "only-here"
+    program.write_text("#!/bin/sh\necho ran > /tmp/ran\n")
+    program.chmod(0o755)
+    container.config["hooks"] = {"startContainer": [{"path": "/only-here"}]}
+    container.must_start()
+    expect((container.rootfs / "tmp/ran").exists(), "the hook did not run")
 
 
 @requirement(FILE, "POSIX-platform Hooks", "env of a hook has the semantics of environ")
@@ -415,6 +542,20 @@ register_invalid_value("a number as cwd", ("process", "cwd"), 1)
 register_invalid_value("a negative uid", ("process", "user", "uid"), -1)
 register_invalid_value("a string as mounts", ("mounts",), "proc")
 register_invalid_value("a word as readonly", ("root", "readonly"), "yes")
+register_invalid_value("an oomScoreAdj of 1001", ("process", "oomScoreAdj"), 1001)
+register_invalid_value(
+    "an I/O priority of 8", ("process", "ioPriority"), {"class": "IOPRIO_CLASS_BE", "priority": 8}
+)
+register_invalid_value("a policy SCHED_TEST", ("process", "scheduler"), {"policy": "SCHED_TEST"})
+register_invalid_value("a propagation of nothing known", ("linux", "rootfsPropagation"), "test")
+register_invalid_value("a memory limit of -2", ("linux", "resources"), {"memory": {"limit": -2}})
+register_invalid_value(
+    "a device with access x",
+    ("linux", "resources"),
+    {"devices": [{"allow": True, "type": "c", "major": 1, "minor": 3, "access": "x"}]},
+)
+register_invalid_value("a number as hostname", ("hostname",), 5)
+register_invalid_value("an array as annotations", ("annotations",), ["key"])
 
 
 @requirement(FILE, "Configuration", "config.json MUST be JSON: a truncated one is an error")

@@ -105,6 +105,16 @@ def mapping_leaves_ownership(machine: Machine) -> None:
     expect_equal((file.stat().st_uid, file.stat().st_gid), (0, 0), "owner of a file of the root")
 
 
+@requirement(
+    LINUX_FILE, "Offset for Time Namespace", "The name of the clock is the entry key (no other)"
+)
+def time_offsets_have_known_clocks(machine: Machine) -> None:
+    container = machine.container()
+    container.linux["namespaces"].append({"type": "time"})
+    container.linux["timeOffsets"] = {"wall": {"secs": 1}}
+    container.refused("the offset of a clock that there is not")
+
+
 def owners(machine: Machine, *, writable: bool) -> dict[str, int]:
     """The owner of the container's cgroup, and of each file in it that is not root's."""
     if not os.path.exists("/sys/fs/cgroup/cgroup.procs"):
@@ -138,6 +148,26 @@ def writable_cgroup_belongs_to_the_container(machine: Machine) -> None:
 @requirement(
     LINUX_FILE,
     "Cgroup ownership",
+    "Runtimes SHOULD change it to the host uid of process.user.uid, without user namespace as well",
+)
+def writable_cgroup_belongs_to_the_user(machine: Machine) -> None:
+    if not os.path.exists("/sys/fs/cgroup/cgroup.procs"):
+        raise NotApplicable("cgroup v2 is not mounted alone (--view v2 shows it so)")
+    container = machine.container()
+    container.linux["namespaces"].append({"type": "cgroup"})
+    container.config["mounts"].append(
+        {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"}
+    )
+    container.process["user"] = {"uid": 1000, "gid": 1000}
+    container.must_create()
+    folder = f"/sys/fs/cgroup{container.linux['cgroupsPath']}"
+    found = [os.stat(os.path.join(folder, name)).st_uid for name in (".", "cgroup.procs")]
+    expect_equal(found, [1000, 1000], "owners of the cgroup and of cgroup.procs")
+
+
+@requirement(
+    LINUX_FILE,
+    "Cgroup ownership",
     "Runtimes SHOULD NOT change the ownership when the cgroup is not mounted for writing",
 )
 def readonly_cgroup_keeps_its_owner(machine: Machine) -> None:
@@ -166,8 +196,13 @@ def unified_is_written(machine: Machine) -> None:
         expect_equal(file.read(), "7\n", "cgroup.max.depth")
 
 
-@requirement(LINUX_FILE, "Unified", "If a file does not exist, the runtime MUST generate an error")
-def unified_needs_the_file(machine: Machine) -> None:
-    container = machine.container()
-    container.linux["resources"] = {"unified": {"nothing.of.this.name": "1"}}
-    container.refused("a file of cgroup v2 that does not exist")
+@requirement(
+    LINUX_FILE,
+    "Unified",
+    "The runtime MUST generate an error when it refers to a controller that is not present",
+)
+def unified_needs_the_controller(machine: Machine) -> None:
+    for value in ("1", ""):
+        container = machine.container()
+        container.linux["resources"] = {"unified": {"nothing.of.this.name": value}}
+        container.refused(f"a controller that does not exist, with {value!r} for it")

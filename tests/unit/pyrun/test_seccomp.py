@@ -193,6 +193,16 @@ def test_flags_reach_the_system_call() -> None:
     assert seccomp.prepare(profile(flags=flags), []).flags == 3
 
 
+def test_a_flag_about_answers_is_left_out_where_nobody_asks() -> None:
+    """The kernel would refuse it (seccomp(2))."""
+    flags = ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]
+    assert seccomp.prepare(profile(flags=flags), []).flags == 0
+    asks = profile(flags=flags, listenerPath="/x")
+    asks["syscalls"] = [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]
+    bits = syscalls.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+    assert seccomp.prepare(asks, []).flags & bits
+
+
 def test_a_listener_gets_its_flag_and_metadata() -> None:
     asked = profile(rule("getpid", "SCMP_ACT_NOTIFY"), listenerPath="/run/x", listenerMetadata="m")
     result = seccomp.prepare(asked, [])

@@ -178,7 +178,10 @@ def _flags(profile: dict[str, Any], pointer: str) -> int:
     bits = syscalls.SECCOMP_FILTER_FLAG_SPEC_ALLOW if words is None else 0
     for index, name in enumerate(words or []):
         bits |= _look_up(FLAGS, name, f"{pointer}/flags/{index}", "flag")
-    if _notifies(profile):
+    if not _notifies(profile):
+        # It is about who waits for an answer, and the kernel refuses it where nobody asks.
+        bits &= ~syscalls.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+    else:
         if not profile.get("listenerPath"):
             raise ConfigError(f"{pointer}/listenerPath", "is needed for SCMP_ACT_NOTIFY")
         bits |= syscalls.SECCOMP_FILTER_FLAG_NEW_LISTENER
