@@ -161,7 +161,11 @@ def test_an_archive_has_podmans_form_and_is_restored_elsewhere(
     assert (dump["name"], dump["rootfsImageName"], dump["namedVolumes"][0]["volumeName"]) == (
         "c", IMAGE, "stuff"
     )  # fmt: skip
-    assert json.loads(found["spec.dump"])["process"]["args"][0] == "sh"
+    spec = json.loads(found["spec.dump"])
+    sources = {one["destination"]: one["source"] for one in spec["mounts"]}
+    assert (spec["process"]["args"][0], sources["/data"]) == (
+        "sh", "/var/lib/containers/storage/volumes/stuff/_data"
+    )  # fmt: skip
     assert found["checkpoint/inventory.img"] == b"its memory"
     assert json.loads(found["deleted.files"]) == ["/bin/wc"]
     with tarfile.open(fileobj=io.BytesIO(found["rootfs-diff.tar"])) as changes:

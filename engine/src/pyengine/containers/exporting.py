@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 CONFIG, SPEC, NETWORK, LOG = "config.dump", "spec.dump", "network.status", "ctr.log"
 CHANGES, DELETED, VOLUMES = "rootfs-diff.tar", "deleted.files", "volumes"
 ANNOTATION = "io.podman.annotations.checkpoint"
+PODMANS_VOLUMES = "/var/lib/containers/storage/volumes"
 FORMAT = 1  # of what config.dump has for us
 _CHUNK_BYTES = 1 << 20
 _BLOCK_BYTES, _END_BYTES = 512, 1024
@@ -112,8 +113,7 @@ class Archive:
         host, container, wish = self._host, self._container, self._wish
         bundle = host.bundle(container.id)
         yield from _text(CONFIG, json.dumps(description(container), indent=2))
-        with open(f"{bundle}/config.json", encoding="utf-8") as file:
-            yield from _text(SPEC, file.read())
+        yield from _text(SPEC, json.dumps(self._spec(), indent=2))
         yield from _text(NETWORK, "{}")
         directory = (host.pre_checkpoint_dir if wish.pre else host.checkpoint_dir)(container.id)
         yield from _directory(os.path.basename(directory), directory)
@@ -127,6 +127,18 @@ class Archive:
                 if name:
                     yield from self._volume(name)
         yield bytes(_END_BYTES)
+
+    def _spec(self) -> Any:
+        """config.json; volumes are where podman has them, because it does not look for them."""
+        path = f"{self._host.bundle(self._container.id)}/config.json"
+        with open(path, encoding="utf-8") as file:
+            spec = json.loads(file.read())
+        volumes = self._container.config["volumes"]
+        names = {one["destination"]: one["name"] for one in volumes if one["name"]}
+        for mount in spec["mounts"]:
+            if mount["destination"] in names:
+                mount["source"] = f"{PODMANS_VOLUMES}/{names[mount['destination']]}/_data"
+        return spec
 
     def _changes(self) -> Iterator[bytes]:
         host, container = self._host, self._container

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 INTENT = "checkpoint-import"
 MOST_DUMP_BYTES = 1 << 24
+SHARED_MEMORY = "devshm-checkpoint.tar"  # of podman, whose /dev/shm is the host's
 # What podman mounts for the container itself, besides its user's volumes.
 OF_THE_ENGINE = (
     "/dev/shm", "/etc/hostname", "/etc/hosts", "/etc/passwd", "/etc/group", "/etc/resolv.conf",
@@ -276,14 +277,14 @@ def _volume(source: str, destination: str, options: Sequence[str]) -> str:
     return ":".join([source, destination, *access[:1]])
 
 
-def take_mounts(spec: dict[str, Any], path: str, bundle: str) -> None:
+def take_mounts(spec: dict[str, Any], images: str, bundle: str) -> None:
     """Let a restored container have the mounts that it was saved with by podman.
 
     CRIU wants those that come from the host to be the same ones. What podman made for the
     container is replaced by ours, or is empty.
     """
-    with open(path, encoding="utf-8") as file:
-        dumped = json.loads(file.read())["mounts"]
+    dumped = _read(images, exporting.SPEC, "checkpoint")["mounts"]
+    memory = f"{images}/{SHARED_MEMORY}"
     ours = {mount["destination"]: mount for mount in spec["mounts"]}
     for number, mount in enumerate(dumped):
         if mount.get("type") != "bind":
@@ -296,6 +297,8 @@ def take_mounts(spec: dict[str, Any], path: str, bundle: str) -> None:
             os.mkdir(mount["source"])
             if mount["destination"] == "/dev/shm":
                 os.chmod(mount["source"], 0o1777)
+                if os.path.isfile(memory):
+                    _unpack(_of_file(memory), mount["source"], SHARED_MEMORY)
     spec["mounts"] = dumped
 
 
@@ -329,8 +332,9 @@ def _lay_out(
     if os.path.isdir(f"{directory}/pre-checkpoint"):
         os.rename(f"{directory}/pre-checkpoint", host.pre_checkpoint_dir(container.id))
     if "pyengine" not in _read(directory, exporting.CONFIG, "checkpoint"):
-        os.rename(f"{directory}/{exporting.SPEC}",
-                  f"{host.checkpoint_dir(container.id)}/{exporting.SPEC}")  # fmt: skip
+        for name in (exporting.SPEC, SHARED_MEMORY):
+            if os.path.isfile(f"{directory}/{name}"):
+                os.rename(f"{directory}/{name}", f"{host.checkpoint_dir(container.id)}/{name}")
     log_path = f"{host.root}/containers/{container.id}/{exporting.LOG}"
     if os.path.isfile(f"{directory}/{exporting.LOG}") and host.log_path(container) == log_path:
         os.rename(f"{directory}/{exporting.LOG}", log_path)

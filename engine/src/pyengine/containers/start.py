@@ -230,7 +230,7 @@ class _Start:
         if self.restore and os.path.exists(f"{self.restore[0]}/spec.dump"):
             from pyengine.containers import importing
 
-            importing.take_mounts(spec, f"{self.restore[0]}/spec.dump", self.bundle)
+            importing.take_mounts(spec, self.restore[0], self.bundle)
         generate.write(spec, self.bundle)
         self.monitor.go()
         if attended:
