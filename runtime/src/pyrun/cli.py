@@ -64,6 +64,9 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         _fail(settings, name, PyrunError("interrupted"))
         return 130  # as a shell says SIGINT
+    except MemoryError:  # nor is there any to make a line for the log
+        posix.write(2, b"pyrun: there is no memory left\n")
+        return 255 if name == "exec" else 1
     except Exception as error:  # noqa: BLE001 - callers read one line, and it must be JSON for some
         if settings.level == "debug":
             import traceback

@@ -10,8 +10,12 @@ def open_missing() -> None:
     """Put /dev/null in their place: no file that is opened later may take their numbers."""
     streams = (sys.stdin, sys.stdout, sys.stderr)
     for fd in (fd for fd, stream in enumerate(streams) if stream is None):
-        # the lowest free number, so it is this one
-        posix.set_inheritable(posix.open("/dev/null", posix.O_RDWR), True)
+        try:
+            # the lowest free number, so it is this one
+            posix.set_inheritable(posix.open("/dev/null", posix.O_RDWR), True)
+        except OSError as error:
+            posix.write(2, f"pyrun: open /dev/null for stream {fd}: {error.strerror}\n".encode())
+            posix._exit(1)
         if fd == 1:
             sys.stdout = open(fd, "w", closefd=False)
         elif fd == 2:

@@ -301,3 +301,32 @@ def test_directories_too_deep_to_copy_are_a_message(pyrun: Runtime, bundle: Bund
         assert (done.returncode, "nested too deep" in done.stderr) == (1, True), done.stderr
     finally:  # Python's rmtree cannot either
         subprocess.run(["rm", "-r", str(bundle.rootfs / "tmp")], check=True)
+
+
+def below(script: str, words: list[str]) -> subprocess.CompletedProcess[str]:
+    """A command in a mount namespace of its own that ``script`` has changed."""
+    return subprocess.run(
+        ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", *words],
+        check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+
+def test_a_host_without_a_null_device_is_a_message(pyrun: Runtime) -> None:
+    done = below('mount -t tmpfs none /dev; exec "$@" <&-', pyrun.command("list"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "pyrun: open /dev/null for stream 0: No such file or directory\n"
+
+
+def test_a_read_only_cgroup_file_system_is_told_and_nothing_stays(
+    pyrun: Runtime, bundle: Bundle
+) -> None:
+    """rmdir(2) of what is not there says EROFS, too."""
+    bundle.save()
+    name = pyrun.new_id()
+    each = "/sys/fs/cgroup /sys/fs/cgroup/*"
+    script = f'for i in {each}; do mountpoint -q $i && mount -o remount,bind,ro $i; done; exec "$@"'
+    done = below(script, pyrun.command("create", "-b", str(bundle.path), name))
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "make cgroup" in done.stderr
+    assert "Read-only file system" in done.stderr
+    assert pyrun.left(name) == []

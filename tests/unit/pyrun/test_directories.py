@@ -128,3 +128,16 @@ def test_a_container_that_cannot_be_locked_again_is_not_taken_for_deleted(tmp_pa
     (tmp_path / "one/state.json").mkdir()
     with pytest.raises(ContainerError, match="Is a directory"):
         store.again(entry)
+
+
+@pytest.mark.parametrize("kind", ["link to nothing", "file"])
+def test_a_root_that_is_no_directory_is_not_taken_for_a_container(
+    tmp_path: Path, kind: str
+) -> None:
+    root = tmp_path / "root"
+    if kind == "file":
+        root.touch()
+    else:
+        root.symlink_to("nowhere")
+    with pytest.raises(ContainerError, match=f"{root}: File exists"):
+        directories.reserve(str(root), "one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import posix
 import subprocess
@@ -47,3 +48,16 @@ def test_states_of_a_user_are_in_the_user_s_runtime_directory(
     made = settings.Settings()
     made.rootless = rootless
     assert cli.default_root(made) == expected
+
+
+@pytest.mark.parametrize(("command", "status"), [("list", 1), ("exec", 255)])
+def test_no_memory_is_a_message_that_takes_none(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: str, status: int
+) -> None:
+    def fail(_words: list[str], _settings: settings.Settings) -> int:
+        raise MemoryError
+
+    module = importlib.import_module(f"pyrun.commands.{command}")
+    monkeypatch.setattr(module, "main", fail)
+    assert cli.main([command]) == status
+    assert capfd.readouterr().err == "pyrun: there is no memory left\n"

@@ -25,16 +25,7 @@ def reserve(root: str, container_id: str) -> Entry:
     path = f"{root}/{container_id}"
     in_use = f"create container {container_id}: a container with this id exists already"
     for _ in range(100):  # another command may be removing it right now
-        made = True
-        try:
-            names.make_directories(root, 0o711)
-            posix.mkdir(path, 0o711)
-        except FileExistsError:
-            made = False
-        except OSError as error:
-            raise ContainerError(
-                f"create container {container_id}: make {path}: {error.strerror}"
-            ) from error
+        made = _make(root, path, f"create container {container_id}: make {path}")
         entry = store.Entry(container_id, path)
         try:
             entry.lock_fd = store.take_lock(path, wait=False)
@@ -46,13 +37,28 @@ def reserve(root: str, container_id: str) -> Entry:
             if store.is_locked(entry):
                 raise ContainerError(in_use) from None
             continue  # somebody who only asks whether it is locked has a lock for a moment
-        except ContainerError:
+        except (ContainerError, OSError):
             if made:
                 _unmake(path)
             entry.unlock()
             raise
         return entry
     raise ContainerError(in_use)
+
+
+def _make(root: str, path: str, step: str) -> bool:
+    """Make a container's directory; False when it is there already."""
+    try:
+        names.make_directories(root, 0o711)
+    except OSError as error:
+        raise ContainerError(f"{step}: {root}: {error.strerror}") from error
+    try:
+        posix.mkdir(path, 0o711)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise ContainerError(f"{step}: {error.strerror}") from error
+    return True
 
 
 def _unmake(path: str) -> None:

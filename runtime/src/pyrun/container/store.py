@@ -66,11 +66,21 @@ class Entry:
             DamagedStateError: it does not hold a state.
             ContainerError: it cannot be read.
         """
+        if not self.read_any():
+            raise no_such(self.id)
+
+    def read_any(self) -> bool:
+        """Read state.json if there is one, and tell.
+
+        Raises:
+            DamagedStateError: it does not hold a state.
+            ContainerError: it cannot be read.
+        """
         path = self.file(STATE)
         try:
             value = jsontext.loads(jsontext.read(path).decode())
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise no_such(self.id) from error
+        except (FileNotFoundError, NotADirectoryError):
+            return False
         except OSError as error:
             raise ContainerError(f"read {STATE}: {path}: {error.strerror}") from error
         except (ValueError, RecursionError) as error:
@@ -81,20 +91,6 @@ class Entry:
             if type(value.get(name)) is not kind:
                 raise _damaged(self.id, f"{path}: /{name} is no {kind.__name__}")
         self.state = value  # type: ignore[assignment]  # written by save
-
-    def read_any(self) -> bool:
-        """Read state.json if there is one, and tell.
-
-        Raises:
-            DamagedStateError: it does not hold a state.
-            ContainerError: it cannot be read.
-        """
-        try:
-            self.read()
-        except ContainerError as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                return False
-            raise
         return True
 
     def save(self) -> None:

@@ -10,6 +10,7 @@ import errno
 import posix
 import time
 
+from pyrun import names
 from pyrun.errors import KernelError
 from pyrun.linux.cgroups.hierarchy import read_file, write_file
 
@@ -143,6 +144,8 @@ def remove(directory: str, deadline: float) -> None:
         except FileNotFoundError:
             return
         except OSError as error:
+            if error.errno == errno.EROFS and not names.exists(directory):
+                return  # nor could it be made
             if error.errno != errno.EBUSY or time.monotonic() > deadline:
                 raise KernelError(f"remove cgroup {directory}", error) from error
         else:
