@@ -38,7 +38,7 @@ def of_running(runtime: Runtime, bundle: Bundle) -> int:
     [
         ({"policy": "SCHED_OTHER", "nice": 7}, 0, 7),
         ({"policy": "SCHED_BATCH", "nice": -3}, BATCH, -3),
-        ({"policy": "SCHED_IDLE"}, IDLE, 0),
+        ({"policy": "SCHED_IDLE"}, IDLE, None),
         ({"policy": "SCHED_BATCH", "nice": None, "priority": None, "runtime": None}, BATCH, 0),
         ({"policy": "SCHED_BATCH", "flags": ["SCHED_FLAG_KEEP_POLICY"], "nice": 2}, 0, 2),
     ],
@@ -48,12 +48,13 @@ def test_the_scheduling_policy_is_the_process_s(
     bundle: Bundle,
     scheduler: dict[str, Any],
     policy: int,
-    nice: int,
+    nice: int | None,
 ) -> None:
     bundle.process["scheduler"] = scheduler
     pid = of_running(pyrun, bundle)
     assert os.sched_getscheduler(pid) == policy
-    assert os.getpriority(os.PRIO_PROCESS, pid) == nice
+    callers = os.getpriority(os.PRIO_PROCESS, 0)
+    assert os.getpriority(os.PRIO_PROCESS, pid) == (callers if nice is None else nice)
 
 
 @pytest.mark.needs("realtime")
