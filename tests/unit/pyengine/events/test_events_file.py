@@ -37,8 +37,10 @@ def test_an_event_has_podmans_keys(path: str) -> None:
     assert "ContainerExitCode" not in cleanup
 
 
-def test_the_backend_none_keeps_nothing() -> None:
+def test_the_backend_none_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     Events("").tell("system", "prune")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_torn_line_costs_no_event_but_its_own(path: str) -> None:
