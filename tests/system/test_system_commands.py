@@ -110,7 +110,8 @@ def test_global_options_do_what_they_say_or_say_why_not(box: ContainerRoot, tmp_
 def test_prune_and_reset_remove_what_they_say(pyengine_path: str, tmp_path: Path) -> None:
     root = ContainerRoot(pyengine_path, tmp_path)
     root.load_image()
-    root.ok("run", "-d", "--name", "runs", "-v", "used:/v", IMAGE, "sleep", "1000")
+    id_ = root.ok("run", "-d", "--name", "runs", "-v", "used:/v", IMAGE, "sleep", "1000").strip()
+    assert root.cgroups(id_) != []
     root.ok("create", "--name", "made", IMAGE, "true")
     root.ok("volume", "create", "spare")
     asked = root.call("system", "prune", stdin=b"n\n")
@@ -127,7 +128,7 @@ def test_prune_and_reset_remove_what_they_say(pyengine_path: str, tmp_path: Path
     assert root.ok("ps", "-q").count("\n") == 1
     root.ok("system", "reset", "--force")
     assert list(root.root.iterdir()) == list(root.runroot.iterdir()) == []
-    assert root.processes() == []
+    assert root.processes() == root.cgroups(id_) == root.mounts() == []
     assert root.ok("ps", "-aq") == root.ok("images", "-q") == ""
     (root.root / "pyengine.db").unlink()
     root.load_image()
