@@ -83,6 +83,18 @@ def test_a_limit_of_v1_reaches_its_file(
     assert line in (directory(pid, controller) / name).read_text().splitlines()
 
 
+@pytest.mark.needs("cgroup_memory")
+def test_a_limit_of_kernel_memory_that_is_none_is_told(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.linux["resources"].update(memory={"kernel": 1 << 26})
+    if not Path("/sys/fs/cgroup/memory/memory.kmem.limit_in_bytes").exists():
+        pytest.skip("this kernel does not have the file")
+    done = pyrun.run(bundle)
+    name = Path("/sys/fs/cgroup/memory", pyrun.ids[-1])
+    assert (done.returncode, name.exists()) == (0, False)
+    release = tuple(map(int, os.uname().release.split(".")[:2]))
+    assert ("/linux/resources/memory/kernel: this kernel" in done.stderr) == (release >= (5, 16))
+
+
 # What a weight, a class or a kernel limit needs is not in every kernel; no container goes without.
 NAMED = [
     ({"blockIO": {"weight": 500}}, "/linux/resources/blockIO/weight: "),

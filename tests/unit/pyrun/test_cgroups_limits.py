@@ -143,6 +143,11 @@ def test_the_bfq_scheduler_takes_the_weight_as_it_is(tmp_path: Path) -> None:
 def test_hugepages(tmp_path: Path) -> None:
     limits = {"hugepageLimits": [{"pageSize": "2MB", "limit": 4096}]}
     assert v1(limits) == {"hugetlb.2MB.limit_in_bytes": "4096"}
+    (tmp_path / "hugetlb.2MB.rsvd.limit_in_bytes").touch()
+    assert [setting[1:] for setting in limits_v1.settings(limits, str(tmp_path))] == [
+        ("hugetlb.2MB.limit_in_bytes", "4096", "/hugepageLimits/0"),
+        ("hugetlb.2MB.rsvd.limit_in_bytes", "4096", "/hugepageLimits/0"),
+    ]
     assert v2(limits) == {"hugetlb.2MB.max": "4096"}
     (tmp_path / "hugetlb.2MB.rsvd.max").touch()
     assert v2(limits, str(tmp_path)) == {"hugetlb.2MB.max": "4096", "hugetlb.2MB.rsvd.max": "4096"}

@@ -121,6 +121,18 @@ def test_what_is_no_name_of_a_group(top: Path, name: str) -> None:
         resctrl.plan({"closID": name}, "box")
 
 
+def test_a_shared_group_that_an_error_made_is_removed(
+    top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str, _text: str) -> None:
+        raise KernelError(f"write {path}", "Invalid argument")
+
+    monkeypatch.setattr(resctrl, "_write", refuse)
+    with pytest.raises(KernelError, match="Invalid argument"):
+        make({"closID": "shared", "memBwSchema": MB, "enableMonitoring": True})
+    assert not (top / "shared").exists()
+
+
 def test_what_the_kernel_says_is_in_the_message(top: Path) -> None:
     (top / "info").mkdir()
     (top / "info/last_cmd_status").write_text("Mask out of range\n")

@@ -65,6 +65,7 @@ class Group:
         """
         lines = [settings[name] for name in ("l3CacheSchema", "memBwSchema") if settings.get(name)]
         more = settings.get("schemata") or []
+        fresh = False
         if self.shared and names.is_dir(self.path):
             _compare(self.path, lines)
         elif self.shared and not lines and not more:
@@ -72,10 +73,16 @@ class Group:
             raise ConfigError(f"{POINTER}/closID", problem)
         elif self.shared:
             _make(self.path)
-        for path in self.made:
-            _make(path)
-        for line in [*lines, *more]:
-            _write(f"{self.path}/schemata", f"{line}\n")
+            fresh = True
+        try:
+            for path in self.made:
+                _make(path)
+            for line in [*lines, *more]:
+                _write(f"{self.path}/schemata", f"{line}\n")
+        except KernelError:
+            if fresh:  # the group outlives its container, but not an error
+                remove({"made": [self.path]})
+            raise
 
     def assign(self, pid: int) -> None:
         """Put a process into the group; see the function."""

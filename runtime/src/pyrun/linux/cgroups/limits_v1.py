@@ -5,6 +5,8 @@ As in runc, a 0 where 0 would make no sense (memory, shares, quota, period, weig
 
 from __future__ import annotations
 
+from pyrun import names
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,13 +15,23 @@ if TYPE_CHECKING:
     from pyrun.linux.cgroups.manager import Setting
 
 
-def settings(resources: dict[str, Any]) -> list[Setting]:
-    """Every limit but devices and ``unified``, in the order of the specification."""
+def settings(resources: dict[str, Any], hugetlb: str = "") -> list[Setting]:
+    """Every limit but devices and ``unified``, in the order of the specification.
+
+    Args:
+        resources: ``linux.resources``.
+        hugetlb: the container's directory of that controller, if there is one.
+    """
     found: list[Setting] = []
     for section, convert in _SECTIONS.items():
         value = resources.get(section)
         if value:
             found += convert(value)
+    for index, entry in enumerate(resources.get("hugepageLimits") or []):
+        # Since Linux 5.7 a mapping can be limited before its pages are touched.
+        name = f"hugetlb.{entry['pageSize']}.rsvd.limit_in_bytes"
+        if hugetlb and names.exists(f"{hugetlb}/{name}"):
+            found.append(("hugetlb", name, str(entry["limit"]), f"/hugepageLimits/{index}"))
     return found
 
 

@@ -135,6 +135,10 @@ class Manager(abc.ABC):
             KernelError: the kernel refused a value.
         """
 
+    def unheard(self, resources: dict[str, Any]) -> list[str]:  # noqa: ARG002 - of some layouts
+        """What the kernel took without a word and does not do, as warnings."""
+        return []
+
     def entered(self) -> list[str]:
         """The directories that a process had better enter by itself."""
         return []

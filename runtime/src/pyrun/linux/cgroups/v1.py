@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 FREEZE_TIMEOUT_S = 10.0
+_UNLIMITED_BYTES = 1 << 62  # what is above is the kernel's word for no limit
 
 
 class Manager(manager.Manager):
@@ -51,7 +52,7 @@ class Manager(manager.Manager):
         if set(resources) - {"devices"}:
             from pyrun.linux.cgroups import limits_v1
 
-            settings = limits_v1.settings(resources)
+            settings = limits_v1.settings(resources, self.paths.get("hugetlb", ""))
             if "memory" in self.paths:
                 usage = f"{self.paths['memory']}/memory.usage_in_bytes"
                 manager.check_before_update(usage, resources, pointer)
@@ -62,6 +63,16 @@ class Manager(manager.Manager):
             self.write_settings(settings, pointer)
         if creating or resources.get("devices"):
             self._set_devices(resources.get("devices") or [], pointer)
+
+    def unheard(self, resources: dict[str, Any]) -> list[str]:
+        """See ``manager.Manager.unheard``: kernels since 5.16 have no limit of kernel memory."""
+        wanted = (resources.get("memory") or {}).get("kernel") or 0
+        if wanted <= 0 or "memory" not in self.paths:
+            return []
+        kept = int(read_file(f"{self.paths['memory']}/memory.kmem.limit_in_bytes"))
+        if kept < _UNLIMITED_BYTES:
+            return []
+        return ["/linux/resources/memory/kernel: this kernel counts it in memory/limit alone"]
 
     def _with_unified(
         self, settings: list[manager.Setting], resources: dict[str, Any], pointer: str
