@@ -25,7 +25,7 @@ _RARE = {
     "pyrun.linux.affinity": ("execCPUAffinity",),
 }
 _PASSWD_LIMIT_BYTES = 1 << 24
-_MOST_PROCESSORS = 8192  # of any kernel; those that there are not count for nothing
+_MANY_PROCESSORS = 1024  # their numbers may have gaps; those that there are not count for nothing
 _MOST = 0xFFFFFFFF  # the last descriptor that close_range(2) knows
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -117,10 +117,11 @@ def open_proc_self() -> int:
 
 def use_every_processor() -> None:
     """Do not hand on the processors that pyrun's caller was kept on; the cgroup's are the limit."""
-    if len(posix.sched_getaffinity(0)) >= (posix.cpu_count() or 1):
+    count = posix.cpu_count() or 1
+    if len(posix.sched_getaffinity(0)) >= count:
         return
     try:
-        posix.sched_setaffinity(0, range(_MOST_PROCESSORS))
+        posix.sched_setaffinity(0, range(max(count, _MANY_PROCESSORS)))
     except OSError:
         return  # a seccomp filter of the caller's: it keeps the processors it has
 
