@@ -350,12 +350,17 @@ def cgroup_file(pid: int, controller: str, name: str) -> str:
 
 def cgroups_left(name: str) -> list[str]:
     """The cgroups of this name, in whatever hierarchy."""
-    found = []
-    # os.walk passes over what others remove meanwhile
-    for directory, folders, files in os.walk("/sys/fs/cgroup"):
-        if os.path.basename(directory) == name and "cgroup.procs" in files:
+    found, waiting = [], ["/sys/fs/cgroup"]
+    while waiting:  # not os.walk: it calls itself, and a container may make more levels than it can
+        directory = waiting.pop()
+        if os.path.basename(directory) == name and os.path.exists(f"{directory}/cgroup.procs"):
             found.append(directory)
-            folders.clear()
+            continue
+        try:
+            with os.scandir(directory) as entries:
+                waiting += [one.path for one in entries if one.is_dir(follow_symlinks=False)]
+        except OSError:  # removed meanwhile
+            continue
     return found
 
 

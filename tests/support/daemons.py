@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+from support import cgroups
+
 Done = subprocess.CompletedProcess[str]
 
 
@@ -65,7 +67,6 @@ class Daemon:
         self._process.terminate()
         self._process.wait(60)
         self._log.wait(60)
-        for folder, folders, _ in os.walk("/sys/fs/cgroup"):
-            if self._parent in folders:
-                os.rmdir(os.path.join(folder, self._parent))
-                folders.remove(self._parent)
+        for folder in cgroups.directories():
+            if os.path.basename(folder) == self._parent:
+                os.rmdir(folder)

@@ -8,10 +8,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from support import cgroups
+
 INTERPRETERS = "/run/pyrun-interpreter"
 PROGRAMS = ("pyrun", "pyconmon", "pyengine", "conmon", "runc", "crun", "podman", "registry")
 PARENT = "libpod_parent"
-CGROUP_TOP = "/sys/fs/cgroup"
 STATE_FOLDERS = ("/run/pyrun", "/run/pyengine", "/run/pyconmon", "/var/lib/pyengine")
 
 
@@ -59,7 +60,7 @@ def _mounts() -> frozenset[str]:
 
 
 def _cgroups() -> frozenset[str]:
-    return frozenset(folder for folder, _, _ in os.walk(CGROUP_TOP))
+    return frozenset(cgroups.directories())
 
 
 def _entries(folder: str) -> list[str]:

@@ -10,6 +10,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from support import cgroups
 from support.bundle import Bundle
 from support.machine import with_cgroup_layout
 
@@ -114,7 +115,7 @@ class Runtime:
     def left(self, name: str) -> list[str]:
         """What there is of a container: its state, cgroups, mounts and processes."""
         found = [str(path) for path in self.root.glob(f"{name}*")]
-        found += [folder for folder, _, _ in os.walk("/sys/fs/cgroup") if folder.endswith(name)]
+        found += [folder for folder in cgroups.directories() if folder.endswith(name)]
         mounts = Path("/proc/self/mountinfo").read_text().splitlines()
         found += [line for line in mounts if str(self.root.parent) in line]
         return found

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from support import cgroups
 from support.bundle import Bundle, default_config
 
 pytestmark = pytest.mark.needs("root", "busybox", "userns", "strace")
@@ -104,8 +105,7 @@ class Crowd:
         """State, cgroups, mounts, and processes with whatever namespaces they hold."""
         state = self.folder / "state"
         found = [str(path) for path in state.iterdir()] if state.exists() else []
-        for folder, folders, _ in os.walk("/sys/fs/cgroup"):
-            found += [f"{folder}/{name}" for name in folders if self.mark in name]
+        found += [one for one in cgroups.directories() if self.mark in os.path.basename(one)]
         for entry in filter(str.isdigit, os.listdir("/proc")):
             if int(entry) != os.getpid():
                 found += [f"process {entry}: {name}" for name in self._traces(entry)]
