@@ -312,13 +312,8 @@ def _lay_out(
     """Put what was unpacked in its places, under the container's lock."""
     host = checkpoints.host
     if not container.config["rootfs"]:
-        with host.database.read() as connection:
-            rows = connection.execute(
-                "SELECT diff_id FROM container_layers WHERE container_id = ? ORDER BY position",
-                (container.id,),
-            ).fetchall()
-        id_maps = record.id_maps(container)
-        host.storage.create_container(container.id, [row[0] for row in rows], id_maps)
+        layers, id_maps = host.storage.container_layers(container.id), record.id_maps(container)
+        host.storage.create_container(container.id, layers, id_maps)
         host.storage.keep(container.id)
         if not wanted.without_root:
             root = host.storage.mount(container.id, label=record.mount_label(container))
