@@ -321,3 +321,24 @@ def test_an_archive_that_cannot_be_used_is_refused(saving: ContainerRoot, tmp_pa
             archive.addfile(info, io.BytesIO(text.encode()))
         assert problem in saving.fails("container", "restore", "-i", bad)
     saving.ok("rm", "-f", "-t", "0", "c")
+
+
+@pytest.mark.needs("criu")
+def test_the_real_criu_takes_a_container_elsewhere(box: ContainerRoot, tmp_path: Path) -> None:
+    script = (
+        "read a </proc/sys/kernel/random/uuid; echo $a; echo new >/new; echo v >/data/v;"
+        " while [ ! -e /tmp/go ]; do sleep 0.1; done; echo $a; cat /new /data/v; exit 9"
+    )
+    id_ = box.ok("run", "-d", "--name", "m", "-v", "stuff:/data", IMAGE, "sh", "-c", script).strip()
+    wait_for(lambda: box.ok("logs", "m"), "its secret")
+    done = box.ok("container", "checkpoint", "--print-stats", "-e", tmp_path / "m.tar", "m")
+    assert json.loads(done)["container_statistics"][0]["criu_statistics"]["pages_written"] > 0
+    box.ok("rm", "m")
+    box.ok("volume", "rm", "stuff")
+    assert box.ok("container", "restore", "-i", tmp_path / "m.tar") == f"{id_}\n"
+    box.ok("exec", "m", "busybox", "touch", "/tmp/go")
+    assert box.ok("wait", "m") == "9\n"
+    before, after, *rest = box.ok("logs", "m").splitlines()
+    assert (before == after, rest) == (True, ["new", "v"])
+    box.ok("rm", "m")
+    box.ok("volume", "rm", "stuff")
