@@ -146,13 +146,6 @@ def test_limits_are_properties_of_the_scope_and_in_its_files(container: Containe
     assert values == [str(64 << 20), str(32 << 20), "100", "25000 50000", "16", str(48 << 20)]
 
 
-def test_no_more_processes_is_a_limit_as_well(container: Container) -> None:
-    container.resources["pids"] = {"limit": 0}
-    container.start()
-    assert (container.cgroup() / "pids.max").read_text() == "0\n"
-    assert container.show("TasksMax") == {"TasksMax": "1"}
-
-
 def test_an_update_reaches_systemd_and_the_files(container: Container) -> None:
     container.resources["cpu"] = {"quota": 25000, "period": 50000}
     container.start()
