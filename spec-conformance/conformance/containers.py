@@ -16,7 +16,7 @@ from typing import Any
 
 from conformance.cases import Failure, NotApplicable
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 APPLETS = [
     "cat",
     "chmod",

@@ -13,7 +13,7 @@ TOP = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.needs("root", "busybox")
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)  # 350 containers: 40 s here, minutes on a machine that is busy
 def test_pyrun_meets_every_requirement_of_the_suite(pyrun_path: str, tmp_path: Path) -> None:
     table, results = tmp_path / "table.md", tmp_path / "results.json"
     command = [sys.executable, str(TOP / "spec-conformance/run"), "--runtime", pyrun_path]
@@ -33,4 +33,4 @@ def test_pyrun_meets_every_requirement_of_the_suite(pyrun_path: str, tmp_path: P
     assert failed == {}
     assert done.returncode == 0
     passed = found["runtimes"][pyrun_path]["pass"]
-    assert passed >= 190, f"only {passed} requirements could be decided on this machine"
+    assert passed >= 260, f"only {passed} requirements could be decided on this machine"
