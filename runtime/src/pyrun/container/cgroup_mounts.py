@@ -96,21 +96,9 @@ def _one(
         target_fd = paths.make_inside(mounter.root_fd, destination, directory=True)
         try:
             target = paths.proc_path(target_fd)
-            if own_namespace:
-                try:
-                    syscalls.mount("cgroup", target, hierarchy.fstype, flags, data or None)
-                except PermissionError:
-                    # a user namespace may not mount it while the host's is covered in part
-                    _bind(hierarchy, target)
-                except OSError as error:
-                    if error.errno != errno.EBUSY:
-                        raise
-                    _over(mounter, destination, target, hierarchy, flags, data)
-                    return
-                else:
-                    return
-            else:
-                _bind(hierarchy, target)
+            if own_namespace and _mount_anew(mounter, destination, target, hierarchy, flags, data):
+                return
+            _bind(hierarchy, target)
         finally:
             posix.close(target_fd)
         upper_fd = paths.open_inside(mounter.root_fd, destination)
@@ -121,6 +109,26 @@ def _one(
             posix.close(upper_fd)
     except OSError as error:
         raise KernelError(step, error) from error
+
+
+def _mount_anew(
+    mounter: mounts.Mounter,
+    destination: str,
+    target: str,
+    hierarchy: Hierarchy,
+    flags: int,
+    data: str,
+) -> bool:
+    """False where a user namespace may not mount it while the host's is covered in part."""
+    try:
+        syscalls.mount("cgroup", target, hierarchy.fstype, flags, data or None)
+    except PermissionError:
+        return False
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        _over(mounter, destination, target, hierarchy, flags, data)
+    return True
 
 
 def _over(
