@@ -16,6 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    # opcode, instructions to skip if true and if false, value
+    Instruction = tuple[int, int, int, int]
+
 FORMAT = b"pyrun-seccomp-2\n"  # of a cache entry; a change of the compiler's output changes it too
 DIGEST_SIZE = 32
 MAX_ENTRIES = 256
@@ -78,6 +81,11 @@ ARCHITECTURES = {
     "SCMP_ARCH_SH": 0x4000002A,
     "SCMP_ARCH_SHEB": 0x0000002A,
 }
+
+# What goes before a profile: opcodes of classic BPF, offsets in struct seccomp_data (seccomp(2))
+_LOAD, _JUMP, _IF_EQUAL, _IF_GREATER, _IF_NOT_LESS, _RETURN = 0x20, 0x05, 0x15, 0x25, 0x35, 0x06
+_NUMBER_AT, _ARCHITECTURE_AT = 0, 4
+_X32_BIT = 0x40000000  # of the numbers of x32, whose AUDIT_ARCH is that of x86_64
 
 LIBRARY = "libseccomp.so.2"
 
@@ -241,21 +249,40 @@ def compile_profile(
 
 
 def _before(profile: dict[str, Any], default: int) -> bytes:
-    """What answers for calls that are newer than the profile, unless it lets them through.
+    """Instructions that answer ENOSYS for calls beyond the last one that the profile names.
 
-    A tracer is one of those that let them through: it answers for itself.
+    A C library tries a new call first and takes the old one after ENOSYS. A profile that was
+    written before the call, and refuses whatever it does not name, would break such programs.
+    Where the profile lets such calls through, or to a tracer, it answers for itself.
     """
     lets_through = (TRACE, ACTIONS["SCMP_ACT_LOG"], ACTIONS["SCMP_ACT_ALLOW"])
     if default & 0x7FFF0000 in lets_through or default == ERRNO | errno.ENOSYS:
         return b""
+    import struct
+
     import pyseccomp
 
-    from pyrun.linux import seccomp_new_calls
-
+    x32, x86_64 = ARCHITECTURES["SCMP_ARCH_X32"], ARCHITECTURES["SCMP_ARCH_X86_64"]
     asked = {ARCHITECTURES[name] for name in profile.get("architectures") or ()}
     every = (asked | {pyseccomp.system_arch()}) - {ARCHITECTURES["SCMP_ARCH_NATIVE"]}
     named = [name for rule in profile.get("syscalls") or () for name in rule["names"]]
-    return seccomp_new_calls.program(every, named, pyseccomp.resolve_syscall)
+    parts: dict[int, list[Instruction]] = {}
+    for architecture in sorted(every, key=x32.__eq__):  # x32 after x86_64
+        numbers = (pyseccomp.resolve_syscall(architecture, name) for name in named)
+        last = max(numbers, default=-1)  # negative where there is no such call
+        if last <= 0:
+            continue
+        part = parts.setdefault(x86_64 if architecture == x32 else architecture, [])
+        if architecture == x86_64:
+            part.append((_IF_NOT_LESS, 2, 0, _X32_BIT))
+        part += [(_IF_GREATER, 0, 1, last), (_RETURN, 0, 0, ERRNO | errno.ENOSYS)]
+    code: list[Instruction] = []
+    for architecture, part in parts.items():  # the last one comes first
+        whole = [(_LOAD, 0, 0, _NUMBER_AT), *part, (_JUMP, 0, 0, len(code))]
+        code = [(_IF_EQUAL, 0, len(whole), architecture), *whole, *code]
+    if code:
+        code.insert(0, (_LOAD, 0, 0, _ARCHITECTURE_AT))
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
 
 
 def _action(entry: dict[str, Any], key: str, errno_key: str, pointer: str) -> int:
