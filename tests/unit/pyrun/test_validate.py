@@ -412,6 +412,13 @@ def test_many_breaches_make_a_readable_message() -> None:
     assert len(str(caught.value)) < 2000
 
 
+def test_twenty_thousand_breaches_are_no_minutes() -> None:
+    """Each was once compared with all the others."""
+    config = changed("/process/rlimits", ["none"] * 20_000)
+    config["process"]["env"] = ["=x"] * 20_000
+    assert len(validate.check(config)) == 40_000
+
+
 def test_a_process_alone_has_pointers_of_its_own() -> None:
     process = copy.deepcopy(GOOD["process"])
     assert validate.check_process(process) == []

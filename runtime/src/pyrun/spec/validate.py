@@ -79,7 +79,12 @@ def _elsewhere(findings: list[Finding], broken: list[list[str]]) -> list[Finding
     """Those that are not about what is known to be wrong."""
     if not broken:
         return findings
-    return [one for one in findings if not any(one.path[: len(at)] == at for at in broken)]
+    known = set(map(tuple, broken))
+    return [
+        one
+        for one in findings
+        if not any(tuple(one.path[:end]) in known for end in range(len(one.path) + 1))
+    ]
 
 
 def check_process(process: Any) -> list[Finding]:
