@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from pyengine.containers import criu_statistics, ending, ends, record, start, stopping
+from pyengine.containers import criu_images, ending, ends, record, start, stopping
 from pyengine.containers.host import make_directory
 from pyengine.errors import ConfigError, ConflictError, NotFoundError, RuntimeCallError
 from pyengine.storage import trees
@@ -192,7 +192,7 @@ def _save(host: Host, container: Container, wish: Wish) -> Report:
         trees.remove_tree(directory)
         raise RuntimeCallError(f"checkpoint container {container.name}: {error}") from error
     runtime_us = (time.monotonic_ns() - began) // 1000
-    return Report(container.id, runtime_us, criu_statistics.read(f"{work}/{STATISTICS}"))
+    return Report(container.id, runtime_us, criu_images.statistics(f"{work}/{STATISTICS}"))
 
 
 def restore_locked(host: Host, container: Container, flags: Sequence[str], *, keep: bool) -> Report:
@@ -212,7 +212,7 @@ def restore_locked(host: Host, container: Container, flags: Sequence[str], *, ke
     began = time.monotonic_ns()
     start.launch(host, container, intent, attach=False, restore=(directory, *flags))
     runtime_us = (time.monotonic_ns() - began) // 1000
-    criu = criu_statistics.read(f"{host.bundle(id_)}/{RESTORE_STATISTICS}")
+    criu = criu_images.statistics(f"{host.bundle(id_)}/{RESTORE_STATISTICS}")
     if not keep:
         for path in (directory, host.pre_checkpoint_dir(id_)):
             trees.remove_tree(path)

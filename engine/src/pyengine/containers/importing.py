@@ -10,7 +10,7 @@ import json
 import os
 
 from pyengine import log, syscalls
-from pyengine.containers import checkpointing, ending, exporting, record
+from pyengine.containers import checkpointing, criu_images, ending, exporting, record
 from pyengine.containers.create import Source, add, create
 from pyengine.containers.options import ContainerOptions
 from pyengine.errors import ArchiveError, ConfigError, ConflictError, NotFoundError, StorageError
@@ -322,6 +322,10 @@ def _lay_out(
                 how = Extract(overwrite=True, id_maps=id_maps)
                 _unpack(_of_file(changes), root, exporting.CHANGES, how)
             _delete(root, f"{directory}/{exporting.DELETED}")
+        mode = criu_images.root_mode(f"{directory}/checkpoint")
+        if mode is not None:
+            root = host.storage.mount(container.id, label=record.mount_label(container))
+            os.chmod(root, mode)
     os.makedirs(os.path.dirname(host.checkpoint_dir(container.id)), exist_ok=True)
     os.rename(f"{directory}/checkpoint", host.checkpoint_dir(container.id))
     if os.path.isdir(f"{directory}/pre-checkpoint"):

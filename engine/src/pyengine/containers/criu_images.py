@@ -1,10 +1,12 @@
-"""What CRIU counted of a checkpoint or a restore: its files ``stats-dump``, ``stats-restore``.
+"""What CRIU's files tell: figures of a checkpoint or a restore, and of the container's root.
 
-A file is two magic numbers, a size, and a message of protocol buffers (CRIU's stats.proto), whose
-fields have the numbers below; all that matter are integers.
+A file is two magic numbers, and messages of protocol buffers, each after its size in four bytes
+(CRIU's images/*.proto).
 """
 
 from __future__ import annotations
+
+import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,16 +19,38 @@ _FIELDS = {
     2: {1: "pages_compared", 2: "pages_skipped_cow", 3: "forking_time", 4: "restore_time",
         5: "pages_restored"},
 }  # fmt: skip
-_HEADER_BYTES = 12
+_MAGIC_BYTES, _SIZE_BYTES = 8, 4
 _MOST_BYTES = 1 << 16
+# file_entry.reg; reg_file_entry.name and .mode
+_REG, _NAME, _MODE = 3, 6, 10
+_ROOTS = (b"/", b".")
 _VARINT, _BYTES = 0, 2
 
 
-def read(path: str) -> dict[str, int]:
-    """The numbers by name; empty where there is no such file, or another one."""
+def root_mode(directory: str) -> int | None:
+    """The permissions of the container's root, which CRIU wants to find; None where it is unknown.
+
+    An image may not say: podman makes it 0555 then.
+    """
+    try:
+        with open(f"{directory}/files.img", "rb") as file:
+            file.seek(_MAGIC_BYTES)
+            while size := int.from_bytes(file.read(_SIZE_BYTES), "little"):
+                part = dict(_fields(file.read(size))).get(_REG)
+                entry = dict(_fields(part)) if isinstance(part, bytes) else {}
+                mode = entry.get(_MODE)
+                if entry.get(_NAME) in _ROOTS and isinstance(mode, int) and stat.S_ISDIR(mode):
+                    return stat.S_IMODE(mode)
+    except (FileNotFoundError, IndexError, ValueError):
+        return None
+    return None
+
+
+def statistics(path: str) -> dict[str, int]:
+    """The figures of ``stats-dump`` or ``stats-restore``; none where it is another file."""
     try:
         with open(path, "rb") as file:
-            data = file.read(_MOST_BYTES)[_HEADER_BYTES:]
+            data = file.read(_MOST_BYTES)[_MAGIC_BYTES + _SIZE_BYTES :]
     except FileNotFoundError:
         return {}
     found: dict[str, int] = {}
