@@ -283,3 +283,27 @@ def test_a_link_to_the_root_is_no_place_for_a_mount(pyrun: Runtime, bundle: Bund
     (bundle.rootfs / "link").symlink_to("/")
     bundle.mount("/link", type="tmpfs", source="tmpfs")
     assert "destination /link is the root itself" in refused(pyrun, bundle)
+
+
+@pytest.mark.needs("userns")
+def test_what_is_mounted_upon_a_bind_of_a_user_namespace_stays_inside(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    """The bind is made outside, of a mount that may be shared, as every one is under systemd."""
+    source = tmp_path / "shared"
+    (source / "inner").mkdir(parents=True)
+    bundle.linux["namespaces"].append({"type": "user"})
+    for kind in ("uidMappings", "gidMappings"):
+        bundle.linux[kind] = [{"containerID": 0, "hostID": 0, "size": 65536}]
+    bundle.config["root"]["readonly"] = False
+    bundle.mount("/shared", type="bind", source=str(source), options=["rbind"])
+    bundle.mount("/shared/inner", type="tmpfs", source="tmpfs")
+    bundle.process["args"] = ["sleep", "1000"]
+    subprocess.run(["mount", "--bind", source, source], check=True)
+    try:
+        subprocess.run(["mount", "--make-shared", source], check=True)
+        (source / "inner").mkdir(exist_ok=True)
+        pyrun.start(bundle)
+        assert not os.path.ismount(source / "inner")
+    finally:
+        subprocess.run(["umount", "--recursive", "--lazy", source], check=True)

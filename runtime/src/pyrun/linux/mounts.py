@@ -363,6 +363,10 @@ class Mounter:
                 self._check_target(target_fd, "bind", destination, path)
                 if tree_fd >= 0:
                     syscalls.move_mount(tree_fd, target_fd)
+                    if not any(word & syscalls.MS_SHARED for word in options.propagation):
+                        # it is a peer of the host's still, which would get what comes upon it
+                        own = syscalls.MS_SLAVE | syscalls.MS_REC
+                        syscalls.mount(None, paths.proc_path(tree_fd), None, own, None)
                 else:
                     how = options.flags & (syscalls.MS_BIND | syscalls.MS_REC)
                     syscalls.mount(path, paths.proc_path(target_fd), None, how, None)
