@@ -211,6 +211,40 @@ def test_a_device_that_was_asked_for(pyrun: Runtime, bundle: Bundle) -> None:
     assert pyrun.output(bundle) == "character special file 640 3 4 1,5\nfifo\n0"
 
 
+def test_a_dev_of_the_host_stays_as_it_is(pyrun: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    """Neither owner nor ptmx is changed, nor a link made, through a bind mount."""
+    dev = tmp_path / "dev"
+    (dev / "pts").mkdir(parents=True)
+    os.mknod(dev / "null", 0o20600, os.makedev(1, 3))
+    os.mknod(dev / "ptmx", 0o20666, os.makedev(5, 2))
+    os.chown(dev / "null", 3, 4)
+    entries = [one for one in bundle.config["mounts"] if not one["destination"].startswith("/dev/")]
+    bundle.config["mounts"] = [one for one in entries if one["destination"] != "/dev"]
+    bundle.mount("/dev/", type="bind", source=str(dev), options=["bind"])
+    bundle.mount("/dev/pts", type="devpts", source="devpts", options=["newinstance"])
+    bundle.linux["devices"] = [{"path": "/dev/more", "type": "c", "major": 1, "minor": 5}]
+    bundle.shell("ls /dev; stat -c '%a %u %g' /dev/null; stat -c %t,%T /dev/ptmx; ls /dev/pts")
+    assert pyrun.output(bundle).split() == [
+        "null", "ptmx", "pts", "600", "3", "4", "5,2", "ptmx",
+    ]  # fmt: skip
+    assert sorted(os.listdir(dev)) == ["null", "ptmx", "pts"]
+
+
+def test_a_node_that_is_there_already_keeps_its_owner(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    (tmp_path / "sub").mkdir()
+    os.mknod(tmp_path / "sub/zero", 0o20600, os.makedev(1, 5))
+    os.chown(tmp_path / "sub/zero", 3, 4)
+    bundle.mount("/dev/sub", type="bind", source=str(tmp_path / "sub"), options=["bind"])
+    asked = {"path": "/dev/sub/zero", "type": "c", "major": 1, "minor": 5, "uid": 7}
+    bundle.linux["devices"] = [asked]
+    bundle.shell("stat -c '%u %g' /dev/sub/zero")
+    assert pyrun.output(bundle) == "3 4"
+    asked["minor"] = 7
+    assert "/dev/sub/zero exists in the root and is another file" in pyrun.run(bundle).stderr
+
+
 def test_a_user_namespace_has_devices_that_the_host_does_not(
     pyrun: Runtime, bundle: Bundle
 ) -> None:

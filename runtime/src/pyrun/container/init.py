@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posix
 
-from pyrun import syscalls
+from pyrun import names, syscalls
 from pyrun.container import cgroup_mounts, channel, fork, process
 from pyrun.container.channel import Channel, ChannelClosedError
 from pyrun.container.stage import TRACE
@@ -19,6 +19,8 @@ from pyrun.spec import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pyrun.linux.cgroups.hierarchy import Hierarchy
     from pyrun.linux.namespaces import Plan
     from pyrun.spec.types import JsonObject
@@ -302,6 +304,12 @@ def needs_helper(plan: Plan) -> bool:
     return plan.has(syscalls.CLONE_NEWPID) and not plan.may_return()
 
 
+def _has_bound_dev(entries: Iterable[JsonObject]) -> bool:
+    """Whether /dev is the host's, which nobody may change for a container (as with runc)."""
+    found = [entry for entry in entries if names.normal(entry["destination"]) == "/dev"]
+    return bool(found) and mounts.is_bind(found[-1])
+
+
 def _uts(name: str, value: str, call: object) -> None:
     try:
         call(value)  # type: ignore[operator]  # one of two functions of syscalls
@@ -347,8 +355,9 @@ def _change_root(task: Task) -> None:
         else:
             mounter.mount(entry, index)
     bind = plan.has(syscalls.CLONE_NEWUSER)
-    devices.make_all(root_fd, settings.get("devices") or [], task.nodes, bind=bind)
-    devices.make_links(root_fd)
+    if not _has_bound_dev(config.get("mounts") or ()):
+        devices.make_all(root_fd, settings.get("devices") or [], task.nodes, bind=bind)
+        devices.make_links(root_fd)
     _wait_for_parent(task)
     if task.hooks("prestart") or task.hooks("createRuntime"):
         task.channel.send("mounted")

@@ -97,6 +97,7 @@ def make(root_fd: int, device: JsonObject, pointer: str, *, bind: bool, node_fd:
             if _stat.S_IFMT(found.st_mode) != kind or found.st_rdev != number:
                 problem = f"{path} exists in the root and is another file"
                 raise ConfigError(f"{pointer}/path", problem) from None
+            return  # with its owner: it may be the host's, in a directory that is mounted here
         except PermissionError:
             # not allowed to make nodes (a nested container): the host's own will do
             _bind(path, name, parent_fd, (kind, number), pointer)
