@@ -193,6 +193,8 @@ def _mount_node(source_fd: int, name: str, parent_fd: int, *, detached: bool = F
     try:
         if detached:
             syscalls.move_mount(source_fd, target_fd)
+            # no peer of the host's any more, which would get what is mounted upon it
+            syscalls.mount(None, paths.proc_path(source_fd), None, syscalls.MS_SLAVE, None)
             return
         source = paths.proc_path(source_fd)
         syscalls.mount(source, paths.proc_path(target_fd), None, syscalls.MS_BIND, None)
