@@ -119,5 +119,6 @@ def test_our_container_goes_on_under_podman(
     assert shown["Config"]["Labels"] == {"a": "b"}
     assert shown["HostConfig"]["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 3}
     root = Path(podman("container", "mount", "o"))
+    assert root.stat().st_mode & 0o777 == 0o755  # not podman's 0555: CRIU wants what it has seen
     assert ((root / "new").read_text(), (root / "bin/wc").exists()) == ("new\n", False)
     podman("container", "unmount", "o")

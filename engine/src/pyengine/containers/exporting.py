@@ -145,11 +145,10 @@ class Archive:
         found = differences.changes(host, container)
         kept = [path[1:] for kind, path in found if kind != differences.DELETED]
         deleted = [path for kind, path in found if kind == differences.DELETED]
-        if kept:
-            tree = file_trees.shown(host, container)
-            label = f"export {container.name}"
-            packed = pack_paths(tree, sorted(kept), label, record.id_maps(container))
-            yield from self._nested(CHANGES, packed)
+        # In any case: of the root's permissions podman knows by it alone, and CRIU minds them.
+        tree, label = file_trees.shown(host, container), f"export {container.name}"
+        packed = pack_paths(tree, sorted(kept), label, record.id_maps(container))
+        yield from self._nested(CHANGES, packed)
         if deleted:
             yield from _text(DELETED, json.dumps(deleted))
 

@@ -85,7 +85,7 @@ def pack_entry(
 def pack_paths(
     path: str, entries: Sequence[str], label: str, id_maps: IdMaps | None = None
 ) -> Iterator[bytes]:
-    """The tar of some paths below ``path``, directories without what is in them.
+    """The tar of ``path`` and of some paths below it, directories without what is in them.
 
     Raises:
         StorageError: something cannot be read.
@@ -126,8 +126,13 @@ class _Packer:
         yield self._end()
 
     def some(self, paths: Sequence[str]) -> Iterator[bytes]:
-        """These paths below the root."""
+        """The root's own entry, and these paths below it."""
         try:
+            first = self._header(
+                "/", os.fstat(self._root_fd), tarfile.DIRTYPE, {}
+            )  # podman skips "./"
+            self._written = len(first)
+            yield first
             for path in paths:
                 for chunk in self._one(path):
                     self._written += len(chunk)
