@@ -45,6 +45,7 @@ def test_labels_confine_containers_where_selinux_is() -> None:
     words += [".venv/bin/python3", "tests/support/selinux_policy.py"]
     words += [".venv/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=300"]
     words += ["--must-run=selinux", "tests/kernel/runtime/test_selinux.py"]
+    words += ["tests/system/test_selinux.py"]
     command = [str(TOP / "tools/vm/run"), *words]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
