@@ -59,6 +59,8 @@ def make_bundle(directory: Path, arguments: list[str], *, terminal: bool = False
     config["process"]["args"] = arguments
     config["process"]["terminal"] = terminal
     config["process"]["rlimits"] = []
+    # Debian's runc asks for some that are not inheritable, which other runtimes warn of.
+    del config["process"]["capabilities"]["ambient"]
     path.write_text(json.dumps(config))
     return directory
 

@@ -83,7 +83,11 @@ def test_uv_tool_install(name: str, wheels: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_pipx_install(name: str, wheels: Path, tmp_path: Path) -> None:
-    folders = {"PIPX_HOME": str(tmp_path / "pipx"), "PIPX_BIN_DIR": str(tmp_path / "bin")}
+    folders = {
+        "PIPX_HOME": str(tmp_path / "pipx"),
+        "PIPX_BIN_DIR": str(tmp_path / "bin"),
+        "UV_CACHE_DIR": str(tmp_path / "cache"),  # which pipx takes where there is uv
+    }
     pipx = [sys.executable, "-m", "pipx", "install", "-q", "--python", sys.executable]
     run(*pipx, f"--pip-args=--no-index --find-links={wheels}", name, **folders)
     starts_alone(tmp_path / "bin" / name, name)

@@ -288,7 +288,10 @@ def test_a_destination_may_be_as_deep_as_a_path_can_name(
     bundle.mount(place, type="tmpfs", source="tmpfs")
     bundle.process["cwd"] = f"{place}/made"
     bundle.shell("pwd; df . | tail -n 1")
-    assert [line[-len(place) :] for line in pyrun.output(bundle).splitlines()[1:]] == [place]
+    try:
+        assert [line[-len(place) :] for line in pyrun.output(bundle).splitlines()[1:]] == [place]
+    finally:
+        remove_deep(bundle.rootfs / "tmp")
 
 
 def test_directories_too_deep_to_copy_are_a_message(pyrun: Runtime, bundle: Bundle) -> None:
@@ -299,8 +302,13 @@ def test_directories_too_deep_to_copy_are_a_message(pyrun: Runtime, bundle: Bund
     try:
         done = pyrun.run(bundle)
         assert (done.returncode, "nested too deep" in done.stderr) == (1, True), done.stderr
-    finally:  # Python's rmtree cannot either
-        subprocess.run(["rm", "-r", str(bundle.rootfs / "tmp")], check=True)
+    finally:
+        remove_deep(bundle.rootfs / "tmp")
+
+
+def remove_deep(path: Path) -> None:
+    """Python's rmtree, with which pytest removes old directories, cannot go so deep."""
+    subprocess.run(["rm", "-r", str(path)], check=True)
 
 
 def below(script: str, words: list[str]) -> subprocess.CompletedProcess[str]:
