@@ -7,6 +7,7 @@ to importlib, which compiles it as ever. Packages of pyrun have an empty ``__ini
 even opened. ``from __future__ import annotations`` here would come before ``install``.
 """
 
+import _signal  # type: ignore[import-not-found]  # typeshed has only signal
 import builtins
 import gc
 import marshal
@@ -133,6 +134,9 @@ def install() -> None:
 
 def run() -> None:
     """The process; never returns."""
+    interrupt = _signal.getsignal(_signal.SIGINT)
+    if interrupt is not _signal.SIG_IGN:  # ctrl-c just ends what has not begun
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     gc.disable()  # searching for garbage while modules are made takes 2 ms of run, and finds none
     # The launcher starts Python with -I -S, so nothing but the standard library is on the path.
     sys.path.append(_TOP.rpartition("/")[0])
@@ -144,6 +148,7 @@ def run() -> None:
 
     from pyrun import cli
 
+    _signal.signal(_signal.SIGINT, interrupt)
     status = cli.main(sys.argv[1:])
     try:
         sys.stdout.flush()

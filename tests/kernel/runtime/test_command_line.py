@@ -27,6 +27,24 @@ def test_an_unknown_command_is_status_3_and_help_is_0(pyrun: Runtime) -> None:
     assert pyrun.call("-V").stdout == pyrun.call("--version").stdout
 
 
+@pytest.mark.needs("strace")
+@pytest.mark.parametrize(
+    ("module", "status", "said"), [("names", -2, ""), ("commands/start", 130, "interrupted")]
+)
+def test_a_ctrl_c_while_pyrun_loads_is_no_traceback(
+    pyrun: Runtime, module: str, status: int, said: str
+) -> None:
+    """It ends the process at once, or, from where errors are told, with a line of its own."""
+    (package,) = Path(pyrun.program).parent.glob("../lib/python3*/site-packages/pyrun")
+    inject = ["-P", str(package / f"{module}.py"), "-e", "inject=/stat:signal=INT:when=1"]
+    done = subprocess.run(
+        ["strace", "-o", "/dev/null", *inject, *pyrun.command("start", "none")],
+        check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+    assert said in done.stderr
+
+
 @pytest.mark.parametrize("command", [["list"], ["help"], ["run", "--help"]])
 def test_output_that_cannot_be_written_is_an_error(pyrun: Runtime, command: list[str]) -> None:
     words = pyrun.command(*command)
