@@ -60,6 +60,17 @@ MS_RELATIME = 0x200000
 MS_I_VERSION = 0x800000
 MS_STRICTATIME = 0x1000000
 MS_LAZYTIME = 0x2000000
+# The words of mount(8) and of linux.rootfsPropagation.
+PROPAGATION = {
+    "private": MS_PRIVATE,
+    "rprivate": MS_PRIVATE | MS_REC,
+    "shared": MS_SHARED,
+    "rshared": MS_SHARED | MS_REC,
+    "slave": MS_SLAVE,
+    "rslave": MS_SLAVE | MS_REC,
+    "unbindable": MS_UNBINDABLE,
+    "runbindable": MS_UNBINDABLE | MS_REC,
+}
 MNT_DETACH = 0x2
 UMOUNT_NOFOLLOW = 0x8
 

@@ -101,12 +101,7 @@ def _one(
             _bind(hierarchy, target)
         finally:
             posix.close(target_fd)
-        upper_fd = paths.open_inside(mounter.root_fd, destination)
-        try:
-            word = flags | syscalls.MS_REMOUNT | syscalls.MS_BIND
-            syscalls.mount(None, paths.proc_path(upper_fd), None, word, None)
-        finally:
-            posix.close(upper_fd)
+        mounter.remount(destination, flags)
     except OSError as error:
         raise KernelError(step, error) from error
 
@@ -127,26 +122,15 @@ def _mount_anew(
     except OSError as error:
         if error.errno != errno.EBUSY:
             raise
-        _over(mounter, destination, target, hierarchy, flags, data)
+        # /sys is the host's, with its cgroups: the same file system is not mounted on itself
+        syscalls.mount("tmpfs", target, "tmpfs", _ALWAYS, "mode=755,size=0")
+        tmpfs_fd = paths.open_inside(mounter.root_fd, destination)
+        try:
+            target = paths.proc_path(tmpfs_fd)
+            syscalls.mount("cgroup", target, hierarchy.fstype, flags, data or None)
+        finally:
+            posix.close(tmpfs_fd)
     return True
-
-
-def _over(
-    mounter: mounts.Mounter,
-    destination: str,
-    target: str,
-    hierarchy: Hierarchy,
-    flags: int,
-    data: str,
-) -> None:
-    """Where /sys is the host's, with its cgroups: the same file system is not mounted on itself."""
-    syscalls.mount("tmpfs", target, "tmpfs", _ALWAYS, "mode=755,size=0")
-    tmpfs_fd = paths.open_inside(mounter.root_fd, destination)
-    try:
-        target = paths.proc_path(tmpfs_fd)
-        syscalls.mount("cgroup", target, hierarchy.fstype, flags, data or None)
-    finally:
-        posix.close(tmpfs_fd)
 
 
 def _bind(hierarchy: Hierarchy, target: str) -> None:

@@ -59,16 +59,6 @@ _FLAGS: dict[str, tuple[int, int]] = {
     "rnomand": (0, syscalls.MS_MANDLOCK),
     "rsync": (syscalls.MS_SYNCHRONOUS, 0),
 }
-PROPAGATION = {
-    "private": syscalls.MS_PRIVATE,
-    "rprivate": syscalls.MS_PRIVATE | syscalls.MS_REC,
-    "shared": syscalls.MS_SHARED,
-    "rshared": syscalls.MS_SHARED | syscalls.MS_REC,
-    "slave": syscalls.MS_SLAVE,
-    "rslave": syscalls.MS_SLAVE | syscalls.MS_REC,
-    "unbindable": syscalls.MS_UNBINDABLE,
-    "runbindable": syscalls.MS_UNBINDABLE | syscalls.MS_REC,
-}
 # Options for the whole tree below a mount, as attributes of mount_setattr(2): (set, clear).
 _ATIME = syscalls.MOUNT_ATTR__ATIME
 _TREE: dict[str, tuple[int, int]] = {
@@ -155,8 +145,8 @@ def parse_options(options: list[str], pointer: str) -> Options:
             on, off = _FLAGS[option]
             parsed.flags = parsed.flags & ~off | on
             parsed.cleared = parsed.cleared & ~on | off
-        elif option in PROPAGATION:
-            parsed.propagation.append(PROPAGATION[option])
+        elif option in syscalls.PROPAGATION:
+            parsed.propagation.append(syscalls.PROPAGATION[option])
         elif option in _TREE:
             on, off = _TREE[option]
             parsed.tree_set = parsed.tree_set & ~off | on
@@ -181,7 +171,8 @@ def parse_options(options: list[str], pointer: str) -> Options:
 def known_options() -> list[str]:
     """Every word that is not left to the file system (``features``)."""
     links = {COPY_SYMLINK, SOURCE_LINK, DESTINATION_LINK}
-    return sorted({*_FLAGS, *PROPAGATION, *_TREE, *COPY_UP, *links, "idmap", "ridmap"})
+    words = {*_FLAGS, *syscalls.PROPAGATION, *_TREE, *COPY_UP, *links}
+    return sorted({*words, "idmap", "ridmap"})
 
 
 def is_idmap(option: str) -> bool:
@@ -487,14 +478,18 @@ class Mounter:
         """
         for destination, flags in self.late:
             try:
-                fd = paths.open_inside(self.root_fd, destination)
-                try:
-                    word = flags | syscalls.MS_REMOUNT | syscalls.MS_BIND
-                    syscalls.mount(None, paths.proc_path(fd), None, word, None)
-                finally:
-                    posix.close(fd)
+                self.remount(destination, flags)
             except OSError as error:
                 raise KernelError(f"make {destination} read-only", error) from error
+
+    def remount(self, destination: str, flags: int) -> None:
+        """Give the mount at ``destination``, and not its file system, other flags (OSError)."""
+        fd = paths.open_inside(self.root_fd, destination)
+        try:
+            word = flags | syscalls.MS_REMOUNT | syscalls.MS_BIND
+            syscalls.mount(None, paths.proc_path(fd), None, word, None)
+        finally:
+            posix.close(fd)
 
 
 def _is_procfs(path: str) -> bool:

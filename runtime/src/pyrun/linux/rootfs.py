@@ -14,17 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _KERNELS = {"/proc": ("proc", syscalls.PROC_SUPER_MAGIC), "/sys": ("sysfs", syscalls.SYSFS_MAGIC)}
-_PROPAGATION = {
-    "": syscalls.MS_SLAVE | syscalls.MS_REC,
-    "private": syscalls.MS_PRIVATE,
-    "rprivate": syscalls.MS_PRIVATE | syscalls.MS_REC,
-    "shared": syscalls.MS_SHARED,
-    "rshared": syscalls.MS_SHARED | syscalls.MS_REC,
-    "slave": syscalls.MS_SLAVE,
-    "rslave": syscalls.MS_SLAVE | syscalls.MS_REC,
-    "unbindable": syscalls.MS_UNBINDABLE,
-    "runbindable": syscalls.MS_UNBINDABLE | syscalls.MS_REC,
-}
+_PROPAGATION = {"": syscalls.MS_SLAVE | syscalls.MS_REC, **syscalls.PROPAGATION}
 
 
 def prepare(rootfs: str, propagation: str, tree_fd: int = -1) -> int:
