@@ -16,6 +16,10 @@ class MountInfo:
     def type(self, target: str) -> str:
         return self._found[target][1]
 
+    def own_options(self, target: str) -> set[str]:
+        """Those of the mount alone."""
+        return self._found[target][0]
+
     def options(self, target: str) -> set[str]:
         """Those of the mount and of its file system."""
         return self._found[target][0] | self._found[target][2]

@@ -144,6 +144,9 @@ _KEYCTL, _SCHED_SETATTR, _IOPRIO_SET, _PRLIMIT64 = _OLD.get(
 )  # asm-generic: aarch64, riscv64
 _OPEN_TREE = 428
 _MOVE_MOUNT = 429
+_FSOPEN = 430
+_FSCONFIG = 431
+_FSMOUNT = 432
 _CLONE3 = 435
 _CLOSE_RANGE = 436
 _OPENAT2 = 437
@@ -362,6 +365,22 @@ def move_mount(from_fd: int, to_fd: int) -> None:
     """Attach the mount ``from_fd`` on what ``to_fd`` is open on (move_mount(2))."""
     flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
     _call(_MOVE_MOUNT, from_fd, b"", to_fd, b"", flags)
+
+
+def fsopen(fstype: str) -> int:
+    """Begin a new mount of a file system, close-on-exec (fsopen(2))."""
+    return _call(_FSOPEN, names.encode(fstype), 1)  # FSOPEN_CLOEXEC
+
+
+def fsconfig_create(fs_fd: int, source: str) -> None:
+    """Make the file system that ``fsopen`` began, of this source (fsconfig(2))."""
+    _call(_FSCONFIG, fs_fd, 1, b"source", names.encode(source))  # FSCONFIG_SET_STRING
+    _call(_FSCONFIG, fs_fd, 6)  # FSCONFIG_CMD_CREATE
+
+
+def fsmount(fs_fd: int) -> int:
+    """A detached mount of it, close-on-exec (fsmount(2))."""
+    return _call(_FSMOUNT, fs_fd, 1)  # FSMOUNT_CLOEXEC
 
 
 def mount_setattr(

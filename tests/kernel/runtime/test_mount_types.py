@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+
 import pytest
 
 from support.bundle import Bundle
@@ -33,6 +36,86 @@ def test_sysfs_is_that_of_the_network_namespace(pyrun: Runtime, bundle: Bundle) 
     text = pyrun.output(bundle)
     assert MountInfo(text.rpartition("\n")[0]).type("/sys") == "sysfs"
     assert text.splitlines()[-1] == "lo"
+
+
+def with_users(bundle: Bundle, *, without: str) -> None:
+    """A user namespace whose root is the host's, in which one other namespace is missing."""
+    kept = [one for one in bundle.linux["namespaces"] if one["type"] != without]
+    bundle.linux["namespaces"] = [*kept, {"type": "user"}]
+    bundle.linux["uidMappings"] = [{"containerID": 0, "hostID": 0, "size": 65536}]
+    bundle.linux["gidMappings"] = bundle.linux["uidMappings"]
+
+
+@pytest.mark.needs("userns")
+def test_without_a_network_namespace_a_user_namespace_has_a_sysfs_of_the_hosts(
+    pyrun: Runtime, bundle: Bundle
+) -> None:
+    """The kernel gives init none; the host's root could write to it, and to cgroups below it."""
+    with_users(bundle, without="network")
+    bundle.config["mounts"].pop()  # that of the cgroups
+    bundle.linux["maskedPaths"] = ["/sys/kernel"]
+    bundle.shell(
+        "cat /proc/self/mountinfo; echo; ls /sys/class/net; echo; ls /sys/kernel /sys/fs/cgroup |"
+        "grep -v '^/sys'; mkdir /sys/module/x 2>&1"
+    )
+    done = pyrun.run(bundle)
+    text, devices, hidden = done.stdout.split("\n\n")
+    mounts = MountInfo(text)
+    assert mounts.type("/sys") == "sysfs"
+    assert {"ro", "nosuid", "nodev", "noexec"} <= mounts.own_options("/sys")
+    assert mounts.below("/sys") == ["/sys/kernel"]
+    assert "shared:" not in text
+    assert devices.split() == sorted(os.listdir("/sys/class/net"))
+    assert "Read-only file system" in hidden
+    assert hidden.count("\n") == 2, hidden
+
+
+@pytest.mark.needs("userns")
+def test_a_user_namespace_has_a_sysfs_of_the_network_namespace_that_it_joins(
+    pyrun: Runtime, bundle: Bundle
+) -> None:
+    with_users(bundle, without="network")
+    bundle.change_mount("/sys", options=["rw", "noatime"])
+    with subprocess.Popen(
+        ["unshare", "--net", "sh", "-c", "echo; read line"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as holder:  # fmt: skip
+        assert holder.stdout
+        assert holder.stdout.readline() == b"\n"
+        path = f"/proc/{holder.pid}/ns/net"
+        bundle.linux["namespaces"].append({"type": "network", "path": path})
+        bundle.shell("cat /proc/self/mountinfo; echo; ls /sys/class/net")
+        text, devices = pyrun.output(bundle).split("\n\n")
+        holder.communicate(b"\n")
+    mounts = MountInfo(text)
+    assert devices == "lo"
+    assert mounts.type("/sys") == "sysfs"
+    assert {"rw", "noatime"} <= mounts.own_options("/sys")
+
+
+@pytest.mark.needs("userns")
+def test_a_sysfs_of_the_hosts_takes_no_option_that_it_does_not_know(
+    pyrun: Runtime, bundle: Bundle
+) -> None:
+    with_users(bundle, without="network")
+    bundle.change_mount("/sys", options=["nosuchoption=1"])
+    done = pyrun.run(bundle)
+    assert "mount sysfs on /sys: Invalid argument: option nosuchoption=1" in done.stderr
+    assert pyrun.left(pyrun.ids[-1]) == []
+
+
+@pytest.mark.needs("userns")
+@pytest.mark.parametrize(
+    ("missing", "mount"), [("pid", "proc on /proc"), ("ipc", "mqueue on /dev/mqueue")]
+)
+def test_what_a_user_namespace_may_not_mount_is_told_with_what_it_needs(
+    pyrun: Runtime, bundle: Bundle, missing: str, mount: str
+) -> None:
+    with_users(bundle, without=missing)
+    done = pyrun.run(bundle)
+    problem = f"a user namespace needs a new {missing} namespace for it"
+    assert f"mount {mount}: Operation not permitted: {problem}" in done.stderr
+    assert pyrun.left(pyrun.ids[-1]) == []
 
 
 def test_devpts_is_the_containers_own(pyrun: Runtime, bundle: Bundle) -> None:

@@ -407,3 +407,59 @@ def test_recording_system_calls_works_or_says_that_tracing_is_not_allowed(caller
         assert re.search(r"trace process \d+: Operation not permitted", done.stderr)
         assert not profile.exists()
     assert caller.call("list", "-q").stdout == ""
+
+
+# --- the host's sysfs, where there is no network namespace
+
+
+def shares_network(caller: Caller, script: str) -> None:
+    """What spec writes, but with a new sysfs asked for in the host's network namespace."""
+    config(caller, ["sh", "-c", script])
+    text = caller.read()
+    spaces = text["linux"]["namespaces"]
+    text["linux"]["namespaces"] = [one for one in spaces if one["type"] != "network"]
+    words = ["nosuid", "noexec", "nodev", "ro"]
+    entry = {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": words}
+    kept = [one for one in text["mounts"] if not one["destination"].startswith("/sys")]
+    text["mounts"] = [*kept, entry]
+    text["linux"]["maskedPaths"] = ["/sys/kernel"]
+    caller.write(text)
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["host", "user namespace"])
+def test_the_hosts_sysfs_is_read_only_with_everything_below_it(
+    tester: Caller, delegated: str, inside: bool
+) -> None:
+    """A cgroup that the user may change outside is one that the container may only read."""
+    if inside:
+        tester.before = ["unshare", "--user", "--map-root-user", "--mount"]
+    shares_network(
+        tester,
+        "cat /proc/self/mountinfo; echo; ls /sys/class/net; echo; ls /sys/kernel; "
+        f"for top in /sys/fs/cgroup /sys/fs/cgroup/*; do if [ -d $top{delegated} ]; then "
+        f"mkdir $top{delegated}/new 2>&1; fi; done",
+    )
+    done = tester.call("run", "box")
+    text, devices, refused = done.stdout.split("\n\n")
+    lines = [line for line in text.splitlines() if line.split()[4].startswith("/sys")]
+    for line in lines:
+        words = line.split(" - ")[0].split()
+        assert words[5].split(",")[0] == "ro", line
+        if words[4] != "/sys/kernel":  # which is masked
+            assert {"nosuid", "nodev", "noexec"} <= set(words[5].split(",")), line
+        assert words[6:] == [], line  # no peer of the host's, and no slave of it
+    assert devices.split() == sorted(os.listdir("/sys/class/net"))
+    answers = refused.splitlines()
+    assert answers, done
+    assert all("Read-only file system" in answer for answer in answers)
+
+
+def test_what_is_no_sysfs_on_the_host_is_not_taken_for_one(caller: Caller) -> None:
+    script = 'mount -t tmpfs none /sys && exec "$@"'
+    caller.before = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]
+    shares_network(caller, "true")
+    done = caller.call("--cgroup-manager", "disabled", "run", "box")
+    needs = "a user namespace needs a new network namespace for it"
+    assert done.returncode == 1
+    assert f"mount sysfs on /sys: Operation not permitted: {needs}" in done.stderr, done
+    assert not list((caller.home / "state").iterdir())

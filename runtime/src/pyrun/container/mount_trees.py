@@ -1,4 +1,4 @@
-"""Detached mounts that the parent makes for init: of what init may not reach, and idmapped ones."""
+"""Detached mounts that the parent makes for init: of what init may not reach or make."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ def make(task: Task) -> dict[int, int]:
                 raise ConfigError(f"/mounts/{index}/options", f"{word}: is for bind mounts")
             if word or (outside and mounts.is_bind(entry)):
                 _one(task, entry, index, word, trees)
+            elif outside and _wants_sysfs(task, entry):
+                _sysfs(task, index, trees)
     except BaseException:
         for fd in trees.values():
             posix.close(fd)
@@ -74,6 +76,38 @@ def _one(task: Task, entry: JsonObject, index: int, word: str, trees: dict[int, 
         mount_idmap.apply(tree_fd, namespace_fd, source, recursive=word.startswith("ridmap"))
     finally:
         posix.close(namespace_fd)
+
+
+def _wants_sysfs(task: Task, entry: JsonObject) -> bool:
+    """Whether init may not mount it: its network namespace is not of its user namespace."""
+    remount = "remount" in (entry.get("options") or ())
+    return entry.get("type") == "sysfs" and not (remount or task.plan.new & syscalls.CLONE_NEWNET)
+
+
+def _sysfs(task: Task, index: int, trees: dict[int, int]) -> None:
+    """A sysfs of the network namespace that the container will be in, without what is below /sys.
+
+    Where this process may not make one either, init takes the host's (``mounts.Mounter``).
+    """
+    own_fd, network_fd = -1, task.plan.joined.get(syscalls.CLONE_NEWNET)
+    try:
+        if network_fd is not None:
+            own_fd = posix.open("/proc/self/ns/net", posix.O_RDONLY | posix.O_CLOEXEC)
+            syscalls.setns(network_fd, syscalls.CLONE_NEWNET)
+        fs_fd = syscalls.fsopen("sysfs")
+        try:
+            syscalls.fsconfig_create(fs_fd, "sysfs")
+            trees[index] = syscalls.fsmount(fs_fd)
+        finally:
+            posix.close(fs_fd)
+    except PermissionError:
+        return
+    except OSError as error:
+        raise KernelError("make a sysfs for the user namespace", error) from error
+    finally:
+        if own_fd >= 0:
+            syscalls.setns(own_fd, syscalls.CLONE_NEWNET)
+            posix.close(own_fd)
 
 
 def _user_namespace(task: Task, mappings: tuple[list[JsonObject], list[JsonObject]] | None) -> int:

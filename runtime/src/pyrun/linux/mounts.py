@@ -236,9 +236,12 @@ class Mounter:
         if options.flags & syscalls.MS_BIND:
             self._bind(entry, index, destination, options)
         else:
-            self._mount_new(fstype, entry.get("source") or fstype, destination, options)
+            source = entry.get("source") or fstype
+            self._mount_new(fstype, source, destination, options, self._trees.get(index, -1))
 
-    def _mount_new(self, fstype: str, source: str, destination: str, options: Options) -> None:
+    def _mount_new(
+        self, fstype: str, source: str, destination: str, options: Options, tree_fd: int
+    ) -> None:
         step = f"mount {fstype} on {destination}"
         data = options.data
         if self._label and fstype not in ("proc", "sysfs", "mqueue", "cgroup", "cgroup2"):
@@ -255,7 +258,18 @@ class Mounter:
             try:
                 self._check_target(target_fd, fstype, destination, "")
                 name = None if remount else fstype
-                syscalls.mount(source, paths.proc_path(target_fd), name, flags, data or None)
+                if tree_fd >= 0:
+                    self._attach(tree_fd, target_fd, destination, options)
+                else:
+                    try:
+                        target = paths.proc_path(target_fd)
+                        syscalls.mount(source, target, name, flags, data or None)
+                    except PermissionError as error:
+                        if fstype != "sysfs" or remount:
+                            raise
+                        tree_fd = _sysfs_of_host(error)
+                        self._attach(tree_fd, target_fd, destination, options)
+                        posix.close(tree_fd)
                 self._follow(destination)
                 if fstype == "mqueue" and self._label:
                     self._label_root(destination)
@@ -265,9 +279,16 @@ class Mounter:
                 posix.close(target_fd)
             self.finish(destination, options)
         except OSError as error:
-            raise KernelError(step, error) from error
+            raise KernelError(step, _explained(error, fstype)) from error
         if late:
             self.late.append((destination, flags | syscalls.MS_RDONLY))
+
+    def _attach(self, tree_fd: int, target_fd: int, destination: str, options: Options) -> None:
+        """Mount a detached sysfs with the flags that a new one would have."""
+        if options.data:
+            raise OSError(errno.EINVAL, f"{posix.strerror(errno.EINVAL)}: option {options.data}")
+        syscalls.move_mount(tree_fd, target_fd)
+        self._remount_bind(destination, options, posix.fstat(tree_fd))
 
     def _may_cover(self, fstype: str) -> bool:
         """Whether something may be mounted on the root.
@@ -541,6 +562,42 @@ def detached_tree(source: str, *, recursive: bool, follow: bool = True) -> int:
         return syscalls.open_tree(-100, source, flags)
     except OSError as error:
         raise KernelError(f"open the mount {source}", error) from error
+
+
+def _sysfs_of_host(refusal: OSError) -> int:
+    """A detached copy of the host's /sys, for a network namespace that shows no new one.
+
+    What is mounted below it comes along, since the mounts of a user namespace are locked together.
+    None of that is writable: the cgroups of the host may be among it. And nothing that the host
+    mounts there later comes after it.
+
+    Raises:
+        OSError: ``refusal``, where /sys is no sysfs; or the kernel refused.
+        KernelError: as of ``detached_tree``.
+    """
+    tree_fd = detached_tree("/sys", recursive=True)
+    try:
+        if syscalls.fstatfs_type(tree_fd) != syscalls.SYSFS_MAGIC:
+            raise refusal
+        read_only = posix.fstatvfs(tree_fd).f_flag & posix.ST_RDONLY
+        word = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT_ATTR_NOEXEC
+        word |= syscalls.MOUNT_ATTR_RDONLY
+        syscalls.mount_setattr(tree_fd, syscalls.AT_RECURSIVE, word, 0, syscalls.MS_PRIVATE)
+        if not read_only:  # itself it is what its options say
+            syscalls.mount_setattr(tree_fd, 0, 0, syscalls.MOUNT_ATTR_RDONLY)
+    except BaseException:
+        posix.close(tree_fd)
+        raise
+    return tree_fd
+
+
+def _explained(error: OSError, fstype: str) -> OSError:
+    """With what it would take, where a user namespace may not mount a new one."""
+    kind = {"proc": "pid", "mqueue": "ipc", "sysfs": "network"}.get(fstype)
+    if error.errno != errno.EPERM or not kind:
+        return error
+    problem = f"a user namespace needs a new {kind} namespace for it (or a bind mount instead)"
+    return OSError(error.errno, f"{posix.strerror(error.errno)}: {problem}")
 
 
 def is_bind(entry: JsonObject) -> bool:
