@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from support import leaks, machine
+from support import guests, leaks, machine
 
 BIN = Path(sys.executable).parent
 BEFORE = pytest.StashKey[leaks.Snapshot]()
@@ -90,11 +91,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     must_run = set(filter(None, config.getoption("--must-run").split(",")))
     for item in items:
+        if item.get_closest_marker("emulated") and not config.getoption("--emulated"):
+            item.add_marker(pytest.mark.skip(reason="--emulated runs it, in a quarter of an hour"))
         for mark in item.iter_markers("needs"):
             for need in mark.args:
                 reason = machine.missing(need)
                 if reason and not (must_run & {need, "all"}):
                     item.add_marker(pytest.mark.skip(reason=f"needs {need}: {reason}"))
+    items.sort(key=_is_of_guest)  # last: their guests run beside the others
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -103,6 +107,32 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             reason = machine.missing(need)
             if reason:
                 pytest.fail(f"--must-run: needs {need}: {reason}", pytrace=False)
+
+
+def _is_of_guest(item: pytest.Item) -> bool:
+    return item.get_closest_marker("guest") is not None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def running_guests(request: pytest.FixtureRequest) -> Iterator[guests.Guests | None]:
+    """The guests that the selected tests wait for, started before the first test of all."""
+    commands = {
+        item.nodeid: list(mark.args)
+        for item in request.session.items
+        if (mark := item.get_closest_marker("guest")) and not item.get_closest_marker("skip")
+    }
+    if not commands:
+        yield None
+        return
+    running = guests.Guests(commands)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def guest(request: pytest.FixtureRequest, running_guests: guests.Guests) -> guests.Done:
+    """How the guest of this test's mark ended."""
+    return running_guests.result(request.node.nodeid)
 
 
 def _program(name: str) -> str:
