@@ -13,7 +13,7 @@ from typing import Any
 import pyseccomp
 import pytest
 
-from pyrun.linux import seccomp
+from pyrun.linux.seccomp import compiler, filters
 from support.bundle import Bundle
 from support.runtime import Runtime
 
@@ -45,7 +45,7 @@ def own_profile() -> Iterator[dict[str, Any]]:
 
 def entry_of(chosen: dict[str, Any]) -> Path:
     """The cache entry of a profile."""
-    return CACHE / seccomp._key(chosen)
+    return CACHE / filters._key(chosen)
 
 
 def calls_but(without: str) -> list[str]:
@@ -102,6 +102,73 @@ def test_a_profile_may_refuse_what_pyrun_itself_calls(
     bundle.linux["seccomp"] = profile(refuse("getcwd"), refuse("chdir"), refuse("close_range"))
     bundle.shell("readlink /proc/self/cwd; cd /tmp 2>/dev/null || echo refused")
     assert pyrun.output(bundle).split() == ["/", "refused"]
+
+
+def waits_under_a_filter(pyrun: Runtime, name: str) -> bool:
+    """Whether init has its filter before ``start``."""
+    text = Path(f"/proc/{pyrun.state(name)['pid']}/status").read_text()
+    return "\nSeccomp:\t2\n" in text
+
+
+@pytest.fixture
+def confined(bundle: Bundle) -> Bundle:
+    """Under a profile that kills whoever calls more than init needs after ``created``."""
+    bundle.process["noNewPrivileges"] = True
+    newest = "close_range"  # what is newer than the newest of a profile does not kill
+    calls = {"names": [*compiler._CALLED, newest], "action": "SCMP_ACT_ALLOW"}
+    bundle.linux["seccomp"] = profile(calls, default="SCMP_ACT_KILL_PROCESS")
+    bundle.process["args"] = ["true"]
+    return bundle
+
+
+def test_init_waits_for_start_under_the_filter_and_needs_no_more_calls(
+    pyrun: Runtime, confined: Bundle
+) -> None:
+    name = pyrun.create(confined)
+    assert waits_under_a_filter(pyrun, name)
+    assert pyrun.call("start", name).returncode == 0
+
+
+def test_signals_and_errors_are_handled_under_the_filter_too(
+    pyrun: Runtime, confined: Bundle
+) -> None:
+    name = pyrun.create(confined)
+    assert pyrun.call("kill", name, "TERM").returncode == 0
+    pyrun.wait_until_stopped(name)
+    program = confined.rootfs / "bin/nothing"
+    program.write_text("no program\n")
+    program.chmod(0o755)
+    confined.process["args"] = ["/bin/nothing"]
+    name = pyrun.create(confined)
+    assert waits_under_a_filter(pyrun, name)
+    done = pyrun.call("start", name)
+    assert (done.returncode, "exec format error" in done.stderr) == (126, True)
+
+
+@pytest.mark.parametrize("action", ["SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_LOG"])
+@pytest.mark.parametrize("name", ["openat", "rt_sigprocmask", "write"])
+def test_a_filter_that_does_not_let_init_wait_is_loaded_at_the_start(
+    pyrun: Runtime, bundle: Bundle, name: str, action: str
+) -> None:
+    bundle.process["noNewPrivileges"] = True
+    bundle.linux["seccomp"] = profile({"names": [name], "action": action})
+    bundle.process["args"] = ["sleep", "1000"]
+    made = pyrun.create(bundle)
+    assert not waits_under_a_filter(pyrun, made)
+    done = pyrun.call("start", made)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert waits_under_a_filter(pyrun, made)
+
+
+def test_with_a_startcontainer_hook_the_filter_comes_after_it(
+    pyrun: Runtime, confined: Bundle
+) -> None:
+    """The hook is forked by init, and has the filter for itself."""
+    confined.linux["seccomp"] = profile(refuse("mkdir"))
+    confined.config["hooks"] = {"startContainer": [{"path": "/bin/true"}]}
+    name = pyrun.create(confined)
+    assert not waits_under_a_filter(pyrun, name)
+    assert pyrun.call("start", name).returncode == 0
 
 
 def test_a_refused_call_fails_inside_and_others_work(pyrun: Runtime, bundle: Bundle) -> None:

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyrun.errors import ConfigError, ContainerError
-from pyrun.linux import capabilities, mounts, namespaces, seccomp
+from pyrun.linux import capabilities, mounts, namespaces
 from pyrun.linux.cgroups import devices, devices_bpf, limits_v1, limits_v2, systemd_properties
+from pyrun.linux.seccomp import compiler
 from pyrun.spec import jsontext, load, validate
 from support.hostile import CORPUS, Place, at, full_config, mutate
 
@@ -45,7 +46,7 @@ def prepare(text: str) -> None:
     systemd_properties.of_annotations(config.get("annotations") or {})
     profile = linux.get("seccomp")
     if profile and profile != FULL["linux"]["seccomp"]:
-        seccomp.compile_profile(profile)
+        compiler.compile_profile(profile)
 
 
 def refused_or_done(config: Any) -> str:

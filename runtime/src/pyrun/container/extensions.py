@@ -90,7 +90,7 @@ def _set_filter(config: JsonObject, data: str) -> None:
     """A compiled filter in the place of the profile."""
     import binascii
 
-    from pyrun.linux import seccomp
+    from pyrun.linux.seccomp import filters
 
     name = "run.oci.seccomp_bpf_data"
     try:
@@ -100,7 +100,7 @@ def _set_filter(config: JsonObject, data: str) -> None:
     if not program or len(program) % _FILTER_ENTRY_BYTES:
         raise _error(name, f"{len(program)} bytes are no BPF program")
     linux = config.setdefault("linux", {})
-    linux["seccomp"] = seccomp.Compiled(linux.get("seccomp") or {}, program)
+    linux["seccomp"] = filters.Compiled(linux.get("seccomp") or {}, program)
 
 
 def _set_time_offset(config: JsonObject, value: str) -> None:

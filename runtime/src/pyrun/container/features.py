@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 
 from pyrun import syscalls
-from pyrun.linux import capabilities, memory_policy, mounts, namespaces, seccomp
+from pyrun.linux import capabilities, memory_policy, mounts, namespaces
+from pyrun.linux.seccomp import compiler, filters
 from pyrun.spec import shapes, validate
 from pyrun.version import VERSION
 
@@ -59,22 +60,22 @@ def _annotations() -> dict[str, str]:
         "io.github.pyrun.version": VERSION,
         "org.opencontainers.runc.checkpoint.enabled": "true",  # callers of runc ask for this key
     }
-    version = seccomp.library_version()
+    version = filters.library_version()
     if version:
         found["io.github.seccomp.libseccomp.version"] = version
     return found
 
 
 def _seccomp() -> dict[str, Any]:
-    if not seccomp.library_version():
+    if not filters.library_version():
         return {"enabled": False}
     return {
         "enabled": True,
-        "actions": sorted(seccomp.ACTIONS),
-        "operators": sorted(seccomp.OPERATORS),
-        "archs": sorted(set(seccomp.ARCHITECTURES) - {"SCMP_ARCH_NATIVE"}),
-        "knownFlags": sorted(seccomp.FLAGS),
-        "supportedFlags": sorted(name for name, bits in seccomp.FLAGS.items() if _has_flag(bits)),
+        "actions": sorted(compiler.ACTIONS),
+        "operators": sorted(compiler.OPERATORS),
+        "archs": sorted(set(compiler.ARCHITECTURES) - {"SCMP_ARCH_NATIVE"}),
+        "knownFlags": sorted(filters.FLAGS),
+        "supportedFlags": sorted(name for name, bits in filters.FLAGS.items() if _has_flag(bits)),
     }
 
 

@@ -102,7 +102,8 @@ def main(task: Task) -> None:
         if has_program and TRACE in (task.config.get("annotations") or {}):
             task.channel.send("settling")
             task.channel.receive("go")  # there is a recorder now
-        path = process.settle(task.identity, start.proc_fd) if has_program else ""
+        waits = task.fifo_fd >= 0 and not task.hooks("startContainer")
+        path = process.settle(task.identity, start.proc_fd, waits=waits) if has_program else ""
         task.channel.send("created")
         task.channel.receive("go")
         start.wait()

@@ -148,9 +148,9 @@ def _prepare(request: Request, config: JsonObject, entry: Entry) -> _Task:
     process.check_labels(settings)
     profile, compiled = (config.get("linux") or {}).get("seccomp"), None
     if profile:
-        from pyrun.linux import seccomp
+        from pyrun.linux.seccomp import filters
 
-        compiled = seccomp.prepare(profile, seccomp.cache_directories(request.root))
+        compiled = filters.prepare(profile, filters.cache_directories(request.root))
     task = _Task()
     task.identity = process.Identity(settings, config.get("linux") or {}, compiled)
     task.identity.keep_groups = process.keeps_groups(config)

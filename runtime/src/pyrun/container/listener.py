@@ -25,14 +25,14 @@ from _socket import (
 
 from pyrun import syscalls
 from pyrun.errors import ContainerError, KernelError
-from pyrun.linux import seccomp
+from pyrun.linux.seccomp import filters
 from pyrun.spec import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from pyrun.linux.seccomp import Filter
+    from pyrun.linux.seccomp.filters import Filter
     from pyrun.spec.types import JsonObject
 
 _WORD_BYTES = 8
@@ -88,7 +88,7 @@ class Listener:
             _send(self.fd, shared, parent, message)
         word = _NONE
         try:
-            listener_fd = seccomp.load(filter_.program, filter_.flags)
+            listener_fd = filters.load(filter_.program, filter_.flags)
             word = listener_fd + 1
         finally:
             shared[:_WORD_BYTES] = struct.pack("Q", word)

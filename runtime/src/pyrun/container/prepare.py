@@ -67,9 +67,9 @@ def prepare(bundle: Bundle, request: Request, inherited: int) -> Task:
     process.check_labels(settings)
     profile, compiled = linux.get("seccomp"), None
     if profile:
-        from pyrun.linux import seccomp
+        from pyrun.linux.seccomp import filters
 
-        compiled = seccomp.prepare(profile, seccomp.cache_directories(request.root))
+        compiled = filters.prepare(profile, filters.cache_directories(request.root))
     task.identity = process.Identity(
         settings, linux, compiled, user_namespace=task.plan.has(syscalls.CLONE_NEWUSER)
     )

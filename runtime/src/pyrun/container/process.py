@@ -15,7 +15,7 @@ from pyrun.particular_errors import CommandNotExecutableError, CommandNotFoundEr
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrun.container.listener import Listener
-    from pyrun.linux.seccomp import Filter
+    from pyrun.linux.seccomp.filters import Filter
     from pyrun.spec.types import JsonObject
 
 # Imported for the processes that ask for it, and then before the root changes.
@@ -40,6 +40,7 @@ class Identity:
         sets: its capabilities; None leaves them as they are.
         known: the bounding set of the caller; of the user namespace, once it has been entered.
         filter: the compiled seccomp profile, or None.
+        confined: the filter is loaded.
         listener: who gets the filter's notify descriptor, or None.
         memory_policy: ``linux.memoryPolicy``.
         limits: ``rlimits`` that the process still has to set for itself.
@@ -49,7 +50,7 @@ class Identity:
     """
 
     __slots__ = (
-        "env", "filter", "keep_groups", "known", "limits", "listener", "memory_policy",
+        "confined", "env", "filter", "keep_groups", "known", "limits", "listener", "memory_policy",
         "personality", "process", "sets", "tight_limits", "warnings",
     )  # fmt: skip
 
@@ -65,6 +66,7 @@ class Identity:
         self.personality: JsonObject = linux.get("personality") or {}
         self.memory_policy: JsonObject = linux.get("memoryPolicy") or {}
         self.filter = compiled
+        self.confined = False
         self.keep_groups = False
         self.listener: Listener | None = None
         sets = process.get("capabilities")
@@ -126,12 +128,14 @@ def use_every_processor() -> None:
         return  # a seccomp filter of the caller's: it keeps the processors it has
 
 
-def settle(identity: Identity, proc_fd: int) -> str:
+def settle(identity: Identity, proc_fd: int, *, waits: bool = False) -> str:
     """Give up what the process may not have; returns the path of the program to execute.
 
     Args:
         identity: of the process.
         proc_fd: from ``open_proc_self``.
+        waits: for ``start`` to have it execute the program, and does nothing else before that. Then
+            the filter is loaded now if it allows this: it would take time of ``start``.
 
     Raises:
         PyrunError: a setting was refused, or there is no such program.
@@ -172,8 +176,9 @@ def settle(identity: Identity, proc_fd: int) -> str:
     # a change of credentials resets this; set again, nobody in the container can look inside
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     path = find_program(process["args"][0], identity.env)
-    if identity.listener is not None and process.get("noNewPrivileges"):
-        # As late as create allows: start is another command, and knows no listener.
+    # As late as create allows where there is a listener: start is another command, and knows none.
+    early = waits and identity.filter is not None and identity.filter.lets_wait
+    if not identity.confined and (identity.listener is not None or early):
         load_filter(identity, proc_fd)
     return path
 
@@ -258,9 +263,10 @@ def load_filter(identity: Identity, proc_fd: int = -1) -> None:
     if identity.listener is not None and identity.filter is not None:
         identity.listener.load(identity.filter, proc_fd)
     elif identity.filter is not None:
-        from pyrun.linux import seccomp  # the parent has imported it already
+        from pyrun.linux.seccomp import filters  # the parent has imported it already
 
-        seccomp.load(identity.filter.program, identity.filter.flags)
+        filters.load(identity.filter.program, identity.filter.flags)
+    identity.confined = True
 
 
 def confine(identity: Identity) -> None:
@@ -269,7 +275,7 @@ def confine(identity: Identity) -> None:
     Raises:
         KernelError: the kernel refused.
     """
-    if identity.process.get("noNewPrivileges") and identity.listener is None:
+    if not identity.confined:
         load_filter(identity)
 
 
