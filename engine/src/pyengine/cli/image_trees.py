@@ -11,7 +11,7 @@ from pyengine.cli import sizes
 from pyengine.cli.many import for_each
 from pyengine.cli.report import is_json, progress, table
 from pyengine.config import user
-from pyengine.errors import ConfigError, NotFoundError, StorageError
+from pyengine.errors import ConfigError, NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -221,18 +221,10 @@ def _open_source(path: str, staging: str) -> int:
         return os.dup(0)
     if not path.startswith(("http://", "https://")):
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    from pyengine.images.transports import tarfiles
     from pyengine.registry import session
 
-    fd = os.open(staging, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
-    try:
-        with open(fd, "wb", closefd=False) as file:
-            for chunk in session.download(path, f"import {path}"):
-                file.write(chunk)
-    except OSError as error:
-        os.close(fd)
-        raise StorageError(f"import {path}: write a copy: {error.strerror}") from error
-    except BaseException:
-        os.close(fd)
-        raise
+    label = f"import {path}"
+    fd = tarfiles.nameless_copy(session.download(path, label), staging, label)
     os.lseek(fd, 0, os.SEEK_SET)
     return fd

@@ -1,35 +1,35 @@
 """Sizes as podman's tables write them."""
 
+_DECIMAL = 1000, "B kB MB GB TB"
+_BINARY = 1024, "B KiB MiB GiB TiB"
+
 
 def human(count: int) -> str:
     """Bytes with three significant digits in powers of 1000: ``1.24 MB``."""
-    return _written(count, 3, " ")
+    return _written(count, 3, _DECIMAL, " ")
 
 
 def compact(count: int) -> str:
     """With three digits and no space, as ``ps --size`` writes them: ``1.24MB``."""
-    return _written(count, 3, "")
+    return _written(count, 3, _DECIMAL)
 
 
 def precise(count: int) -> str:
     """With four digits, as ``image tree`` and ``system df`` write them: ``1.238MB``."""
-    return _written(count, 4, "")
-
-
-def _written(count: int, digits: int, space: str) -> str:
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.{digits}g}{space}{unit}"
-        value /= 1000
-    return f"{value:.{digits}g}{space}TB"
+    return _written(count, 4, _DECIMAL)
 
 
 def binary(count: int) -> str:
     """With four digits in powers of 1024: ``23.54GiB``."""
+    return _written(count, 4, _BINARY)
+
+
+def _written(count: int, digits: int, scale: tuple[int, str], space: str = "") -> str:
+    step, words = scale
+    *units, largest = words.split()
     value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.4g}{unit}"
-        value /= 1024
-    return f"{value:.4g}TiB"
+    for unit in units:
+        if value < step:
+            return f"{value:.{digits}g}{space}{unit}"
+        value /= step
+    return f"{value:.{digits}g}{space}{largest}"

@@ -10,6 +10,7 @@ from pyengine.errors import ConfigError, StorageError
 from pyengine.images import changes, compression, manifests, platforms, references
 from pyengine.images.adding import NewImage, add_image
 from pyengine.images.manifests import Manifest
+from pyengine.images.transports import files
 from pyengine.storage.packing import pack_tree
 
 TYPE_CHECKING = False
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 FORMATS = {"oci": "oci", "docker": "v2s2"}
 EMPTY_TAR = bytes(10240)  # the two blocks of its end, in a whole record
-_CHUNK_BYTES = 1 << 20
 
 
 class CommitOptions:
@@ -192,18 +192,8 @@ def _image(
     layers = _layers_of(images, below, form) if below else []
     layers.append({"mediaType": compression.media_type(form, "none"), "digest": digest,
                    "size": size})  # fmt: skip
-    is_oci = form == "oci"
-    kind = manifests.OCI_MANIFEST if is_oci else manifests.DOCKER_MANIFEST
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": kind,
-        "config": {
-            "mediaType": manifests.OCI_CONFIG if is_oci else manifests.DOCKER_CONFIG,
-            "digest": manifests.digest_of(data), "size": len(data),
-        },
-        "layers": layers,
-    }  # fmt: skip
-    text = manifests.encode_in_order(manifest)
+    kind = manifests.OCI_MANIFEST if form == "oci" else manifests.DOCKER_MANIFEST
+    text = manifests.of_image(data, layers, kind)
     return NewImage(Manifest(text, kind, f"commit {container.name}"), data, names)
 
 
@@ -224,9 +214,5 @@ def _layers_of(images: Images, base: Image, form: str) -> list[dict[str, Any]]:
 
 
 def _chunks(fd: int, begin: int, size: int) -> Iterator[bytes]:
-    while begin < size:
-        chunk = os.pread(fd, _CHUNK_BYTES, begin)
-        if not chunk:
-            raise StorageError("commit: the layer's file became shorter")
-        begin += len(chunk)
-        yield chunk
+    error = StorageError("commit: the layer's file became shorter")
+    return files.pieces(fd, begin, size, error)

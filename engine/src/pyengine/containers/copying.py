@@ -177,10 +177,4 @@ def _refuse_itself(source: Place, directory_fd: int) -> None:
 def _unpack(chunks: Iterable[bytes], directory_fd: int, label: str, extract: Extract) -> None:
     unpacking = Unpacking(f"/proc/self/fd/{directory_fd}", f"to {label}", extract)
     os.close(directory_fd)
-    try:
-        for chunk in chunks:
-            unpacking.feed(chunk)
-    except BaseException:
-        unpacking.abort()
-        raise
-    unpacking.finish()
+    unpacking.take(chunks)

@@ -11,11 +11,11 @@ from pyengine.volumes.directories import volume_path
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
     from typing import Any
 
     from pyengine.containers.record import Container
     from pyengine.database.connection import Database
+    from pyengine.database.locks import Hold
     from pyengine.events.log import Events
     from pyengine.images.store import Images
     from pyengine.specgen.types import ContainerConfig
@@ -161,39 +161,9 @@ class Host:
         """The name of a container's lock."""
         return f"container-{id_}"
 
-    def locked(self, id_: str) -> Locked:
+    def locked(self, id_: str) -> Hold:
         """A block under the container's lock."""
-        return Locked(self, id_)
-
-
-class Locked:
-    """A block that changes a container's state.
-
-    Attributes:
-        gone: set it where the container does not exist any more; the lock's file goes too.
-    """
-
-    __slots__ = ("_fd", "_locks", "_name", "gone")
-
-    def __init__(self, host: Host, id_: str) -> None:
-        self._locks, self._name = host.database.locks, host.lock_name(id_)
-        self._fd: int | None = None
-        self.gone = False
-
-    def __enter__(self) -> Locked:
-        """Wait for the lock."""
-        self._fd = self._locks.acquire(self._name, wait=True)
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        """Give it back."""
-        assert self._fd is not None
-        self._locks.release(self._name, self._fd, remove=self.gone)
+        return self.database.locks.hold(self.lock_name(id_))
 
 
 def start_time(pid: int) -> int | None:

@@ -83,13 +83,15 @@ def bring_in(checkpoints: Checkpoints, wanted: Wanted) -> Report:
         os.makedirs(directory, mode=0o700)
         where = wanted.archive
         if wanted.image is None:
-            _unpack(_of_file(where), directory, where)
+            Unpacking(directory, where, Extract()).take(_of_file(where))
         else:
             where = f"image {wanted.image.names[0] if wanted.image.names else wanted.image.id}"
             for layer in wanted.image.diff_ids:
-                _unpack(pack_tree(host.storage.layer_path(layer), where), directory, where)
+                tree = pack_tree(host.storage.layer_path(layer), where)
+                Unpacking(directory, where, Extract()).take(tree)
         if wanted.previous:
-            _unpack(_of_file(wanted.previous), directory, wanted.previous)
+            previous = Unpacking(directory, wanted.previous, Extract())
+            previous.take(_of_file(wanted.previous))
         dump, spec = (_read(directory, name, where) for name in (exporting.CONFIG, exporting.SPEC))
         if not os.path.isdir(f"{directory}/checkpoint"):
             raise ArchiveError(f"{where}: it has no complete checkpoint: was it a pre-checkpoint?")
@@ -122,19 +124,6 @@ def _of_file(path: str) -> Iterator[bytes]:
         raise StorageError(
             f"failed to open checkpoint archive {path} for import: {error.strerror}"
         ) from error
-
-
-def _unpack(
-    chunks: Iterator[bytes], directory: str, where: str, how: Extract | None = None
-) -> None:
-    unpacking = Unpacking(directory, where, how or Extract())
-    try:
-        for chunk in chunks:
-            unpacking.feed(chunk)
-    except BaseException:
-        unpacking.abort()
-        raise
-    unpacking.finish()
 
 
 def _read(directory: str, name: str, where: str) -> Any:
@@ -298,7 +287,8 @@ def take_mounts(spec: dict[str, Any], images: str, bundle: str) -> None:
             if mount["destination"] == "/dev/shm":
                 os.chmod(mount["source"], 0o1777)
                 if os.path.isfile(memory):
-                    _unpack(_of_file(memory), mount["source"], SHARED_MEMORY)
+                    unpacking = Unpacking(mount["source"], SHARED_MEMORY, Extract())
+                    unpacking.take(_of_file(memory))
     spec["mounts"] = dumped
 
 
@@ -320,7 +310,7 @@ def _lay_out(
             changes = f"{directory}/{exporting.CHANGES}"
             if os.path.isfile(changes):
                 how = Extract(overwrite=True, id_maps=id_maps)
-                _unpack(_of_file(changes), root, exporting.CHANGES, how)
+                Unpacking(root, exporting.CHANGES, how).take(_of_file(changes))
             _delete(root, f"{directory}/{exporting.DELETED}")
         mode = criu_images.root_mode(f"{directory}/checkpoint")
         if mode is not None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from pyengine.containers.host import Locked
+    from pyengine.database.locks import Hold
     from pyengine.specgen.types import ContainerConfig
     from pyengine.storage.overlay import IdMaps
 
@@ -239,7 +239,7 @@ def observe(host: Host, container: Container) -> Container:
     return _ended(container, None, error)
 
 
-def still_there(host: Host, lock: Locked, id_: str) -> Container:
+def still_there(host: Host, lock: Hold, id_: str) -> Container:
     """The container as it is now, under its lock.
 
     Raises:

@@ -32,7 +32,7 @@ class Locks:
             name: kind and id, such as ``container-4f2c...``.
             remove: the object is gone afterwards, so its lock file goes too.
         """
-        return Hold(self, name, remove=remove)
+        return Hold(self, name, gone=remove)
 
     def acquire(self, name: str, *, wait: bool) -> int | None:
         """The descriptor that is the lock; None when it is taken and ``wait`` is false.
@@ -147,19 +147,24 @@ def _owner_of(fd: int) -> str:
 
 
 class Hold:
-    """A block that holds a lock."""
+    """A block that holds a lock.
 
-    __slots__ = ("_fd", "_locks", "_name", "_remove")
+    Attributes:
+        gone: the object does not exist any more, so the lock's file goes, too.
+    """
 
-    def __init__(self, locks: Locks, name: str, *, remove: bool) -> None:
-        self._locks, self._name, self._remove = locks, name, remove
+    __slots__ = ("_fd", "_locks", "_name", "gone")
+
+    def __init__(self, locks: Locks, name: str, *, gone: bool) -> None:
+        self._locks, self._name, self.gone = locks, name, gone
         self._fd = -1
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Hold:
         """Wait for the lock."""
         fd = self._locks.acquire(self._name, wait=True)
         assert fd is not None
         self._fd = fd
+        return self
 
     def __exit__(
         self,
@@ -168,4 +173,4 @@ class Hold:
         _traceback: TracebackType | None,
     ) -> None:
         """Free it."""
-        self._locks.release(self._name, self._fd, remove=self._remove)
+        self._locks.release(self._name, self._fd, remove=self.gone)

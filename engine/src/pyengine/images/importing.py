@@ -9,6 +9,7 @@ from pyengine.errors import ArchiveError
 from pyengine.images import changes, manifests, references
 from pyengine.images.adding import NewImage, add_image
 from pyengine.images.manifests import Manifest
+from pyengine.images.transports import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
     from pyengine.images.store import Images
     from pyengine.storage.addition import LayerSource
-
-_CHUNK_BYTES = 1 << 20
 
 
 def import_archive(
@@ -56,7 +55,8 @@ def import_archive(
         raise ArchiveError("import: the archive is empty")
     digest = manifests.digest_of_chunks(_chunks(archive_fd, size))
     data = _config(platform, settings, digest, message)
-    text = _manifest(data, digest, size, annotations)
+    layer = {"mediaType": manifests.OCI_LAYER, "digest": digest, "size": size}
+    text = manifests.of_image(data, [layer], manifests.OCI_MANIFEST, annotations)
     new = NewImage(Manifest(text, manifests.OCI_MANIFEST, "import"), data, names)
 
     def fetch(layer: LayerSource, begin: int) -> Iterator[bytes]:
@@ -90,26 +90,6 @@ def _config(platform: str, settings: dict[str, Any], digest: str, message: str) 
     )
 
 
-def _manifest(config: bytes, digest: str, size: int, annotations: dict[str, str] | None) -> bytes:
-    return manifests.encode_in_order(
-        {
-            "schemaVersion": 2,
-            "mediaType": manifests.OCI_MANIFEST,
-            "config": {
-                "mediaType": manifests.OCI_CONFIG,
-                "digest": manifests.digest_of(config),
-                "size": len(config),
-            },
-            "layers": [{"mediaType": manifests.OCI_LAYER, "digest": digest, "size": size}],
-            **({"annotations": annotations} if annotations else {}),
-        }
-    )
-
-
 def _chunks(fd: int, size: int, position: int = 0) -> Iterator[bytes]:
-    while position < size:
-        chunk = os.pread(fd, _CHUNK_BYTES, position)
-        if not chunk:
-            raise ArchiveError("import: the archive became shorter meanwhile")
-        position += len(chunk)
-        yield chunk
+    error = ArchiveError("import: the archive became shorter meanwhile")
+    return files.pieces(fd, position, size, error)

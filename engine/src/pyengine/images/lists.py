@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 
@@ -199,15 +200,13 @@ class Lists:
     def _put(
         self, name: str, entries: list[dict[str, Any]], place: str | dict[str, Any]
     ) -> list[str]:
-        with self._database.write(durable=True) as connection:
-            index, places = self._parse(_row(connection, name), name)
+        with self._changing(name) as (index, places):
             for entry in entries:
                 kept = [one for one in index["manifests"] if one["digest"] != entry["digest"]]
                 index["manifests"] = [*kept, entry]
                 places[entry["digest"]] = place
             if any("oci" in entry["mediaType"] for entry in index["manifests"]):
                 index["mediaType"] = manifests.OCI_INDEX
-            self._write(connection, name, index, places)
         return [str(entry["digest"]) for entry in entries]
 
     def annotate(self, name: str, text: str, changes: dict[str, Any]) -> str:
@@ -217,11 +216,9 @@ class Lists:
             NotFoundError: the list has no such image.
         """
         place = "" if text.startswith("sha256:") else str(self._place(text))
-        with self._database.write(durable=True) as connection:
-            index, places = self._parse(_row(connection, name), name)
+        with self._changing(name) as (index, places):
             entry = _entry(index, places, name, text, place)
             _change(entry, changes)
-            self._write(connection, name, index, places)
         return str(entry["digest"])
 
     def annotate_list(
@@ -234,13 +231,11 @@ class Lists:
             NotFoundError: there is no such image; or another error of its transport.
         """
         entry = None if subject is None else self._descriptor(subject)
-        with self._database.write(durable=True) as connection:
-            index, places = self._parse(_row(connection, name), name)
+        with self._changing(name) as (index, _):
             _annotate(index, annotations)
             if entry is not None:
                 index["subject"] = entry
             index["mediaType"] = manifests.OCI_INDEX  # Docker's lists have neither
-            self._write(connection, name, index, places)
 
     def _descriptor(self, text: str, access: Access | None = None) -> dict[str, Any]:
         """Of the manifest of what ``add`` would take."""
@@ -264,12 +259,10 @@ class Lists:
             NotFoundError: the list has no such image.
         """
         place = "" if text.startswith("sha256:") else str(self._place(text))
-        with self._database.write(durable=True) as connection:
-            index, places = self._parse(_row(connection, name), name)
+        with self._changing(name) as (index, places):
             entry = _entry(index, places, name, text, place)
             index["manifests"].remove(entry)
             places.pop(entry["digest"], None)
-            self._write(connection, name, index, places)
         return str(entry["digest"])
 
     def remove(self, name: str) -> str:
@@ -319,6 +312,14 @@ class Lists:
     def _read(self, name: str) -> tuple[dict[str, Any], Places]:
         with self._database.read() as connection:
             return self._parse(_row(connection, name), name)
+
+    @contextlib.contextmanager
+    def _changing(self, name: str) -> Iterator[tuple[dict[str, Any], Places]]:
+        """A block that changes a list, which is written at its end."""
+        with self._database.write(durable=True) as connection:
+            index, places = self._parse(_row(connection, name), name)
+            yield index, places
+            self._write(connection, name, index, places)
 
     def _parse(self, row: Any, name: str) -> tuple[dict[str, Any], Places]:
         if row is None:

@@ -139,6 +139,26 @@ def encode_in_order(value: object, *, ascii_only: bool = True) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=ascii_only).encode()
 
 
+def of_image(
+    config: bytes,
+    layers: list[dict[str, Any]],
+    media_type: str,
+    annotations: dict[str, str] | None = None,
+) -> bytes:
+    """A manifest of OCI's or Docker's type, its keys in the order in which those write them."""
+    digest, size = digest_of(config), len(config)
+    if media_type == DOCKER_MANIFEST:
+        described: dict[str, Any] = {"mediaType": DOCKER_CONFIG, "size": size, "digest": digest}
+    else:
+        described = {"mediaType": OCI_CONFIG, "digest": digest, "size": size}
+    fields = {
+        "schemaVersion": 2, "mediaType": media_type, "config": described, "layers": layers,
+    }  # fmt: skip
+    if annotations:
+        fields["annotations"] = annotations
+    return encode_in_order(fields)
+
+
 def encode(value: object) -> bytes:
     """JSON that is the same for the same value."""
     return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()

@@ -11,6 +11,10 @@ import sys
 from pyengine.errors import ArchiveError, StorageError
 from pyengine.storage import overlay, user_namespace
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _PIPE_BYTES = 1 << 20
 
 
@@ -91,6 +95,21 @@ class Unpacking:
                 view = view[os.write(self._input_fd, view) :]
         except BrokenPipeError:
             return
+
+    def take(self, chunks: Iterable[bytes]) -> Unpacked:
+        """Feed it everything and finish; what interrupts that ends the child.
+
+        Raises:
+            ArchiveError: the layer is broken or not allowed.
+            StorageError: it could not be written; or what ``chunks`` raises.
+        """
+        try:
+            for chunk in chunks:
+                self.feed(chunk)
+        except BaseException:
+            self.abort()
+            raise
+        return self.finish()
 
     def finish(self) -> Unpacked:
         """Wait for the child to end.

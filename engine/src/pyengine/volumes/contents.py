@@ -58,10 +58,4 @@ def import_(volumes: Volumes, volume: Volume, input_fd: int) -> None:
     """
     with Visible(volumes, volume) as path:
         unpacking = Unpacking(path, f"into volume {volume.name}", Extract(overwrite=True))
-        try:
-            while data := os.read(input_fd, _CHUNK_BYTES):
-                unpacking.feed(data)
-        except BaseException:
-            unpacking.abort()
-            raise
-        unpacking.finish()
+        unpacking.take(iter(lambda: os.read(input_fd, _CHUNK_BYTES), b""))

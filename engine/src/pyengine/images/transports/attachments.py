@@ -72,17 +72,7 @@ def write(registry: Registry, path: str, digest: str, signatures: list[bytes]) -
     config["rootfs"] = {"type": "layers", "diff_ids": diff_ids}
     data = manifests.encode_in_order(config)
     _put_blob(registry, path, data)
-    manifest = manifests.encode_in_order(
-        {
-            "schemaVersion": 2,
-            "mediaType": manifests.OCI_MANIFEST,
-            "config": {
-                "mediaType": manifests.OCI_CONFIG, "digest": manifests.digest_of(data),
-                "size": len(data),
-            },
-            "layers": layers,
-        }
-    )  # fmt: skip
+    manifest = manifests.of_image(data, layers, manifests.OCI_MANIFEST)
     uploads.put_manifest(registry, path, _tag(digest), manifest, manifests.OCI_MANIFEST)
 
 

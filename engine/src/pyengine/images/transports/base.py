@@ -10,6 +10,7 @@ from pyengine.images import manifests
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Any
 
     from pyengine.images.manifests import Descriptor
     from pyengine.images.references import Reference
@@ -98,6 +99,26 @@ class Source(ABC):
 
     def close(self) -> None:  # noqa: B027 - few have anything open
         """Free what was opened."""
+
+
+class WrittenSource(Source):
+    """An image that comes with no manifest of today: one of Docker's is written here.
+
+    Attributes:
+        written: the manifest.
+    """
+
+    written: bytes
+
+    def write_manifest(self, config: bytes, layers: list[dict[str, Any]]) -> None:
+        """Write it of the image's config and the descriptors of its layers."""
+        self.written = manifests.of_image(config, layers, manifests.DOCKER_MANIFEST)
+
+    def manifest(self, digest: str | None = None) -> tuple[bytes, str]:
+        """As in the base class."""
+        if digest not in (None, manifests.digest_of(self.written)):
+            raise ArchiveError(f"{self.label}: it has no manifest {digest}")
+        return self.written, manifests.DOCKER_MANIFEST
 
 
 class Destination(ABC):

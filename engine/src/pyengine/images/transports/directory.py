@@ -73,10 +73,7 @@ class DirectoryDestination(Destination):
 
     def put_stream(self, chunks: Iterable[bytes]) -> tuple[str, int]:
         """As in the base class."""
-        staged = f"{self._path}/.{os.urandom(8).hex()}"
-        digest, size = files.write_hashed(staged, chunks, self.label)
-        os.rename(staged, f"{self._path}/{digest[7:]}")
-        return digest, size
+        return files.write_by_digest(self._path, chunks, self.label)
 
     def put_manifest(self, data: bytes, media_type: str, *, instance: bool) -> None:  # noqa: ARG002 - the type is in the data
         """As in the base class."""

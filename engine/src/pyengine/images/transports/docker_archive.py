@@ -7,7 +7,7 @@ import os
 from pyengine.errors import ArchiveError, ConfigError
 from pyengine.images import manifests, references
 from pyengine.images.transports import files
-from pyengine.images.transports.base import UNCOMPRESSED, Destination, Source
+from pyengine.images.transports.base import UNCOMPRESSED, Destination, WrittenSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyengine.images.transports.files import Files
 
 
-class DockerArchiveSource(Source):
+class DockerArchiveSource(WrittenSource):
     """One image of an archive, which has no manifest that a registry would know: one is written."""
 
     def __init__(self, archive: Files, entry: object, where: str, label: str) -> None:
@@ -46,22 +46,7 @@ class DockerArchiveSource(Source):
         for diff_id, name in zip(diff_ids, names, strict=True):
             layers.append(self._describe(diff_id, name))
             self._paths[str(layers[-1]["digest"])] = name
-        self._manifest = manifests.encode_in_order(
-            {
-                "schemaVersion": 2,
-                "mediaType": manifests.DOCKER_MANIFEST,
-                "config": {
-                    "mediaType": manifests.DOCKER_CONFIG, "size": len(config), "digest": digest,
-                },
-                "layers": layers,
-            }
-        )  # fmt: skip
-
-    def manifest(self, digest: str | None = None) -> tuple[bytes, str]:
-        """As in the base class."""
-        if digest not in (None, manifests.digest_of(self._manifest)):
-            raise ArchiveError(f"{self.label}: it has no manifest {digest}")
-        return self._manifest, manifests.DOCKER_MANIFEST
+        self.write_manifest(config, layers)
 
     def blob(self, blob: Blob) -> Iterator[bytes]:
         """As in the base class."""
@@ -142,10 +127,7 @@ class DockerArchiveDestination(Destination):
 
     def put_stream(self, chunks: Iterable[bytes]) -> tuple[str, int]:
         """As in the base class."""
-        staged = f"{self._directory}/.{os.urandom(8).hex()}"
-        digest, size = files.write_hashed(staged, chunks, self.label)
-        os.rename(staged, f"{self._directory}/{digest[7:]}")
-        return digest, size
+        return files.write_by_digest(self._directory, chunks, self.label)
 
     def put_manifest(self, data: bytes, media_type: str, *, instance: bool) -> None:
         """As in the base class."""

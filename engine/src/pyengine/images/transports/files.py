@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Protocol
 
+    from pyengine.errors import PyengineError
+
     class Files(Protocol):
         """An archive's or a directory's files by name."""
 
@@ -88,6 +90,20 @@ class Directory:
         return f"{self._path}/{name}"
 
 
+def pieces(fd: int, begin: int, end: int, error: PyengineError) -> Iterator[bytes]:
+    """What a file holds from one place to another; any number of threads may read at once.
+
+    Raises:
+        PyengineError: ``error``, where the file ends before.
+    """
+    while begin < end:
+        piece = os.pread(fd, min(_CHUNK_BYTES, end - begin), begin)
+        if not piece:
+            raise error
+        begin += len(piece)
+        yield piece
+
+
 def make_directory(path: str, label: str) -> None:
     """Make a directory and those above it.
 
@@ -117,6 +133,18 @@ def write(path: str, chunks: Iterable[bytes], label: str) -> None:
     staged = f"{path}.{os.urandom(8).hex()}"
     write_hashed(staged, chunks, label)
     os.rename(staged, path)
+
+
+def write_by_digest(directory: str, chunks: Iterable[bytes], label: str) -> tuple[str, int]:
+    """Write a file that is named after what it holds, without the algorithm; digest and size.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    staged = f"{directory}/.{os.urandom(8).hex()}"
+    digest, size = write_hashed(staged, chunks, label)
+    os.rename(staged, f"{directory}/{digest[7:]}")
+    return digest, size
 
 
 def write_hashed(path: str, chunks: Iterable[bytes], label: str) -> tuple[str, int]:

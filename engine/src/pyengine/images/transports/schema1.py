@@ -13,7 +13,7 @@ from pyengine.errors import ArchiveError
 from pyengine.images import compression, manifests
 from pyengine.images.manifests import Descriptor
 from pyengine.images.transports import tarfiles
-from pyengine.images.transports.base import Source
+from pyengine.images.transports.base import WrittenSource
 from pyengine.registry import schema1
 
 TYPE_CHECKING = False
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from pyengine.images.transports.base import Blob
+    from pyengine.images.transports.base import Blob, Source
 
 _CHUNK_BYTES = 1 << 20
 # What belongs to one step of the history rather than to the image.
@@ -46,7 +46,7 @@ def opened(source: Source, directory: str, *, layers: bool = True) -> Source:
     return Schema1Source(source, data, fields, directory if layers else None)
 
 
-class Schema1Source(Source):
+class Schema1Source(WrittenSource):
     """What stands for an image of schema 1."""
 
     def __init__(
@@ -73,27 +73,11 @@ class Schema1Source(Source):
             self._close_files()
             raise
         self._config = _config([step for _, step in steps], diff_ids)
-        self._manifest = manifests.encode_in_order(
-            {
-                "schemaVersion": 2,
-                "mediaType": manifests.DOCKER_MANIFEST,
-                "config": {
-                    "mediaType": manifests.DOCKER_CONFIG, "size": len(self._config),
-                    "digest": manifests.digest_of(self._config),
-                },
-                "layers": layers,
-            }
-        )  # fmt: skip
-
-    def manifest(self, digest: str | None = None) -> tuple[bytes, str]:
-        """As in the base class."""
-        if digest not in (None, manifests.digest_of(self._manifest)):
-            raise ArchiveError(f"{self.label}: it has no manifest {digest}")
-        return self._manifest, manifests.DOCKER_MANIFEST
+        self.write_manifest(self._config, layers)
 
     def digest_of(self, data: bytes) -> str:
         """The digest of the manifest that this one stands for."""
-        return self._digest if data == self._manifest else manifests.digest_of(data)
+        return self._digest if data == self.written else manifests.digest_of(data)
 
     def blob(self, blob: Blob) -> Iterator[bytes]:
         """As in the base class."""

@@ -8,10 +8,11 @@ import tarfile
 
 from pyengine.errors import ArchiveError, StorageError
 from pyengine.images import manifests
+from pyengine.images.transports import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
 _CHUNK_BYTES = 1 << 20
@@ -76,13 +77,8 @@ class Archive:
     def chunks(self, name: str) -> Iterator[bytes]:
         """A member's bytes; any number of threads may read at once."""
         member = self._member(name)
-        position, end = member.offset_data, member.offset_data + member.size
-        while position < end:
-            chunk = os.pread(self._fd, min(_CHUNK_BYTES, end - position), position)
-            if not chunk:
-                raise ArchiveError(f"{self.label}: it ends inside of {name}")
-            position += len(chunk)
-            yield chunk
+        begin, error = member.offset_data, ArchiveError(f"{self.label}: it ends inside of {name}")
+        return files.pieces(self._fd, begin, begin + member.size, error)
 
     def _member(self, name: str) -> tarfile.TarInfo:
         """The regular file of this name; old archives link repeated layers to one another."""
@@ -120,18 +116,27 @@ def open_archive(source_fd: int, label: str, directory: str) -> int:
     compressed = first.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"))
     if not compressed and _seekable(source_fd):
         return os.dup(source_fd)
-    copy_fd = nameless_file(directory, label)
+    return nameless_copy(_uncompressed(first, source_fd, label), directory, label)
+
+
+def nameless_copy(chunks: Iterable[bytes], directory: str, label: str) -> int:
+    """A file that goes when it is closed and holds ``chunks``, open at its end.
+
+    Raises:
+        StorageError: it cannot be written; or what ``chunks`` raises.
+    """
+    fd = nameless_file(directory, label)
     try:
-        with open(copy_fd, "wb", closefd=False) as copy:
-            for block in _uncompressed(first, source_fd, label):
-                copy.write(block)
+        with open(fd, "wb", closefd=False) as file:
+            for chunk in chunks:
+                file.write(chunk)
     except OSError as error:
-        os.close(copy_fd)
+        os.close(fd)
         raise StorageError(f"{label}: write a copy: {error.strerror}") from error
     except BaseException:
-        os.close(copy_fd)
+        os.close(fd)
         raise
-    return copy_fd
+    return fd
 
 
 def nameless_file(directory: str, label: str) -> int:
