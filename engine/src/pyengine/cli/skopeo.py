@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyengine.engine import Engine
-    from pyengine.images.transports.base import Destination
     from pyengine.images.transports.opening import Settings
 
 
@@ -119,27 +118,15 @@ def report_to_stdout(quiet: bool) -> Any:
 @skopeo_options.place_options("src")
 @skopeo_options.place_options("dest")
 @skopeo_options.retry_option
+@skopeo_options.layer_options
 @click.option("--additional-tag", "additional_tags", multiple=True, metavar="NAME",
               help="A further name in a docker-archive.")  # fmt: skip
 @click.option("-a", "--all", "everything", is_flag=True, help="All images of a list.")
 @click.option("--authfile", metavar="FILE", help="auth.json for both sides.")
-@click.option("--dest-compress", is_flag=True, help="Compress layers for a dir: destination.")
-@click.option("--dest-decompress", is_flag=True, help="Take the compression from layers.")
-@click.option("--dest-compress-format", type=click.Choice(["gzip", "zstd"]),
-              help="Compress every layer so.")  # fmt: skip
-@click.option("--dest-compress-level", type=int, metavar="N", help="Of the compression.")
-@click.option("--dest-oci-accept-uncompressed-layers", "keep_uncompressed", is_flag=True,
-              help="Leave uncompressed layers as they are in an oci: destination.")  # fmt: skip
-@click.option("--dest-force-compress-format", "force", type=bool, default=True,
-              help="Pack layers anew that are packed in another way (default true).")  # fmt: skip
-@click.option("--dest-precompute-digests", "precompute", is_flag=True,
-              help="Compress layers into a file first: the registry may have them.")  # fmt: skip
 @click.option("--digestfile", metavar="FILE", help="Write the manifest's digest to a file.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be copied.")
 @click.option("-f", "--format", "form", type=click.Choice(["oci", "v2s2"]),
               help="Make the manifest one of this format.")  # fmt: skip
-@click.option("--image-parallel-copies", "parallel", type=click.IntRange(1), metavar="N",
-              help="How many layers at once.")  # fmt: skip
 @click.option("--multi-arch", type=click.Choice(["system", "all", "index-only"]),
               help="Which images of a list.")  # fmt: skip
 @click.option("--preserve-digests", is_flag=True, help="Fail where a manifest would change.")
@@ -158,17 +145,9 @@ def copy(
     sign_identity: str | None,
     additional_tags: tuple[str, ...],
     everything: bool,
-    dest_compress: bool,
-    dest_decompress: bool,
-    dest_compress_format: str | None,
-    dest_compress_level: int | None,
     dry_run: bool,
-    force: bool,
-    keep_uncompressed: bool,
     digestfile: str | None,
     form: str | None,
-    parallel: int | None,
-    precompute: bool,
     multi_arch: str | None,
     preserve_digests: bool,
     quiet: bool,
@@ -179,21 +158,20 @@ def copy(
     from pyengine.images import manifests
     from pyengine.images.copying import CopyOptions
     from pyengine.images.pulling import retrying
-    from pyengine.images.transports import base, names
+    from pyengine.images.transports import names
     from pyengine.images.trust.signing import signer
 
     if everything and multi_arch:
         raise click.UsageError("Cannot use --all and --multi-arch flags at the same time")
-    if dest_compress and dest_decompress:
-        raise click.UsageError("--dest-compress and --dest-decompress cannot be used together")
+    layers = skopeo_options.Layers(values)
     here, there = names.parse(source), names.parse(destination)
     options = CopyOptions(
         multi=multi_arch or ("all" if everything else "system"),
         platform=context.globals.platform,
         form=form,
-        compression=_compression(dest_compress, dest_decompress, dest_compress_format),
-        level=dest_compress_level,
-        force=force,
+        compression=layers.compression,
+        level=layers.level,
+        force=layers.force,
         preserve_digests=preserve_digests,
         remove_signatures=remove_signatures,
         policy=context.globals.policy(),
@@ -202,35 +180,24 @@ def copy(
     reading = context.settings(values, "src")
     writing = context.settings(values, "dest")
     writing.additional_tags = [name for one in additional_tags for name in one.split(",")]
-    writing.precompute = precompute
-
-    def change(target: Destination) -> None:
-        if keep_uncompressed and there.transport.startswith("oci"):
-            target.layers = base.KEEP
-        if parallel is not None and target.parallel > 1:
-            target.parallel = parallel
+    writing.precompute = layers.precompute
+    report = report_to_stdout(quiet)
 
     def once() -> str:
         from pyengine.images import syncing
 
-        return manifests.digest_of(
-            syncing.copy_place(
-                here, there, reading, writing, options, report_to_stdout(quiet), change
-            )
-        )
+        copied = syncing.copy_place(
+            here, there, reading, writing, options, report,
+            lambda target: layers.change(target, there.transport),
+        )  # fmt: skip
+        return manifests.digest_of(copied)
 
     if dry_run:
         click.echo(f"Would have copied image {here} to {there}")
         return
-    digest = retrying(skopeo_options.retries(values), once, report_to_stdout(quiet))
+    digest = retrying(skopeo_options.retries(values), once, report)
     if digestfile:
         write_digest(digestfile, digest)
-
-
-def _compression(compress: bool, decompress: bool, form: str | None) -> str | None:
-    if decompress:
-        return "none"
-    return form or ("gzip" if compress else None)
 
 
 @skopeo.command(cls=GoFlagsCommand)

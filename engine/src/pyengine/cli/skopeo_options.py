@@ -15,10 +15,27 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyengine.images.pulling import PullOptions
+    from pyengine.images.transports.base import Destination
     from pyengine.images.trust.policy import Policy
 
     Function = Callable[..., Any]
     Values = dict[str, Any]
+
+_LAYER_OPTIONS = (
+    click.option("--dest-compress", is_flag=True, help="Compress layers for a dir: destination."),
+    click.option("--dest-decompress", is_flag=True, help="Take the compression from layers."),
+    click.option("--dest-compress-format", type=click.Choice(["gzip", "zstd"]),
+                 help="Compress every layer so."),
+    click.option("--dest-compress-level", type=int, metavar="N", help="Of the compression."),
+    click.option("--dest-oci-accept-uncompressed-layers", "keep_uncompressed", is_flag=True,
+                 help="Leave uncompressed layers as they are in an oci: destination."),
+    click.option("--dest-force-compress-format", "force", type=bool, default=True,
+                 help="Pack layers anew that are packed in another way (default true)."),
+    click.option("--dest-precompute-digests", "precompute", is_flag=True,
+                 help="Compress layers into a file first: the registry may have them."),
+    click.option("--image-parallel-copies", "parallel", type=click.IntRange(1), metavar="N",
+                 help="How many layers at once."),
+)  # fmt: skip
 
 
 def access_options(side: str = "") -> Callable[[Function], Function]:
@@ -114,6 +131,52 @@ def retries(values: Values) -> PullOptions:
 
     delay_s = seconds(values.pop("retry_delay"))
     return PullOptions(retry=values.pop("retry_times"), retry_delay_s=delay_s or None)
+
+
+def layer_options(function: Function) -> Function:
+    """What becomes of layers on their way; ``Layers`` has their meaning."""
+    for one in reversed(_LAYER_OPTIONS):
+        function = one(function)
+    return function
+
+
+class Layers:
+    """What those options mean.
+
+    Attributes:
+        compression: of every layer, ``none`` for none, or None as the destination wants it.
+        level: of it, or None for its own.
+        force: also of layers that are packed in another way.
+        precompute: into a file first, for the registry may have them.
+    """
+
+    __slots__ = ("_keep_uncompressed", "_parallel", "compression", "force", "level", "precompute")
+
+    def __init__(self, values: Values) -> None:
+        """Take the options out of ``values``.
+
+        Raises:
+            UsageError: they contradict each other.
+        """
+        compress, decompress = values.pop("dest_compress"), values.pop("dest_decompress")
+        form: str | None = values.pop("dest_compress_format")
+        if compress and decompress:
+            raise click.UsageError("--dest-compress and --dest-decompress cannot be used together")
+        self.compression = "none" if decompress else form or ("gzip" if compress else None)
+        self.level: int | None = values.pop("dest_compress_level")
+        self.force: bool = values.pop("force")
+        self.precompute: bool = values.pop("precompute")
+        self._keep_uncompressed: bool = values.pop("keep_uncompressed")
+        self._parallel: int | None = values.pop("parallel")
+
+    def change(self, target: Destination, transport: str) -> None:
+        """Tell a destination of this transport what it does otherwise."""
+        from pyengine.images.transports import base
+
+        if self._keep_uncompressed and transport.startswith("oci"):
+            target.layers = base.KEEP
+        if self._parallel is not None and target.parallel > 1:
+            target.parallel = self._parallel
 
 
 class Globals:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pyengine.database.intents import Intent
     from pyengine.monitor.attach import Attachment
     from pyengine.ocirun.call import Runtime
+    from pyengine.specgen.generate import Place
 
 
 # The exit command of a container that a foreground pyengine attends; its arguments are a lock file
@@ -164,10 +165,23 @@ class _Start:
 
     def create(self, *, attended: bool) -> int:
         """Mount, and let the monitor create the container; the answer is its first pid."""
+        files = self._make_directories()
+        call, cgroup = self._call(files, attended=attended)
+        self.monitor = call.spawn()
+        self._write_spec(cgroup)
+        self.monitor.go()
+        if attended:
+            from pyengine.monitor import attach as _  # noqa: F401 - while the runtime creates
+        pid = self.monitor.wait_for_pid()
+        if self.container.config["names"]:
+            runfiles.write_pids(self.container.config["names"], pid, _read_pid(files.monitor_pid))
+        return pid
+
+    def _call(self, files: monitor.Files, *, attended: bool) -> tuple[monitor.Call, str]:
+        """How the monitor is called, and the container's cgroup where it is not the usual one."""
         host, container, config = self.host, self.container, self.container.config
         runtime = host.runtime(config["runtime"])
         monitor_path = host.monitor_path(config["conmon"])
-        files = self._make_directories()
         call = monitor.Call(monitor_path, container.id, runtime, files)
         call.stdio(stdin=config["stdin"], terminal=config["terminal"])
         is_pyconmon = os.path.basename(os.path.realpath(monitor_path)) == "pyconmon"
@@ -199,16 +213,32 @@ class _Start:
             call.preserve_fds(settings["preserve_fds"], settings["unwanted_fds"])
         if self.notifier is not None:
             self.notifier.prepare(call)
-        self.monitor = call.spawn()
+        return call, cgroup
+
+    def _write_spec(self, cgroup: str) -> None:
+        """Write config.json, once everything that it names is there."""
+        place = self._place(cgroup)
+        from pyengine.specgen import generate
+
+        spec = generate.build(self.container.config, place)
+        if self.restore and os.path.exists(f"{self.restore[0]}/spec.dump"):
+            from pyengine.containers import importing
+
+            importing.take_mounts(spec, self.restore[0], self.bundle)
+        generate.write(spec, self.bundle)
+
+    def _place(self, cgroup: str) -> Place:
+        """Mount the root file system, and lay out what this start alone has."""
+        host, container, config = self.host, self.container, self.container.config
         rootfs = self._rootfs() if config["rootfs"] else self._mount()
         sources = host.volume_paths(config)
         if config["volumes"]:
             from pyengine.containers import mount_sources
 
             sources.update(mount_sources.take(host, container, rootfs))
-        from pyengine.specgen import generate  # loaded while the monitor starts
+        from pyengine.specgen.generate import Place  # loaded while the monitor starts
 
-        place = generate.Place(
+        place = Place(
             container.id, container.name, self.bundle, rootfs,
             systemd=host.systemd, volume_paths=sources, cgroup=cgroup, rootless=host.rootless,
         )  # fmt: skip
@@ -226,19 +256,7 @@ class _Start:
             user_namespaces.check_joined(config)
         if self.notifier is not None:
             self.notifier.lay_out(place)
-        spec = generate.build(config, place)
-        if self.restore and os.path.exists(f"{self.restore[0]}/spec.dump"):
-            from pyengine.containers import importing
-
-            importing.take_mounts(spec, self.restore[0], self.bundle)
-        generate.write(spec, self.bundle)
-        self.monitor.go()
-        if attended:
-            from pyengine.monitor import attach as _  # noqa: F401 - while the runtime creates
-        pid = self.monitor.wait_for_pid()
-        if config["names"]:
-            runfiles.write_pids(config["names"], pid, _read_pid(files.monitor_pid))
-        return pid
+        return place
 
     def run(
         self, intent: Intent, pid: int, *, attach: bool, stdin: bool, proxy_signals: bool

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyengine.specgen.types import ContainerConfig, ProcessSettings, Resources
+    from pyengine.specgen.users import User
 
 OCI_VERSION = "1.0.2"
 PIDS_LIMIT = 2048
@@ -67,40 +68,11 @@ def build(config: ContainerConfig, place: Place) -> dict[str, Any]:
         ConfigError: the configuration asks for what the image or this host does not have.
     """
     name = hostname(config, place.id)
-    try:
-        root_fd = os.open(place.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise ConfigError(f"rootfs {place.rootfs}: {error.strerror}") from error
-    more: dict[str, str] = {}
-    try:
-        proc, user = process.build(config, root_fd, name)
-        if config["process"] or not user.known or not user.group_known:
-            from pyengine.specgen import accounts
-
-            more = accounts.add(config, root_fd, user)
-    finally:
-        os.close(root_fd)
+    proc, user, more = _process(config, place, name)
     for volume in config["volumes"]:
         if volume["source"].startswith("/") and not os.path.lexists(volume["source"]):
             raise ConfigError(f"statfs {volume['source']}: no such file or directory")
-    if config["privileged"]:
-        more["/run/.containerenv"] = _engine_facts(config, place)
-    inside = files.write(place.bundle, config, name, place.name, more)
-    if config["id_maps"]:
-        from pyengine.specgen import sharing
-
-        sharing.give_away(inside.values(), config["id_maps"])
-    inside.update(place.files)
-    if label := config["security"].get("mount_label"):
-        from pyengine.specgen import selinux
-
-        for source in inside.values():
-            if source.startswith(f"{place.bundle}/"):
-                selinux.relabel(source, label)
-    if place.env:  # stronger than the user's
-        names = process.entries(place.env)
-        kept = [entry for entry in proc["env"] if entry.partition("=")[0] not in names]
-        proc["env"] = [*kept, *place.env]
+    inside = _files(config, place, name, more)
     every_mount = mounts.build(config, inside, place.volume_paths, (user.uid, user.gid))
     if config["process"]:
         _add_settings(config["process"], place, proc, every_mount)
@@ -116,6 +88,57 @@ def build(config: ContainerConfig, place: Place) -> dict[str, Any]:
         "annotations": own_annotations(config),
         "linux": _linux(config, place, proc["capabilities"]["bounding"]),
     }
+    _confine(spec, config, place)
+    return spec
+
+
+def _process(
+    config: ContainerConfig, place: Place, name: str
+) -> tuple[dict[str, Any], User, dict[str, str]]:
+    """The process, its user, and the files that tell the container of him, by destination."""
+    try:
+        root_fd = os.open(place.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConfigError(f"rootfs {place.rootfs}: {error.strerror}") from error
+    more: dict[str, str] = {}
+    try:
+        proc, user = process.build(config, root_fd, name)
+        if config["process"] or not user.known or not user.group_known:
+            from pyengine.specgen import accounts
+
+            more = accounts.add(config, root_fd, user)
+    finally:
+        os.close(root_fd)
+    if place.env:  # stronger than the user's
+        names = process.entries(place.env)
+        kept = [entry for entry in proc["env"] if entry.partition("=")[0] not in names]
+        proc["env"] = [*kept, *place.env]
+    return proc, user, more
+
+
+def _files(
+    config: ContainerConfig, place: Place, name: str, more: dict[str, str]
+) -> dict[str, str]:
+    """Write the container's own files; where each is, by destination."""
+    if config["privileged"]:
+        more["/run/.containerenv"] = _engine_facts(config, place)
+    inside = files.write(place.bundle, config, name, place.name, more)
+    if config["id_maps"]:
+        from pyengine.specgen import sharing
+
+        sharing.give_away(inside.values(), config["id_maps"])
+    inside.update(place.files)
+    if label := config["security"].get("mount_label"):
+        from pyengine.specgen import selinux
+
+        for source in inside.values():
+            if source.startswith(f"{place.bundle}/"):
+                selinux.relabel(source, label)
+    return inside
+
+
+def _confine(spec: dict[str, Any], config: ContainerConfig, place: Place) -> None:
+    """What namespaces, security options and an ordinary user's powers change in the rest."""
     if config["namespaces"] or ":" in config["network"]:
         from pyengine.specgen import sharing
 
@@ -133,7 +156,6 @@ def build(config: ContainerConfig, place: Place) -> dict[str, Any]:
         from pyengine.specgen import devices
 
         devices.bind_renamed(spec, sources)
-    return spec
 
 
 def _add_settings(
