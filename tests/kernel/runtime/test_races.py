@@ -217,11 +217,14 @@ EVERYTHING = ["CAP_SYS_PTRACE", "CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE", "CAP_DAC_RE
               "CAP_SETUID", "CAP_SETGID", "CAP_KILL"]  # fmt: skip
 
 
-def observer(runtime: Runtime, bundle: Bundle) -> tuple[str, int]:
-    """A running container that is all-powerful in its own user namespace; its id and pid."""
+def observer(runtime: Runtime, bundle: Bundle, root: int = 200000) -> tuple[str, int]:
+    """A running container that is all-powerful in its own user namespace; its id and pid.
+
+    Where its ``root`` is the host's, no change of credentials hides what enters it.
+    """
     bundle.linux["namespaces"].append({"type": "user"})
     for kind in ("uidMappings", "gidMappings"):
-        bundle.linux[kind] = [{"containerID": 0, "hostID": 200000, "size": 2000}]
+        bundle.linux[kind] = [{"containerID": 0, "hostID": root, "size": 2000}]
     bundle.process["capabilities"] = {
         name: list(EVERYTHING) for name in ("bounding", "effective", "permitted")
     }
@@ -336,11 +339,14 @@ print(json.dumps({"seen": len(seen), "caught": caught}))
 """
 
 
-@pytest.mark.parametrize("kind", ["all-powerful", "equal"])
+@pytest.mark.parametrize("kind", ["all-powerful", "all-powerful as root", "equal"])
 def test_exec_processes_cannot_be_looked_into_before_they_are_the_program(
     pyrun: Runtime, bundle: Bundle, kind: str
 ) -> None:
-    watcher = (observer if kind == "all-powerful" else equal)(pyrun, bundle)[0]
+    if kind == "equal":
+        watcher = equal(pyrun, bundle)[0]
+    else:
+        watcher = observer(pyrun, bundle, 0 if kind.endswith("root") else 200000)[0]
     words = pyrun.command("exec", watcher, "/usr/bin/python3", "-c", WATCH)
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout

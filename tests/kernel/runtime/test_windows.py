@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -121,3 +122,93 @@ def test_a_process_whose_exec_is_killed_before_it_may_go_on_ends(
         lambda: json.loads(pyrun.call("ps", "--format", "json", name).stdout) == [init],
         "the end of the other process",
     )
+
+
+HIDDEN = "prctl(PR_SET_DUMPABLE, SUID_DUMP_DISABLE)"
+
+
+def calls(pyrun: Runtime, trace: Path, *words: str) -> list[list[str]]:
+    """What each process of a command that must succeed called, in its order."""
+    wanted = "prctl,setns,setresuid,clone,clone3,fork,vfork,execve,mount,pivot_root"
+    strace = ["strace", "-f", "-qq", "-o", str(trace), "-e", f"trace={wanted}"]
+    done = subprocess.run(
+        [*strace, *pyrun.command(*words)],
+        check=False, timeout=60, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    made: dict[str, list[str]] = {}
+    for line in trace.read_text().splitlines():
+        pid, _, call = line.partition(" ")
+        if not call.lstrip().startswith("<..."):  # the end of one that has been interrupted
+            made.setdefault(pid, []).append(call.lstrip())
+    return list(made.values())
+
+
+def one_with(processes: list[list[str]], pattern: str) -> list[str]:
+    """The process that made a call."""
+    (found,) = [made for made in processes if any(re.match(pattern, call) for call in made)]
+    return found
+
+
+def before(made: list[str], pattern: str) -> list[str]:
+    """What a process called before it made a certain call for the first time."""
+    first = next(index for index, call in enumerate(made) if re.match(pattern, call))
+    return made[:first]
+
+
+def is_hidden(made: list[str]) -> bool:
+    return any(call.startswith(HIDDEN) for call in made)
+
+
+FORK = r"(clone3?|v?fork)\("
+USERS = r"setns\(.*CLONE_NEWUSER"
+
+
+def test_a_process_is_closed_to_others_before_they_can_see_it(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    """Their memory is that of the host's Python, until they are the program."""
+    bundle.process["user"] = {"uid": 1000, "gid": 1000}
+    bundle.process["args"] = ["sleep", "1000"]
+    name = pyrun.start(bundle)
+    bundle.process["args"] = ["true"]
+    bundle.save()
+    trace, program = tmp_path / "trace", r"execve\(\"/bin/true"
+    init = one_with(calls(pyrun, trace, "run", "-b", str(bundle.path), pyrun.new_id()), program)
+    assert is_hidden(before(init, r"mount\("))
+    # its new ids could undo that, with the sysctl fs.suid_dumpable
+    assert is_hidden(before(init, program)[len(before(init, r"setresuid\(")) :])
+    process = one_with(calls(pyrun, trace, "exec", name, "true"), program)
+    assert is_hidden(before(process, r"setns\("))
+    assert is_hidden(before(process, program)[len(before(process, r"setresuid\(")) :])
+    entries = tmp_path / "entries"
+    entries.write_text('[{"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"}]')
+    for process in calls(pyrun, trace, "mounts", "add", name, str(entries)):
+        if any(call.startswith("setns(") for call in before([*process, "clone("], FORK)):
+            assert is_hidden(before(process, r"setns\("))
+            break
+    else:
+        pytest.fail("no process entered the container")
+
+
+@pytest.mark.needs("userns")
+def test_a_process_of_a_user_namespace_is_born_closed_to_others(
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    """They may be as powerful in it as the process is."""
+    bundle.process["args"] = ["sleep", "1000"]
+    bundle.linux["namespaces"].append({"type": "user"})
+    bundle.linux["uidMappings"] = [{"containerID": 0, "hostID": 0, "size": 65536}]
+    bundle.linux["gidMappings"] = bundle.linux["uidMappings"]
+    first = pyrun.start(bundle)
+    pid = pyrun.state(first)["pid"]
+    kinds = ("user", "pid")
+    kept = [one for one in bundle.linux["namespaces"] if one["type"] not in kinds]
+    joined = [{"type": kind, "path": f"/proc/{pid}/ns/{kind}"} for kind in kinds]
+    bundle.linux["namespaces"] = [*kept, *joined]
+    bundle.process["args"] = ["true"]
+    bundle.save()
+    trace = tmp_path / "trace"
+    for words in (("run", "-b", str(bundle.path), pyrun.new_id()), ("exec", first, "true")):
+        helper = one_with(calls(pyrun, trace, *words), USERS)
+        assert is_hidden(before(helper, FORK)), words

@@ -178,6 +178,36 @@ def test_links_stay_inside_of_the_root(tmp_path: Path, resolve: Callable[[int, s
     os.close(root_fd)
 
 
+@pytest.mark.parametrize("resolve", [by_openat2, by_walking])
+def test_no_link_of_procfs_leads_out_of_it(resolve: Callable[[int, str], int]) -> None:
+    """Those that lead where their text does not say."""
+    root_fd = os.open("/proc", os.O_PATH)
+    try:
+        for path in ("root", "cwd", "exe", "fd/0", "root/etc/passwd", "task/../root"):
+            with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
+                resolve(root_fd, f"/self/{path}")
+        fd = resolve(root_fd, "/mounts")  # a link with a text
+        assert os.read(fd, 1)
+        os.close(fd)
+    finally:
+        os.close(root_fd)
+
+
+def test_the_kernel_is_asked_to_follow_no_magic_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which it does not with RESOLVE_IN_ROOT, as yet: openat2(2) says that this may change."""
+    asked: list[tuple[int | str, ...]] = []
+
+    def openat2(*words: int | str) -> int:
+        asked.append(words)
+        return 7
+
+    monkeypatch.setattr(syscalls, "openat2", openat2)
+    assert paths.open_inside(3, "/a/b", os.O_RDONLY) == 7
+    both = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
+    assert asked == [(3, "a/b", os.O_RDONLY, 0, both)]
+    assert both == 0x10 | 0x02  # linux/openat2.h
+
+
 def test_what_is_missing_is_made_inside(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()

@@ -146,6 +146,7 @@ def stage(task: Task) -> None:
     _make_namespaces(task)
     record = task.channel.receive("cgroup")
     hierarchy.enter(record["entered"])
+    set_oom_score(task.config.get("process") or {})
     task.hierarchies = [hierarchy.Hierarchy(*fields) for fields in record["hierarchies"]]
     if record["fifo"]:
         task.fifo_fd = posix.open(record["fifo"], posix.O_PATH | posix.O_CLOEXEC)
@@ -158,10 +159,13 @@ def helper(task: Task) -> None:
         task.leave_parent()
         hierarchy.enter(task.entered)
         task.channel.receive("go")  # the parent has done its part
+        set_oom_score(task.config.get("process") or {})
         offsets = task.linux("timeOffsets") if task.plan.new & syscalls.CLONE_NEWTIME else None
         offsets_fd = namespaces.open_time_offsets() if offsets else -1
         namespaces.join_from_outside(task.plan)
         _enter_user_namespace(task)
+        # Init is born where others may see it who are as powerful as it in the same user namespace.
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         _make_namespaces(task)
         if offsets:
             namespaces.set_time_offsets(offsets, offsets_fd)  # type: ignore[arg-type]  # validated
@@ -266,7 +270,6 @@ def _set_up(task: Task, proc_fd: int) -> None:
     config = task.config
     posix.setsid()
     process.use_every_processor()
-    set_oom_score(config.get("process") or {})
     if task.keyring_name:
         process.label_keyring(config.get("process") or {}, proc_fd)
         keyring.join(task.keyring_name)
@@ -319,7 +322,7 @@ def _uts(name: str, value: str, call: object) -> None:
 
 
 def set_oom_score(settings: JsonObject) -> None:
-    """Set ``process.oomScoreAdj``, before this process's files in /proc become root's.
+    """Set ``process.oomScoreAdj``, before this process's files in /proc become root's; inherited.
 
     Raises:
         KernelError: the kernel refused; lowering it needs CAP_SYS_RESOURCE.

@@ -246,6 +246,10 @@ def _helper(task: _Task) -> None:
         task.cgroup.enter(task.sub_cgroup)
         task.channel.receive("go")
         _set_affinity(task, "final")
+        init.set_oom_score(task.identity.process)
+        # The process is born where the container's others see it, and they may be as powerful in
+        # their user namespace as it is.
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         namespaces.join_from_outside(task.plan)
         namespaces.join(task.plan, syscalls.CLONE_NEWUSER)
         if task.plan.has(syscalls.CLONE_NEWUSER):
@@ -275,10 +279,10 @@ def _child(task: _Task) -> None:
             task.cgroup.enter(task.sub_cgroup)
             task.channel.receive("go")
             _set_affinity(task, "final")
+            init.set_oom_score(task.identity.process)
         posix.setsid()
         if not task.identity.process.get("execCPUAffinity"):
             process.use_every_processor()
-        init.set_oom_score(task.identity.process)
         process.label_keyring(task.identity.process, proc_fd)
         keyring.join(task.keyring_name)
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
