@@ -113,6 +113,24 @@ def test_a_quota_is_rounded_up_to_a_whole_percent() -> None:
     assert dict(of({"cpu": {"quota": 12345}}))["CPUQuotaPerSecUSec"] == ("t", 130000)
 
 
+@pytest.mark.parametrize(
+    ("cpu", "now", "expected"),
+    [
+        ({"quota": 500000, "period": 900000}, "100000", 504000),  # 55.6 % are 56 %
+        ({"quota": 10100}, "50000", 10500),
+        ({"quota": 25000, "period": 50000}, "100000", 25000),
+        ({"quota": 1000, "period": 33333}, "100000", 1000),  # the kernel takes no less
+        ({"quota": -1, "period": 33333}, "100000", -1),
+    ],
+)
+def test_the_file_gets_the_quota_that_systemd_counts_with(
+    cpu: dict[str, int], now: str, expected: int
+) -> None:
+    resources: dict[str, Any] = {"cpu": cpu, "pids": {"limit": 1}}
+    found = systemd_properties.with_systemd_quota(resources, now)
+    assert found == {"cpu": {**cpu, "quota": expected}, "pids": {"limit": 1}}
+
+
 def test_an_update_of_the_quota_alone_counts_with_the_period_that_is_set() -> None:
     settings = limits_v2.settings({"cpu": {"quota": 12345}}, "/nowhere")
     found = systemd_properties.of_limits(settings, 252, "", ("max", "50000", "0"))

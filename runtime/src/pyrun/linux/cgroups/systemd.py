@@ -213,6 +213,9 @@ class Scope(Manager):
         self._set_files(resources, pointer, creating=creating)
 
     def _set_files(self, resources: dict[str, Any], pointer: str, *, creating: bool) -> None:
+        if self.unit:
+            _, period, _ = self._cpu_now()
+            resources = systemd_properties.with_systemd_quota(resources, period)
         super().set(  # type: ignore[safe-super]  # v1's or v2's, which come next
             resources, pointer, creating=creating
         )

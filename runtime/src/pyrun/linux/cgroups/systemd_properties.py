@@ -143,6 +143,22 @@ def _quota(quota: str, period: str) -> int:
     return -(-(limit * 1000000 // length) // 10000) * 10000
 
 
+def with_systemd_quota(resources: dict[str, Any], period: str) -> dict[str, Any]:
+    """``resources`` with the quota that systemd makes of theirs, so that the file says the same.
+
+    Args:
+        resources: ``linux.resources``.
+        period: of the cgroup as it is, for resources that name none.
+    """
+    cpu = resources.get("cpu") or {}
+    quota = cpu.get("quota") or 0
+    if quota <= 0:
+        return resources
+    length = cpu.get("period") or int(period)
+    per_second = _quota(str(quota), str(length))
+    return {**resources, "cpu": {**cpu, "quota": max(quota, per_second * length // 1000000)}}
+
+
 def cpu_mask(text: str) -> bytes:
     """``0-2,8`` as bits, the lowest first (cpuset(7), "List format").
 
