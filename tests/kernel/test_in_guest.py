@@ -16,6 +16,11 @@ OWNERS = (
     "tests/system/test_user_namespace_options.py::test_what_leaves_such_a_container_has_its_own_ids"
 )
 TIMERS = "tests/system/test_supervision.py::test_under_conmon_a_timer_of_systemd_checks"
+# User-mode Linux has no io.weight.
+WEIGHTS = (
+    "tests/kernel/runtime/test_systemd_driver.py"
+    "::test_weights_of_block_devices_are_those_of_the_scope"
+)
 USERS = "tests/system/test_rootless_cgroups.py"
 # What differs by layout of cgroups, by manager and by AppArmor; the guest is slow, and a loaded
 # machine makes it three times slower: what is the same everywhere has run outside.
@@ -38,7 +43,8 @@ SELINUX = (
 )  # fmt: skip
 # CRIU works neither in user-mode Linux nor on every host: so in an emulated machine, which is slow.
 CRIU = (
-    "--timeout", "1500", "--kind", "qemu", "--", *PYTEST, "--must-run=criu,podman,systemd",
+    "--timeout", "1500", "--kind", "qemu", "--", *PYTEST,
+    "--must-run=criu,podman,systemd,cgroup2_io_weight", WEIGHTS,
     "tests/compat/test_podman_checkpoint.py", "tests/kernel/runtime/test_checkpoint.py",
     "tests/kernel/runtime/test_checkpoint_options.py",
     *(f"tests/system/test_checkpoint.py::test_the_real_criu_{what}"

@@ -83,6 +83,13 @@ def _cgroup2_limits() -> str:
     return f"cgroup2 lacks {', '.join(sorted(missing_here))}" if missing_here else ""
 
 
+def _cgroup2_io_weight() -> str:
+    """The root cgroup has the same cost model's settings instead of a weight."""
+    if os.path.exists("/sys/fs/cgroup/io.cost.qos"):
+        return ""
+    return "no io.weight: cgroup2 is not alone, or the kernel has no CONFIG_BLK_CGROUP_IOCOST"
+
+
 def _ps() -> str:
     if problem := _program("ps")():
         return problem
@@ -226,6 +233,7 @@ _PROBES: dict[str, Callable[[], str]] = {
     "syscall_info": _syscall_info,
     "cgroup2_limits": _cgroup2_limits,
     "memory_limit": _memory_limit,
+    "cgroup2_io_weight": _cgroup2_io_weight,
     "ps": _ps,
     "systemd": _systemd,
     "criu": _criu,

@@ -65,6 +65,11 @@ class Container:
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout.strip()
 
+    def update(self, *options: str) -> None:
+        """``update``, which must succeed."""
+        done = self.runtime.call("update", *options, self.runtime.ids[-1])
+        assert (done.returncode, done.stderr) == (0, "")
+
     def show(self, *names: str) -> dict[str, str]:
         """Properties of the scope."""
         words = [*SYSTEMCTL, "show", self.unit, f"--property={','.join(names)}"]
@@ -156,6 +161,42 @@ def test_an_update_reaches_systemd_and_the_files(container: Container) -> None:
     assert container.show(*wanted) == wanted
     found = [(container.cgroup() / name).read_text() for name in ("pids.max", "cpu.max")]
     assert found == ["21\n", "10000 50000\n"]
+
+
+def test_a_quota_is_the_same_for_systemd_and_in_the_file(container: Container) -> None:
+    container.resources["cpu"] = {"quota": 33333}
+    container.start()
+    assert container.show("CPUQuotaPerSecUSec") == {"CPUQuotaPerSecUSec": "340ms"}
+    assert (container.cgroup() / "cpu.max").read_text() == "34000 100000\n"
+    container.update("--cpu-period", "90000")
+    assert container.show("CPUQuotaPerSecUSec") == {"CPUQuotaPerSecUSec": "380ms"}
+    subprocess.run([*SYSTEMCTL, "daemon-reload"], check=True)
+    assert (container.cgroup() / "cpu.max").read_text() == "34200 90000\n"
+
+
+def test_an_idle_container_has_no_weight_until_an_update_ends_it(container: Container) -> None:
+    container.resources["cpu"] = {"idle": 1, "shares": 2048}  # a weight that has to wait
+    container.start()
+    assert container.show("CPUWeight") == {"CPUWeight": "idle"}
+    assert (container.cgroup() / "cpu.idle").read_text() == "1\n"
+    container.update("--cpu-idle", "0", "--cpu-share", "512")
+    weight = container.show("CPUWeight")["CPUWeight"]
+    assert weight == "59"
+    subprocess.run([*SYSTEMCTL, "daemon-reload"], check=True)
+    values = [(container.cgroup() / name).read_text() for name in ("cpu.idle", "cpu.weight")]
+    assert values == ["0\n", "59\n"]
+
+
+@pytest.mark.needs("root", "cgroup2_io_weight")
+def test_weights_of_block_devices_are_those_of_the_scope(container: Container) -> None:
+    container.resources["blockIO"] = {"weight": 500}
+    container.start()
+    assert container.show("IOWeight") == {"IOWeight": "4950"}
+    subprocess.run([*SYSTEMCTL, "daemon-reload"], check=True)
+    assert (container.cgroup() / "io.weight").read_text().splitlines()[0] == "default 4950"
+    container.update("--blkio-weight", "10")
+    assert container.show("IOWeight") == {"IOWeight": "1"}
+    assert (container.cgroup() / "io.weight").read_text().splitlines()[0] == "default 1"
 
 
 @pytest.mark.needs("root")
