@@ -153,7 +153,8 @@ def test_resolver_options_replace_the_hosts_lines(box: ContainerRoot) -> None:
 
 
 def test_replace_takes_the_name_of_another(box: ContainerRoot) -> None:
-    old = box.ok("run", "-d", "--name", "one", IMAGE, "sleep", "1000").strip()
+    stopped = ("run", "-d", "--stop-timeout", "0", "--name", "one", IMAGE, "sleep", "1000")
+    old = box.ok(*stopped).strip()
     new = box.ok("run", "-d", "--replace", "--name", "one", IMAGE, "sleep", "1000").strip()
     assert box.ok("ps", "-aq", "--no-trunc") == f"{new}\n"
     wait_for(lambda: box.cgroups(old) == [], "the old one's cgroups")

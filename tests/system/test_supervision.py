@@ -174,8 +174,8 @@ def test_an_unhealthy_container_is_killed_or_restarted(box: ContainerRoot) -> No
 
 
 def test_a_crash_loop_goes_on_and_every_command_works_meanwhile(box: ContainerRoot) -> None:
-    box.ok("run", "-d", "--name", "crash", "--restart", "always", IMAGE, "sh", "-c",
-           "echo once; exit 3")  # fmt: skip
+    box.ok("run", "-d", "--name", "crash", "--restart", "always", "--stop-timeout", "100", IMAGE,
+           "sh", "-c", "echo once; exit 3")  # fmt: skip
     wait_for_restarts(box, "crash", 1)
     while state(box, "crash")["RestartCount"] < 2:
         assert "crash" in box.ok("ps", "-a")
@@ -183,7 +183,7 @@ def test_a_crash_loop_goes_on_and_every_command_works_meanwhile(box: ContainerRo
     assert box.ok("logs", "crash").count("once") >= 2
     begun = time.monotonic()
     box.ok("stop", "crash")
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 60
     count = state(box, "crash")["RestartCount"]
     assert "Exited (3)" in box.status("crash")
     wait_for(lambda: not box.processes(), "the monitor's end")
