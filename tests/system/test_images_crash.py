@@ -22,6 +22,7 @@ from support import damage, images
 from support.disks import tmpfs
 from support.engine import EngineRoot
 from support.images import Image, Layer
+from support.monitors import wait_for
 from support.registry import SmallRegistry
 
 pytestmark = pytest.mark.needs("root", "busybox")
@@ -277,8 +278,7 @@ def test_an_interrupted_pull_ends_at_once_and_keeps_complete_layers(
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         assert waiting.wait(60)
-        while not engine_root.rows("SELECT 1 FROM layers"):  # the other layer is complete
-            time.sleep(0.02)
+        wait_for(lambda: engine_root.rows("SELECT 1 FROM layers"), "the other layer")
         process.send_signal(signal.SIGINT)
         _, messages = process.communicate(timeout=60)
     finally:

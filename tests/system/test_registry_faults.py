@@ -49,10 +49,10 @@ def test_a_busy_registry_may_name_a_time(engine_root: EngineRoot, registry: Smal
     registry.add("1", image)
     registry.faults.busy["1"] = 1
     registry.faults.busy_status = 503
-    registry.faults.retry_after = email.utils.formatdate(time.time() + 2, usegmt=True)
-    begin = time.monotonic()
+    named = int(time.time()) + 2
+    registry.faults.retry_after = email.utils.formatdate(named, usegmt=True)
     assert engine_root.ok("pull", "-q", f"{registry.host}/x:1").strip() == image.id
-    assert time.monotonic() - begin > 1
+    assert time.time() >= named
     registry.faults.busy["1"] = 1
     registry.faults.retry_after = "whenever"
     engine_root.ok("pull", "-q", f"{registry.host}/x:1")

@@ -33,7 +33,7 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.
 def listening(address: str) -> socket.socket:
     found = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     found.bind(address)
-    found.settimeout(30)
+    found.settimeout(60)
     return found
 
 

@@ -181,9 +181,7 @@ def test_a_crash_loop_goes_on_and_every_command_works_meanwhile(box: ContainerRo
         assert "crash" in box.ok("ps", "-a")
     assert state(box, "crash")["HostConfig"]["RestartPolicy"]["Name"] == "always"
     assert box.ok("logs", "crash").count("once") >= 2
-    begun = time.monotonic()
-    box.ok("stop", "crash")
-    assert time.monotonic() - begun < 60
+    box.ok("stop", "-t", "1000", "crash")  # longer than a call may take here
     count = state(box, "crash")["RestartCount"]
     assert "Exited (3)" in box.status("crash")
     wait_for(lambda: not box.processes(), "the monitor's end")

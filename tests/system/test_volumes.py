@@ -190,6 +190,7 @@ def test_an_images_link_leads_no_volume_to_the_host(root: ContainerRoot, tmp_pat
     root.ok("load", "-i", archive)
     root.call("run", "--rm", "-v", "stolen:/evil", "localhost/evil:1", "true")
     root.call("run", "--rm", "-v", "stolen2:/proc-evil", "localhost/evil:1", "true")
+    assert names(root) == ["stolen", "stolen2"]
     for name in names(root):
         assert os.listdir(mountpoint(root, name)) == []
 

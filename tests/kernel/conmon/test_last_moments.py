@@ -57,13 +57,13 @@ def test_a_terminal_is_taken_from_a_runtime_that_has_ended(make: Make) -> None:
 
 def test_an_end_in_time_is_no_timeout_however_late_it_is_seen(make: Make) -> None:
     made = make(["sh", "-c", "exit 7"])
-    pid = made.create("--timeout", "1")["data"]
+    pid = made.create("--timeout", "3")["data"]
     created = time.monotonic()
     os.kill(made.monitor_pid, signal.SIGSTOP)
     try:
         made.start()
         wait_for(lambda: not is_running(pid), "the container's end")
-        time.sleep(max(0.0, created + 1.2 - time.monotonic()))  # the timer's time passes
+        time.sleep(max(0.0, created + 3.2 - time.monotonic()))  # the timer's time passes
     finally:
         os.kill(made.monitor_pid, signal.SIGCONT)
     assert made.wait() == "7"
@@ -75,13 +75,13 @@ def test_what_was_written_before_a_timeout_is_kept(make: Make) -> None:
     made = make(["sh", "-c", "head -c 60000 /dev/zero; : > /tmp/written; sleep 1000"])
     path = made.bundle / "config.json"
     path.write_text(path.read_text().replace('"readonly": true', '"readonly": false'))
-    made.create("--timeout", "1")
+    made.create("--timeout", "3")
     created = time.monotonic()
     os.kill(made.monitor_pid, signal.SIGSTOP)
     try:
         made.start()
         wait_for((made.bundle / "rootfs/tmp/written").exists, "output")
-        time.sleep(max(0.0, created + 1.2 - time.monotonic()))  # the timer's time passes
+        time.sleep(max(0.0, created + 3.2 - time.monotonic()))  # the timer's time passes
     finally:
         os.kill(made.monitor_pid, signal.SIGCONT)
     assert made.wait() == "-1"

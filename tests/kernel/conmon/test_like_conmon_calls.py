@@ -128,7 +128,7 @@ def test_a_listen_pid_that_is_none_is_refused(
 def syslog(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(str(tmp_path / "syslog"))
-        receiver.settimeout(30)
+        receiver.settimeout(60)
         yield receiver
 
 
@@ -173,7 +173,7 @@ def test_readiness_is_relayed_alike(pyconmon_path: str, tmp_path: Path, message:
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service,
         ):
             host.bind(str(tmp_path / name / "host"))
-            host.settimeout(30)
+            host.settimeout(60)
             (made.bundle / "notify").mkdir()
             made.create("--sdnotify-socket", str(tmp_path / name / "host"))
             directory_fd = os.open(made.bundle / "notify", os.O_PATH)

@@ -28,7 +28,7 @@ JOURNAL_VIEW = (
 def journal(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(str(tmp_path / "socket"))
-        receiver.settimeout(30)
+        receiver.settimeout(60)
         yield receiver
 
 
@@ -171,7 +171,7 @@ def test_readiness_is_relayed_to_the_host(make: Make, tmp_path: Path) -> None:
     (made.bundle / "notify").mkdir()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as host:
         host.bind(str(tmp_path / "host"))
-        host.settimeout(30)
+        host.settimeout(60)
         made.create("--sdnotify-socket", str(tmp_path / "host"))
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service:
             service.sendto(b"MAINPID=1\nREADY=1", str(made.bundle / "notify/notify.sock"))

@@ -129,7 +129,7 @@ def test_the_notify_descriptor_goes_to_the_receiver(
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "socket"))
         listener.listen(1)
-        listener.settimeout(30)
+        listener.settimeout(60)
         annotate(bundle, seccomp__receiver=listener.getsockname())
         name = pyrun.create(bundle)
         peer, _ = listener.accept()

@@ -26,7 +26,7 @@ def listener(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX) as made:
         made.bind(str(tmp_path / "socket"))
         made.listen(1)
-        made.settimeout(30)
+        made.settimeout(60)
         yield made
 
 

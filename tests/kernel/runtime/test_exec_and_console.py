@@ -30,7 +30,7 @@ def console(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "console"))
         listener.listen(1)
-        listener.settimeout(30)
+        listener.settimeout(60)
         yield listener
 
 

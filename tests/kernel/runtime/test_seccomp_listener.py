@@ -44,7 +44,7 @@ class Agent:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(path))
         self._socket.listen()
-        self._socket.settimeout(30)
+        self._socket.settimeout(60)
 
     def listen(self, times: int = 1) -> None:
         threading.Thread(target=self._receive, args=[times], daemon=True).start()

@@ -34,7 +34,9 @@ def test_each_requirement_has_a_name_of_its_own() -> None:
 
 
 def test_the_suite_imports_none_of_the_programs() -> None:
-    for path in FOLDER.glob("*.py"):
+    modules = list(FOLDER.glob("*.py"))
+    assert len(modules) > 10
+    for path in modules:
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):

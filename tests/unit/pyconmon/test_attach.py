@@ -34,7 +34,7 @@ class Peer:
     def connect(self) -> socket.socket:
         client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.clients.append(client)
-        client.settimeout(10)
+        client.settimeout(60)
         client.connect(str(self.directory / "attach"))
         self.turn(lambda: len(self.server.clients) == len(self.clients))
         return client
@@ -185,7 +185,7 @@ def test_without_a_free_descriptor_new_clients_wait_and_nothing_spins(
 
 def test_who_connects_at_the_very_end_is_sent_off_and_not_cut_off(peer: Peer) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as late:
-        late.settimeout(10)
+        late.settimeout(60)
         late.connect(str(peer.directory / "attach"))
         peer.server.stop_listening()
         peer.server.finish()

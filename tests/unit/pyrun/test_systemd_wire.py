@@ -154,7 +154,7 @@ def peer(directory: Path, talk: Callable[[socket.socket], None]) -> Iterator[str
         thread = threading.Thread(target=serve)
         thread.start()
         yield path
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
 
 
