@@ -25,6 +25,7 @@ class Limit:
         fails: the texts of the assertions that fail.
         dead: it ends before it has reported everything.
         complains: its diagnostics hold an error that no assertion has.
+        sometimes: not always, as the program depends on who is quicker; so it is never stale.
         reason: in a sentence.
     """
 
@@ -34,6 +35,7 @@ class Limit:
     fails: tuple[str, ...]
     dead: bool
     complains: bool
+    sometimes: bool
     reason: str
 
     def covers(self, result: Result) -> bool:
@@ -45,7 +47,9 @@ class Limit:
         )
 
     def stale(self, result: Result) -> str:
-        """What the limit names and did not happen; empty when all of it did."""
+        """What the limit names and did not happen; empty when all of it did, or need not."""
+        if self.sometimes:
+            return ""
         gone = [f"{text!r} passes" for text in self.fails if text not in result.failed]
         if self.dead and not result.death:
             gone.append("it runs to its end")
@@ -83,6 +87,7 @@ def read(path: Path, layout: str) -> KnownLimits:
             tuple(entry.get("fails", ())),
             entry.get("dead", False),
             entry.get("complains", False),
+            entry.get("sometimes", False),
             " ".join(entry["reason"].split()),
         )
         if limit.kind not in KINDS or not (limit.fails or limit.dead or limit.complains):
@@ -106,6 +111,8 @@ def report(known: KnownLimits, results: list[Result]) -> list[str]:
             verdict = "FAILS IN OTHER WAYS TOO"
         elif stale:
             verdict = f"STALE ({stale})"
+        elif limit.sometimes and result.whole and not result.complaint:
+            verdict = "fails sometimes, and did not now"
         else:
             verdict = "still fails"
         lines.append(f"- {result.program}, {limit.kind}: {verdict}: {limit.reason}")

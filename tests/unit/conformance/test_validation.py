@@ -138,6 +138,25 @@ def test_a_limit_excuses_what_it_names_and_is_reported_stale(
     assert known_limits.report(known, [result, validation.parse("state", "1..0\n")]) == [line]
 
 
+@pytest.mark.parametrize(
+    ("output", "covered", "verdict"),
+    [
+        ('1..0\n  "error": "called too early"\n', True, "still fails"),
+        ("1..0\n", True, "fails sometimes, and did not now"),
+        ("not ok 1 - found\n1..1\n", False, "FAILS IN OTHER WAYS TOO"),
+    ],
+)
+def test_a_limit_that_holds_sometimes_is_never_stale(
+    tmp_path: Path, output: str, covered: bool, verdict: str
+) -> None:
+    race = PIDS.replace('fails = ["is set"]', "complains = true\nsometimes = true")
+    known = limits(tmp_path, "v1", race)
+    result = validation.parse("pids", output)
+    assert known.limits["pids"].covers(result) is covered
+    (line,) = known_limits.report(known, [result])
+    assert line == f"- pids, program: {verdict}: It compares pointers."
+
+
 def test_a_limit_that_names_no_failure_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no failure"):
         limits(tmp_path, "v1", PIDS.replace('fails = ["is set"]', ""))
