@@ -17,8 +17,8 @@ import pytest
 from support import images
 from support.containers import IMAGE, ContainerRoot
 from support.criu import DUMP, RESTORE, FakeCriu
-from support.monitors import wait_for
 from support.side_by_side import LIMITS
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.needs("root", "busybox", "podman", "conmon")
 

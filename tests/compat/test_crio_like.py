@@ -20,7 +20,8 @@ from typing import Any
 
 import pytest
 
-from support.monitors import is_running, make_bundle, read_if_there, wait_for
+from support.monitors import is_running, make_bundle, read_if_there
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.needs("root", "busybox", "runc")
 

@@ -13,8 +13,8 @@ import pytest
 
 from support import side_by_side
 from support.containers import IMAGE
-from support.monitors import wait_for
 from support.side_by_side import NONE, run, step
+from support.waiting import wait_for
 
 pytestmark = [
     side_by_side.NEEDS,

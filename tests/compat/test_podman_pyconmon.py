@@ -15,7 +15,8 @@ import pexpect
 import pytest
 
 from support.machine import BUSYBOX
-from support.monitors import is_running, wait_for
+from support.monitors import is_running
+from support.waiting import wait_for
 
 pytestmark = [
     pytest.mark.needs("root", "podman", "runc", "conmon", "busybox"),

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from support.monitors import container, sleeps, wait_for
+from support.monitors import container, sleeps
+from support.waiting import wait_for
 
 TOP = Path(__file__).resolve().parents[2]
 

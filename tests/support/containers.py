@@ -9,7 +9,7 @@ from typing import Any
 
 from support import images
 from support.engine import EngineRoot
-from support.monitors import wait_for
+from support.waiting import wait_for
 
 IMAGE = "localhost/box:1"
 CGROUP_TOP = "/sys/fs/cgroup"

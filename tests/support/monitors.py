@@ -10,23 +10,14 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from support.machine import BUSYBOX, with_cgroup_layout
-
-PATIENCE_S = 60
-
-
-def wait_for(condition: Callable[[], Any], what: str) -> Any:
-    """The first true result of ``condition``; for what no descriptor tells."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not (result := condition()):
-        assert time.monotonic() < deadline, f"waited {PATIENCE_S} s for {what}"
-        time.sleep(0.005)
-    return result
+from support.waiting import PATIENCE_S
+from support.waiting import wait_for as wait_for
 
 
 def read_if_there(path: Path) -> str | None:

@@ -15,7 +15,7 @@ import pytest
 
 from support.containers import ContainerRoot
 from support.machine import with_cgroup_layout
-from support.monitors import wait_for
+from support.waiting import wait_for
 
 USER = "daemon"  # an account that every Debian has
 FIRST_ID = 200_000

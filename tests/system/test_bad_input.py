@@ -14,7 +14,8 @@ import pytest
 
 from support.containers import IMAGE, ContainerRoot
 from support.disks import tmpfs
-from support.monitors import read_link, wait_for
+from support.monitors import read_link
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.needs("root", "busybox")
 

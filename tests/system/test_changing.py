@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from support.containers import IMAGE, ContainerRoot
-from support.monitors import wait_for
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.needs("root", "busybox")
 

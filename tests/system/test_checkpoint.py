@@ -14,7 +14,7 @@ import zstandard
 
 from support.containers import IMAGE, ContainerRoot
 from support.criu import DUMP, PRE_DUMP, RESTORE, FakeCriu
-from support.monitors import wait_for
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.needs("root", "busybox")
 

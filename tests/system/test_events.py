@@ -10,7 +10,7 @@ import time
 import pytest
 
 from support.containers import IMAGE, ContainerRoot
-from support.monitors import wait_for
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.needs("root", "busybox")
 

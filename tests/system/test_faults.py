@@ -19,8 +19,9 @@ import pytest
 
 from support.containers import IMAGE, ContainerRoot
 from support.disks import tmpfs
-from support.monitors import read_link, wait_for
+from support.monitors import read_link
 from support.registry import debian_registry
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.needs("root", "busybox")
 

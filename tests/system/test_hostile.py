@@ -16,7 +16,7 @@ import pytest
 
 from support import images
 from support.containers import IMAGE, ContainerRoot
-from support.monitors import wait_for
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.needs("root", "busybox")
 

@@ -22,8 +22,8 @@ from support import damage, images
 from support.disks import tmpfs
 from support.engine import EngineRoot
 from support.images import Image, Layer
-from support.monitors import wait_for
 from support.registry import SmallRegistry
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.needs("root", "busybox")
 

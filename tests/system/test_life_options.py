@@ -9,8 +9,8 @@ import pytest
 
 from support.containers import IMAGE, ContainerRoot
 from support.images import busybox_image
-from support.monitors import wait_for
 from support.registry import small_registry
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.needs("root", "busybox")
 

@@ -15,7 +15,6 @@ import pytest
 
 from support.containers import IMAGE
 from support.machine import BUSYBOX
-from support.monitors import wait_for
 from support.rootless import (
     FIRST_ID,
     USER,
@@ -24,6 +23,7 @@ from support.rootless import (
     ordinary_home,
     require_open,
 )
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.needs("root", "userns", "newuidmap", "busybox")
 SLEEP = (IMAGE, "sleep", "1000")

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from support.containers import IMAGE, ContainerRoot
-from support.monitors import read_if_there, wait_for
+from support.monitors import read_if_there
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.needs("root", "busybox")
 

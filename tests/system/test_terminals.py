@@ -11,7 +11,7 @@ import pexpect
 import pytest
 
 from support.containers import IMAGE, ContainerRoot
-from support.monitors import wait_for
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.needs("root", "busybox")
 

@@ -15,7 +15,7 @@ import pytest
 
 from support.containers import IMAGE, ContainerRoot
 from support.machine import with_cgroup_layout
-from support.monitors import wait_for
+from support.waiting import wait_for
 
 FIRST = 200_000
 MAP = f"0:{FIRST}:65536"

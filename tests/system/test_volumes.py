@@ -15,7 +15,7 @@ import pytest
 from support import images
 from support.containers import IMAGE, ContainerRoot
 from support.engine import EngineRoot
-from support.monitors import wait_for
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.needs("root", "busybox")
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from support.monitors import Container, ExecSession, is_running, receive_all, wait_for
+from support.monitors import Container, ExecSession, is_running, receive_all
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.needs("root", "runc", "busybox")
 

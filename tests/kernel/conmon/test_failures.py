@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from support.monitors import Container, is_running, wait_for
+from support.monitors import Container, is_running
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.needs("root", "runc", "busybox")
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from support.disks import tmpfs
-from support.monitors import Container, ExecSession, is_running, wait_for
+from support.monitors import Container, ExecSession, is_running
+from support.waiting import wait_for
 
 pytestmark = [
     pytest.mark.needs("root", "runc", "busybox"),

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from support.monitors import Container, is_running, receive_all, sleeps, wait_for
+from support.monitors import Container, is_running, receive_all, sleeps
+from support.waiting import wait_for
 
 pytestmark = [
     pytest.mark.needs("root", "runc", "busybox", "strace"),

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from support.monitors import Container, container, is_running, read_if_there, wait_for
+from support.monitors import Container, container, is_running, read_if_there
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.needs("root", "runc", "busybox")
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from support.monitors import Container, container, is_running, wait_for
+from support.monitors import Container, container, is_running
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.needs("root", "runc", "conmon", "busybox")
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from pyconmon import loop, oom
-from support.monitors import Container, wait_for
+from support.monitors import Container
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.needs("root", "runc", "busybox", "memory_limit")
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from support.monitors import Container, container, read_if_there, receive_all, wait_for
+from support.monitors import Container, container, read_if_there, receive_all
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.needs("root", "runc", "busybox")
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from support.monitors import Container, is_running, receive_all, wait_for
+from support.monitors import Container, is_running, receive_all
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.needs("root", "runc", "busybox")
 

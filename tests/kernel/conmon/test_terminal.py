@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from support.monitors import Container, ExecSession, receive_all, wait_for
+from support.monitors import Container, ExecSession, receive_all
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.needs("root", "runc", "busybox")
 

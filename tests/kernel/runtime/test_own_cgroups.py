@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from support.bundle import Bundle
-from support.monitors import wait_for
 from support.runtime import Runtime
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.needs("root", "busybox")
 

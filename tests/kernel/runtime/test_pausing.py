@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from support.bundle import Bundle
-from support.monitors import wait_for
 from support.runtime import InLayout, Runtime
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.needs("root", "busybox")
 # It counts in a file of the root file system, so the host sees whether it goes on.
