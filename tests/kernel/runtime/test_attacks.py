@@ -222,6 +222,62 @@ def test_masked_files_show_the_null_device_of_the_host(pyrun: Runtime, bundle: B
     assert pyrun.output(bundle) == "1,3"
 
 
+def test_a_null_device_that_is_another_file_masks_nothing(pyrun: Runtime, bundle: Bundle) -> None:
+    """What were masked with it could be read, or written."""
+    bundle.save()
+    script = 'mount --bind /dev/zero /dev/null && exec "$@"'
+    unshare = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh"]
+    words = pyrun.command("run", "-b", str(bundle.path), pyrun.new_id())
+    done = subprocess.run(
+        [*unshare, *words], check=False, stdin=subprocess.PIPE, capture_output=True, text=True,
+        timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "open /dev/null of the host: it is not the null device" in done.stderr
+
+
+def test_a_path_out_of_proc_and_back_is_masked(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.linux["maskedPaths"] = ["/proc/../etc/passwd"]
+    bundle.shell("wc -c </etc/passwd")
+    assert pyrun.output(bundle) == "0"
+
+
+def test_a_terminal_is_not_made_of_what_the_image_calls_one(pyrun: Runtime, bundle: Bundle) -> None:
+    """The image's file would get the ioctls, and be handed to whoever shows the terminal."""
+    gone = ("/dev", "/dev/pts", "/dev/shm", "/dev/mqueue")
+    bundle.config["mounts"] = [m for m in bundle.config["mounts"] if m["destination"] not in gone]
+    bundle.config["root"]["readonly"] = False
+    (bundle.rootfs / "dev/pts").mkdir()
+    (bundle.rootfs / "dev/pts/ptmx").write_text("")
+    bundle.process["terminal"] = True
+    done = pyrun.run(bundle)
+    assert done.returncode == 1
+    assert "make a terminal: /dev/pts of the container is no devpts" in done.stderr
+
+
+@pytest.mark.parametrize("way", ["run", "exec"])
+def test_ambient_capabilities_of_the_caller_stay_with_it(
+    pyrun: Runtime, bundle: Bundle, way: str
+) -> None:
+    """Where they are inheritable in the container, dropping those does not drop them, too."""
+    sets = bundle.process["capabilities"]
+    sets["inheritable"] = sets["permitted"]
+    bundle.process["args"] = (
+        ["sleep", "1000"] if way == "exec" else ["grep", "Cap", "/proc/1/status"]
+    )
+    bundle.save()
+    if way == "exec":
+        words = pyrun.command("exec", pyrun.start(bundle), "grep", "Cap", "/proc/self/status")
+    else:
+        words = pyrun.command("run", "-b", str(bundle.path), pyrun.new_id())
+    done = subprocess.run(
+        ["setpriv", "--inh-caps", "+kill", "--ambient-caps", "+kill", *words],
+        check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    found = dict(line.split(":") for line in done.stdout.splitlines())
+    assert (int(found["CapInh"], 16), int(found["CapAmb"], 16)) == (0x20000420, 0), done
+
+
 def test_console_is_mounted_on_what_is_inside(
     pyrun: Runtime, bundle: Bundle, tmp_path: Path
 ) -> None:

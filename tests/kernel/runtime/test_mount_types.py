@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -72,9 +73,11 @@ def test_without_a_network_namespace_a_user_namespace_has_a_sysfs_of_the_hosts(
 
 @pytest.mark.needs("userns")
 def test_a_user_namespace_has_a_sysfs_of_the_network_namespace_that_it_joins(
-    pyrun: Runtime, bundle: Bundle
+    pyrun: Runtime, bundle: Bundle, tmp_path: Path
 ) -> None:
+    """And pyrun itself, with the hooks of the host, goes back to where it came from."""
     with_users(bundle, without="network")
+    bundle.hook("createRuntime", tmp_path / "hook", f"readlink /proc/self/ns/net >{tmp_path}/seen")
     bundle.change_mount("/sys", options=["rw", "noatime"])
     with subprocess.Popen(
         ["unshare", "--net", "sh", "-c", "echo; read line"],
@@ -91,6 +94,7 @@ def test_a_user_namespace_has_a_sysfs_of_the_network_namespace_that_it_joins(
     assert devices == "lo"
     assert mounts.type("/sys") == "sysfs"
     assert {"rw", "noatime"} <= mounts.own_options("/sys")
+    assert (tmp_path / "seen").read_text().strip() == os.readlink("/proc/self/ns/net")
 
 
 @pytest.mark.needs("userns")

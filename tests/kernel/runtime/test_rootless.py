@@ -431,8 +431,9 @@ def test_the_hosts_sysfs_is_read_only_with_everything_below_it(
     tester: Caller, delegated: str, inside: bool
 ) -> None:
     """A cgroup that the user may change outside is one that the container may only read."""
-    if inside:
-        tester.before = ["unshare", "--user", "--map-root-user", "--mount"]
+    if inside:  # where mounts are shared, as under systemd
+        own = "unshare --user --map-root-user --mount --propagation shared"
+        tester.before = own.split()
     shares_network(
         tester,
         "cat /proc/self/mountinfo; echo; ls /sys/class/net; echo; ls /sys/kernel; "
@@ -463,3 +464,32 @@ def test_what_is_no_sysfs_on_the_host_is_not_taken_for_one(caller: Caller) -> No
     assert done.returncode == 1
     assert f"mount sysfs on /sys: Operation not permitted: {needs}" in done.stderr, done
     assert not list((caller.home / "state").iterdir())
+
+
+# --- mounts that the caller may not change
+
+
+@pytest.mark.parametrize(
+    ("word", "problem"),
+    [("nosuid", "Read-only file system"), ("rw", "volume on /volume: Operation not permitted")],
+)
+def test_a_read_only_mount_of_the_hosts_stays_so_or_is_refused(
+    caller: Caller, word: str, problem: str
+) -> None:
+    """The kernel has locked it; whoever asks for more than it allows is told."""
+    volume = caller.home / "volume"
+    volume.mkdir()
+    os.chown(volume, caller.ids, caller.ids)
+    config(caller, ["sh", "-c", "touch /volume/x"])
+    text = caller.read()
+    entry = {"destination": "/volume", "type": "bind", "source": str(volume)}
+    text["mounts"].append({**entry, "options": ["bind", word]})
+    caller.write(text)
+    subprocess.run(["mount", "--bind", volume, volume], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro,nodev", volume], check=True)
+        done = caller.call("run", "box")
+        assert done.returncode == 1
+        assert problem in done.stderr
+    finally:
+        subprocess.run(["umount", "--lazy", volume], check=True)
