@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -195,39 +196,27 @@ class Container:
     # --- steps that most tests need, with a failure of their own
 
     def must_create(self) -> Container:
-        done = self.create()
-        if done.code != 0:
-            raise Failure(f"create failed: {done.words}")
+        _must("create", self.create())
         return self
 
     def must_start(self) -> Container:
         self.must_create()
-        done = self.start()
-        if done.code != 0:
-            raise Failure(f"start failed: {done.words}")
+        _must("start", self.start())
         return self
 
     def must_stop(self) -> Container:
         """Create, start, and wait until the program has ended."""
         self.must_create()
-        pid_fd = os.pidfd_open(self.state()["pid"])
-        try:
-            done = self.start()
-            if done.code != 0:
-                raise Failure(f"start failed: {done.words}")
-            wait_for_exit(pid_fd)
-        finally:
-            os.close(pid_fd)
-        self.wait_for_status("stopped")
-        return self
+        return self._end_by("start", self.start)
 
     def end(self) -> Container:
         """Kill the program of a running container and wait for its end."""
+        return self._end_by("kill", lambda: self.kill("KILL"))
+
+    def _end_by(self, step: str, command: Callable[[], Result]) -> Container:
         pid_fd = os.pidfd_open(self.state()["pid"])
         try:
-            done = self.kill("KILL")
-            if done.code != 0:
-                raise Failure(f"kill failed: {done.words}")
+            _must(step, command())
             wait_for_exit(pid_fd)
         finally:
             os.close(pid_fd)
@@ -261,6 +250,11 @@ class Container:
         if self.id:
             remove_cgroups(self.id)
         shutil.rmtree(self.bundle, ignore_errors=True)
+
+
+def _must(step: str, done: Result) -> None:
+    if done.code != 0:
+        raise Failure(f"{step} failed: {done.words}")
 
 
 def wait_for_exit(pid_fd: int) -> None:
