@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from support.machine import BUSYBOX, with_cgroup_layout
-from support.waiting import PATIENCE_S
-from support.waiting import wait_for as wait_for
+from support.waiting import PATIENCE_S, wait_for
 
 
 def read_if_there(path: Path) -> str | None:
