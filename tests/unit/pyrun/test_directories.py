@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pyrun.container import directories, store
+from pyrun.container import directories, saving, store
 from pyrun.errors import ContainerError
 
 
@@ -79,7 +79,7 @@ def test_a_file_that_somebody_laid_in_the_way_is_not_written_to(tmp_path: Path) 
         lambda name: os.mkfifo(name),
     ):
         lay(tmp_path / "pid.new")
-        store.write_pid_file(str(tmp_path / "pid"), 17)
+        saving.write_pid_file(str(tmp_path / "pid"), 17)
         assert (tmp_path / "pid").read_text() == "17"
         assert not (tmp_path / "pid").is_symlink()
     assert victim.read_text() == "unchanged"
@@ -88,7 +88,7 @@ def test_a_file_that_somebody_laid_in_the_way_is_not_written_to(tmp_path: Path) 
 def test_what_cannot_be_replaced_leaves_nothing_beside_it(tmp_path: Path) -> None:
     (tmp_path / "state.json").mkdir()
     with pytest.raises(ContainerError, match="save it: Is a directory"):
-        store.replace(str(tmp_path / "state.json"), b"{}", "save it")
+        saving.replace(str(tmp_path / "state.json"), b"{}", "save it")
     assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
 
 
@@ -97,12 +97,12 @@ def test_a_pid_goes_into_a_pipe_or_a_device_and_not_into_its_place(tmp_path: Pat
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    store.write_pid_file(str(pipe), 17)
+    saving.write_pid_file(str(pipe), 17)
     assert os.read(reader, 100) == b"17"
     os.close(reader)
     assert pipe.is_fifo()
     with pytest.raises(ContainerError, match=f"write the pid file {tmp_path}: Is a directory"):
-        store.write_pid_file(str(tmp_path), 17)
+        saving.write_pid_file(str(tmp_path), 17)
 
 
 @pytest.mark.parametrize("taken", [False, True])
@@ -123,11 +123,11 @@ def test_a_state_that_cannot_be_read_leaves_no_new_directory_and_nobody_elses(
 def test_a_container_that_cannot_be_locked_again_is_not_taken_for_deleted(tmp_path: Path) -> None:
     """``run`` would leave it, and say nothing."""
     entry = store.Entry("one", str(tmp_path / "one"))
-    assert store.again(entry) is None
+    assert directories.again(entry) is None
     (tmp_path / "one").mkdir()
     (tmp_path / "one/state.json").mkdir()
     with pytest.raises(ContainerError, match="Is a directory"):
-        store.again(entry)
+        directories.again(entry)
 
 
 @pytest.mark.parametrize("kind", ["link to nothing", "file"])

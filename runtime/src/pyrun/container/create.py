@@ -10,7 +10,7 @@ import posix
 import time
 
 from pyrun import names, syscalls
-from pyrun.container import channel, directories, fork, stage, status, store
+from pyrun.container import channel, directories, fork, removal, saving, stage, status, store
 from pyrun.errors import ContainerError
 from pyrun.linux.cgroups import select
 from pyrun.spec import validate
@@ -98,14 +98,14 @@ def reserve(bundle: Bundle, request: Request) -> tuple[Entry, Manager]:
     try:
         if entry.state:
             _clear(entry)
-        entry.empty()
+        removal.empty(entry)
         manager = _manager(bundle.config, request)
         entry.state = _state(bundle, request, manager)
-        entry.save()
-        entry.write(store.CONFIG, bundle.text)
+        saving.save(entry)
+        saving.write(entry, store.CONFIG, bundle.text)
     except BaseException:
         _clear(entry)
-        entry.remove()
+        removal.remove(entry)
         raise
     return entry, manager
 
@@ -217,7 +217,7 @@ def _make(begun: Stage, task: Task | None, entry: Entry, manager: Manager) -> No
         entry.state["pid"] = pid
         entry.state["pid_start"] = status.start_time(pid)
         if config.get("hooks"):
-            entry.save()  # a hook may hang: delete --force must find init
+            saving.save(entry)  # a hook may hang: delete --force must find init
         _give_cgroup(begun, manager)
         _wait_for_init(begun, entry, ours, pid, undo)
         if late:
@@ -225,10 +225,10 @@ def _make(begun: Stage, task: Task | None, entry: Entry, manager: Manager) -> No
         if (resources.get("memory") or {}).get("kernel"):
             request.warnings += manager.unheard(resources)
         if task and task.nodes:
-            entry.forget_nodes()
+            removal.forget_nodes(entry)
         entry.state["stage"] = "created"
         entry.state["cgroup"] = manager.record()  # what it really has
-        entry.save()
+        saving.save(entry)
         write_pid_file(request, pid)
         annotations = config.get("annotations") or {}
         receiver = request.pidfd_socket or annotations.get("run.oci.pidfd_receiver")
@@ -268,7 +268,7 @@ def write_pid_file(request: Request, pid: int) -> None:
         ContainerError: it cannot be written.
     """
     if request.pid_file:
-        store.write_pid_file(request.pid_file, pid)
+        saving.write_pid_file(request.pid_file, pid)
 
 
 def make_resctrl_group(config: JsonObject, entry: Entry) -> resctrl.Group | None:
@@ -286,7 +286,7 @@ def make_resctrl_group(config: JsonObject, entry: Entry) -> resctrl.Group | None
 
     group = resctrl.plan(settings, entry.id)
     entry.state["resctrl"] = group.record()
-    entry.save()
+    saving.save(entry)
     group.create(settings)
     return group
 

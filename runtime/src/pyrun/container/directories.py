@@ -1,4 +1,4 @@
-"""The directories below --root: making one for a new container, and listing them."""
+"""The directories below --root: making one for a new container, finding it again, listing them."""
 
 from __future__ import annotations
 
@@ -67,6 +67,28 @@ def _unmake(path: str) -> None:
         posix.rmdir(path)
     except OSError:
         return
+
+
+def again(entry: Entry) -> Entry | None:
+    """The same container, locked; None if somebody has deleted it, or made another one since.
+
+    Raises:
+        ContainerError: nothing tells.
+    """
+    if entry.lock_fd >= 0:
+        return entry
+    try:
+        found = store.find(names.dirname(entry.path), entry.id, lock=True)
+    except ContainerError as error:
+        from pyrun.particular_errors import NoSuchContainerError
+
+        if isinstance(error, NoSuchContainerError):
+            return None
+        raise
+    if found.state.get("created") == entry.state["created"]:
+        return found
+    found.unlock()
+    return None
 
 
 def identifiers(root: str) -> list[str]:

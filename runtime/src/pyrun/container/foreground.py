@@ -5,7 +5,7 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # typeshed has only signal
 import posix
 
-from pyrun.container import attached, store
+from pyrun.container import attached, directories
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _follow(
         request.notify.forward()  # of what came with the end
     if keep:
         return status, []
-    found = store.again(entry)
+    found = directories.again(entry)
     return status, lifecycle.delete(found, force=True) if found else []
 
 
@@ -170,7 +170,7 @@ def _start(entry: Entry, request: Request) -> None:
     try:
         starting.start(entry, request.warnings)
     except BaseException:
-        found = store.again(entry)  # hooks hold no lock, and one that fails leaves nothing
+        found = directories.again(entry)  # hooks hold no lock, and one that fails leaves nothing
         if found:
             from pyrun.container import lifecycle
 

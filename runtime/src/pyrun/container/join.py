@@ -122,7 +122,9 @@ def execute(request: Request, entry: Entry) -> int:
             ours.send("go")
         ours.receive("created")
         if request.pid_file:
-            store.write_pid_file(request.pid_file, pid)
+            from pyrun.container import saving
+
+            saving.write_pid_file(request.pid_file, pid)
         if request.pidfd_socket:
             from pyrun.linux import pidfd
 

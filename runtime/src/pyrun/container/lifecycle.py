@@ -8,7 +8,7 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # typeshed has only signal
 import posix
 
-from pyrun.container import status
+from pyrun.container import removal, status
 from pyrun.errors import ContainerError, KernelError
 from pyrun.linux.cgroups import places
 
@@ -195,5 +195,5 @@ def discard(entry: Entry) -> None:
         KernelError: a process or a cgroup resists; the directory stays for another try.
     """
     clear(entry)
-    entry.remove()
+    removal.remove(entry)
     entry.unlock()

@@ -11,7 +11,7 @@ import posix
 import select
 
 from pyrun import names, syscalls
-from pyrun.container import fork, store
+from pyrun.container import fork, saving
 from pyrun.container.stage import TRACE
 from pyrun.errors import ConfigError, ContainerError
 from pyrun.spec import jsontext
@@ -177,4 +177,4 @@ def _write(path: str, known: set[str], seen: set[tuple[int, int]]) -> None:
         "syscalls": [{"names": sorted(calls), "action": "SCMP_ACT_ALLOW"}],
     }
     text = jsontext.dumps(profile, 2).encode() + b"\n"
-    store.replace(path, text, f"write {path}", 0o644)
+    saving.replace(path, text, f"write {path}", 0o644)

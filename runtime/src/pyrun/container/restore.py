@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from pyrun import names, syscalls
-from pyrun.container import checkpoint, criu_service, init, lifecycle, prepare, status
+from pyrun.container import checkpoint, criu_service, init, lifecycle, prepare, saving, status
 from pyrun.container import create as creation
 from pyrun.container.stage import hook_state
 from pyrun.errors import ConfigError, ContainerError, KernelError
@@ -174,7 +174,7 @@ def _restore(
     entry.state["pid_start"] = status.start_time(pid)
     entry.state["stage"] = "created"
     entry.state["cgroup"] = manager.record()
-    entry.save()
+    saving.save(entry)
 
 
 class _Events:

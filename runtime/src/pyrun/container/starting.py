@@ -72,9 +72,9 @@ def start(entry: Entry, warnings: list[str]) -> None:
 
 def _end_lifecycle(entry: Entry, warnings: list[str]) -> None:
     """Steps 12 and 13, which follow on a hook that failed (runtime.md, "Lifecycle")."""
-    from pyrun.container import lifecycle
+    from pyrun.container import directories, lifecycle
 
-    found = store.again(entry)
+    found = directories.again(entry)
     if found:
         warnings += lifecycle.delete(found, force=True)
 

@@ -1,15 +1,14 @@
-"""state.json under --root: locked, and replaced atomically.
+"""A container's directory under --root: found, locked, and its state.json read.
 
 The lock is a flock on the container's directory, so the kernel frees it with its owner. Whoever
 finds a directory without a finished state.json, and gets the lock, has found what a killed
-``create`` left.
+``create`` left. ``saving`` writes the files, ``removal`` removes them.
 """
 
 from __future__ import annotations
 
 import posix
 
-from pyrun import names
 from pyrun.errors import ContainerError
 from pyrun.spec import jsontext
 
@@ -26,8 +25,6 @@ NODE = "device."  # and a number: devices of a user namespace, until init has mo
 NOTIFY = "notify"  # directory of the socket for sd_notify(3), and the socket in it
 _ALLOWED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
 _LIMIT = 255  # NAME_MAX
-_REGULAR = 0o100000  # S_IFREG
-_OWN = frozenset(name + end for name in (STATE, CONFIG, FIFO) for end in ("", ".new"))
 # what commands rely on in a state.json
 _SHAPE = (
     ("ociVersion", str), ("stage", str), ("pid", int), ("pid_start", int), ("bundle", str),
@@ -90,24 +87,8 @@ class Entry:
         for name, kind in _SHAPE:
             if type(value.get(name)) is not kind:
                 raise _damaged(self.id, f"{path}: /{name} is no {kind.__name__}")
-        self.state = value  # type: ignore[assignment]  # written by save
+        self.state = value  # type: ignore[assignment]  # written by saving
         return True
-
-    def save(self) -> None:
-        """Replace state.json.
-
-        Raises:
-            ContainerError: it could not be written.
-        """
-        self.write(STATE, jsontext.dumps(self.state).encode())
-
-    def write(self, name: str, data: bytes) -> None:
-        """Replace one file, whole or not at all.
-
-        Raises:
-            ContainerError: it could not be written.
-        """
-        replace(self.file(name), data, f"save {name} of container {self.id}")
 
     def config(self) -> JsonObject:
         """config.json as it was when the container was created.
@@ -118,43 +99,6 @@ class Entry:
         from pyrun.spec import load
 
         return load.read_object(self.file(CONFIG), CONFIG)[0]
-
-    def remove(self) -> None:
-        """Remove the directory with everything in it; the lock goes with it.
-
-        Raises:
-            ContainerError: it could not be removed.
-        """
-        try:
-            self.empty()
-            posix.rmdir(self.path)
-        except OSError as error:
-            raise ContainerError(f"remove {self.path}: {error.strerror}") from error
-
-    def empty(self) -> None:
-        """Remove the files, such as those that a killed command left; the lock stays.
-
-        Raises:
-            ContainerError: the directory is somebody else's (a wrong --root).
-        """
-        found = posix.listdir(self.path)
-        if NOTIFY in found:
-            found.remove(NOTIFY)
-            directory = self.file(NOTIFY)
-            for name in posix.listdir(directory):
-                posix.unlink(f"{directory}/{name}")
-            posix.rmdir(directory)
-        others = sorted(name for name in set(found) - _OWN if not name.startswith(NODE))
-        if others:
-            raise ContainerError(f"{self.path} is no container: it holds {others[0]!r}")
-        for name in found:
-            posix.unlink(self.file(name))
-
-    def forget_nodes(self) -> None:
-        """Remove the names of devices that init has mounted."""
-        for name in posix.listdir(self.path):
-            if name.startswith(NODE):
-                posix.unlink(self.file(name))
 
     def unlock(self) -> None:
         """Let others work on the container."""
@@ -175,67 +119,6 @@ def _damaged(container_id: str, problem: str) -> ContainerError:
 
     told = f"container {container_id}: its state is damaged (delete --force removes it)"
     return DamagedStateError(f"{told}: {problem}")
-
-
-def replace(path: str, data: bytes, step: str, mode: int = 0o600) -> None:
-    """Write a file under another name and rename it.
-
-    Raises:
-        ContainerError: with ``step``; the file is what it was then.
-    """
-    new = f"{path}.new"
-    try:
-        fd = _create(new, mode)
-        try:
-            _write(fd, data)
-            posix.rename(new, path)
-        except OSError:
-            posix.unlink(new)
-            raise
-        finally:
-            posix.close(fd)
-    except OSError as error:
-        raise ContainerError(f"{step}: {error.strerror}") from error
-
-
-def _create(path: str, mode: int) -> int:
-    """A new file, never one that somebody else has laid there."""
-    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
-    try:
-        return posix.open(path, flags, mode)
-    except FileExistsError:  # left by a killed command, in most cases
-        posix.unlink(path)
-        return posix.open(path, flags, mode)
-
-
-def _write(fd: int, data: bytes) -> None:
-    while data:
-        data = data[posix.write(fd, data) :]
-
-
-def write_pid_file(path: str, pid: int) -> None:
-    """Write ``--pid-file``; into a device or a pipe, which a rename would put an end to.
-
-    Raises:
-        ContainerError: it cannot be written.
-    """
-    path = names.absolute(path)
-    step = f"write the pid file {path}"
-    try:
-        kind = posix.stat(path).st_mode & 0o170000
-    except OSError:  # it is still to be made, or that says why not
-        kind = _REGULAR
-    if kind == _REGULAR:
-        replace(path, str(pid).encode(), step, 0o644)
-        return
-    try:
-        fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
-        try:
-            _write(fd, str(pid).encode())
-        finally:
-            posix.close(fd)
-    except OSError as error:
-        raise ContainerError(f"{step}: {error.strerror}") from error
 
 
 def check_id(container_id: str) -> None:
@@ -296,28 +179,6 @@ def find(
             raise
         return entry
     raise no_such(container_id)
-
-
-def again(entry: Entry) -> Entry | None:
-    """The same container, locked; None if somebody has deleted it, or made another one since.
-
-    Raises:
-        ContainerError: nothing tells.
-    """
-    if entry.lock_fd >= 0:
-        return entry
-    try:
-        found = find(names.dirname(entry.path), entry.id, lock=True)
-    except ContainerError as error:
-        from pyrun.particular_errors import NoSuchContainerError
-
-        if isinstance(error, NoSuchContainerError):
-            return None
-        raise
-    if found.state.get("created") == entry.state["created"]:
-        return found
-    found.unlock()
-    return None
 
 
 def _is_there(entry: Entry) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyrun.container import status, store
+from pyrun.container import saving, status, store
 from pyrun.errors import ContainerError, PyrunError
 from pyrun.linux.cgroups import select
 from pyrun.spec import jsontext
@@ -56,7 +56,7 @@ def update(entry: Entry, resources: JsonObject, schemata: dict[str, str]) -> Non
             raise ContainerError(f"update container {entry.id}: {problem}") from error
         raise
     linux["resources"] = merged(before, resources)
-    entry.write(store.CONFIG, jsontext.dumps(config).encode())
+    saving.write(entry, store.CONFIG, jsontext.dumps(config).encode())
 
 
 def _set_schemata(container_id: str, linux: JsonObject, line: str, option: str) -> None:
