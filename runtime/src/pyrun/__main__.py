@@ -54,10 +54,11 @@ def import_module(
 
 def _has(module: "ModuleType", fromlist: "Sequence[str]") -> bool:
     """Whether ``module`` has each name, as a module of its own at the latest now."""
+    known = module.__dict__  # hasattr makes an exception of what is not there
     for item in fromlist:
-        if not hasattr(module, item):
+        if item not in known:
             name = f"{module.__name__}.{item}"
-            if not hasattr(module, "__path__") or not (_modules.get(name) or _load(name)):
+            if "__path__" not in known or not (_modules.get(name) or _load(name)):
                 return False
     return True
 
