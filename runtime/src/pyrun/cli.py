@@ -1,13 +1,11 @@
-"""The command line of pyrun: global options, the commands, the one place that prints an error."""
+"""The command line of pyrun: global options and the commands; ``failures`` prints an error."""
 
 from __future__ import annotations
 
 import posix
 import sys
 
-from pyrun import names
 from pyrun.commands.settings import LEVELS, Settings, is_host_root, wrong
-from pyrun.errors import KernelError, PyrunError
 
 # a module of pyrun.commands each
 COMMANDS = frozenset((
@@ -57,25 +55,13 @@ def main(arguments: list[str]) -> int:
         _flush()
         settings.write("debug", f"{name}: exit status {status}")
         return status
-    except PyrunError as error:
-        return _fail(settings, name, error)
-    except OSError as error:
-        return _fail(settings, name, KernelError(str(error.filename or "system call"), error))
-    except KeyboardInterrupt:
-        _fail(settings, name, PyrunError("interrupted"))
-        return 130  # as a shell says SIGINT
     except MemoryError:  # nor is there any to make a line for the log
         posix.write(2, b"pyrun: there is no memory left\n")
         return 255 if name == "exec" else 1
-    except Exception as error:  # noqa: BLE001 - callers read one line, and it must be JSON for some
-        if settings.level == "debug":
-            import traceback
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - it tells them apart
+        from pyrun.commands import failures
 
-            settings.write("debug", traceback.format_exc())
-        from pyrun import particular_errors
-
-        problem = f"{particular_errors.unexpected(error)} (--debug tells where)"
-        return _fail(settings, name, PyrunError(problem))
+        return failures.tell(settings, name, error)
 
 
 def _flush() -> None:
@@ -87,31 +73,9 @@ def _flush() -> None:
     try:
         sys.stdout.flush()
     except OSError as error:
+        from pyrun.errors import KernelError
+
         raise KernelError("write standard output", error) from error
-
-
-def _fail(settings: Settings, name: str, error: PyrunError) -> int:
-    """Tell what went wrong; returns the exit status."""
-    from pyrun.commands import usage
-    from pyrun.particular_errors import CommandNotExecutableError, CommandNotFoundError
-
-    if type(error) is usage.HelpShown:
-        try:
-            _flush()
-        except KernelError as failure:
-            error = failure
-        else:
-            return 0
-    prefix = f"pyrun {name} failed: " if name in COMMANDS else "pyrun: "
-    settings.write("error", f"{prefix}{error}")
-    # 127 and 126 as a shell has them; 3, and 1 for the rest, as runc
-    statuses: dict[type[PyrunError], int] = {
-        CommandNotFoundError: 127,
-        CommandNotExecutableError: 126,
-        usage.NoSuchCommandError: 3,
-    }
-    # exec as runc: 1 could be the program's own status
-    return statuses.get(type(error), 255 if name == "exec" else 1)
 
 
 def _read_globals(arguments: list[str], settings: Settings) -> list[str]:
@@ -141,7 +105,11 @@ def _read_globals(arguments: list[str], settings: Settings) -> list[str]:
             _switch(settings, name, value if equals else "true")
     if not settings.root:
         settings.root = default_root(settings)
-    settings.root = names.absolute(settings.root)
+    root = settings.root
+    if not root.startswith("/") or "/." in root or "//" in f"{root}/":
+        from pyrun import names
+
+        settings.root = names.absolute(root)
     return rest
 
 
@@ -196,8 +164,11 @@ def default_root(settings: Settings) -> str:
 
     Root of a user namespace is an ordinary user unless it says otherwise (a system container).
     """
-    runtime_dir = names.environment("XDG_RUNTIME_DIR")
-    user = posix.geteuid() != 0 or names.environment("USER") != "root"
-    if settings.rootless and user and runtime_dir:
-        return f"{runtime_dir}/pyrun"
+    if settings.rootless:
+        from pyrun import names
+
+        runtime_dir = names.environment("XDG_RUNTIME_DIR")
+        user = posix.geteuid() != 0 or names.environment("USER") != "root"
+        if user and runtime_dir:
+            return f"{runtime_dir}/pyrun"
     return "/run/pyrun"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from pyrun import names
+import posix
+
 from pyrun.container import starting, store
 
 TYPE_CHECKING = False
@@ -17,7 +18,7 @@ def main(words: list[str], settings: Settings) -> int:
     warnings: list[str] = []
     try:
         entry = store.find(settings.root, words[0], lock=True)
-        if names.environment("NOTIFY_SOCKET"):
+        if posix.environ.get(b"NOTIFY_SOCKET"):
             from pyrun.container import notify
 
             notify.start(entry, warnings)

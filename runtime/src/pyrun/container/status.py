@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posix
 
-from pyrun import names
 from pyrun.container import store
 
 TYPE_CHECKING = False
@@ -48,7 +47,7 @@ def of(entry: Entry, *, held: bool = False) -> str:
         return "stopped"
     if is_paused(entry):
         return "paused"
-    return "created" if names.exists(entry.file(store.FIFO)) else "running"
+    return "created" if posix.access(entry.file(store.FIFO), posix.F_OK) else "running"
 
 
 def is_paused(entry: Entry) -> bool:
