@@ -29,7 +29,8 @@ def test_an_unknown_command_is_status_3_and_help_is_0(pyrun: Runtime) -> None:
 
 @pytest.mark.needs("strace")
 @pytest.mark.parametrize(
-    ("module", "status", "said"), [("commands/settings", -2, ""), ("commands/start", 130, "interrupted")]
+    ("module", "status", "said"),
+    [("commands/settings", -2, ""), ("commands/start", 130, "interrupted")],
 )
 def test_a_ctrl_c_while_pyrun_loads_is_no_traceback(
     pyrun: Runtime, module: str, status: int, said: str

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pyrun import cli
+from pyrun import cli, names
 from pyrun.commands import settings
 
 SOURCES = Path(__file__).parents[3] / "runtime/src"
@@ -48,6 +48,15 @@ def test_states_of_a_user_are_in_the_user_s_runtime_directory(
     made = settings.Settings()
     made.rootless = rootless
     assert cli.default_root(made) == expected
+
+
+@pytest.mark.parametrize(
+    "path", ["/run/a", "/", "a", "./a", "/run//a", "//run/a", "/run/a/", "/run/../a", "/run/.a"]
+)
+def test_the_root_is_absolute_and_normal_however_it_is_spelled(path: str) -> None:
+    made = settings.Settings()
+    assert cli._read_globals(["--root", path, "state"], made) == ["state"]
+    assert made.root == names.absolute(path)
 
 
 @pytest.mark.parametrize(("command", "status"), [("list", 1), ("exec", 255)])
