@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from support import guests, leaks, machine
+from support import beside, leaks, machine
 
 BIN = Path(sys.executable).parent
 BEFORE = pytest.StashKey[leaks.Snapshot]()
@@ -98,7 +98,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 reason = machine.missing(need)
                 if reason and not (must_run & {need, "all"}):
                     item.add_marker(pytest.mark.skip(reason=f"needs {need}: {reason}"))
-    items.sort(key=_is_of_guest)  # last: their guests run beside the others
+    items.sort(key=_runs_beside)  # last: their commands run beside the others
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -109,30 +109,30 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 pytest.fail(f"--must-run: needs {need}: {reason}", pytrace=False)
 
 
-def _is_of_guest(item: pytest.Item) -> bool:
-    return item.get_closest_marker("guest") is not None
+def _runs_beside(item: pytest.Item) -> bool:
+    return item.get_closest_marker("beside") is not None
 
 
 @pytest.fixture(scope="session", autouse=True)
-def running_guests(request: pytest.FixtureRequest) -> Iterator[guests.Guests | None]:
-    """The guests that the selected tests wait for, started before the first test of all."""
+def commands_beside(request: pytest.FixtureRequest) -> Iterator[beside.Queue | None]:
+    """The commands that selected tests wait for, started before the first test of all."""
     commands = {
-        item.nodeid: list(mark.args)
+        item.nodeid: [str(word) for word in mark.args]
         for item in request.session.items
-        if (mark := item.get_closest_marker("guest")) and not item.get_closest_marker("skip")
+        if (mark := item.get_closest_marker("beside")) and not item.get_closest_marker("skip")
     }
     if not commands:
         yield None
         return
-    running = guests.Guests(commands)
-    yield running
-    running.stop()
+    queue = beside.Queue(commands)
+    yield queue
+    queue.stop()
 
 
 @pytest.fixture
-def guest(request: pytest.FixtureRequest, running_guests: guests.Guests) -> guests.Done:
-    """How the guest of this test's mark ended."""
-    return running_guests.result(request.node.nodeid)
+def done(request: pytest.FixtureRequest, commands_beside: beside.Queue) -> beside.Done:
+    """How the command of this test's mark ended."""
+    return commands_beside.result(request.node.nodeid)
 
 
 def _program(name: str) -> str:

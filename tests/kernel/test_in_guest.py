@@ -1,13 +1,13 @@
 """Kernel tests of runtime and monitor where unified cgroup v2 and systemd are: in the guest.
 
-The guests of the marks run beside the other tests (``support.guests``).
+The guests of the marks run beside the other tests (``support.beside``).
 """
 
 from __future__ import annotations
 
 import pytest
 
-from support.guests import Done
+from support.beside import Done
 
 # What a monitor reads of cgroup v2 is not on every developer's machine either.
 MONITOR = "tests/kernel/conmon/test_memory.py"
@@ -54,22 +54,22 @@ CRIU = (
 pytestmark = [pytest.mark.needs("vm"), pytest.mark.timeout(6000)]
 
 
-@pytest.mark.guest(*MANAGERS, TIMERS, OWNERS)
-def test_root_runs_containers_on_cgroup_v2_with_systemd(guest: Done) -> None:
-    assert guest.status == 0, guest.output[-9000:]
+@pytest.mark.beside("tools/vm/run", *MANAGERS, TIMERS, OWNERS)
+def test_root_runs_containers_on_cgroup_v2_with_systemd(done: Done) -> None:
+    assert done.status == 0, done.output[-9000:]
 
 
-@pytest.mark.guest("--user", "tester", *MANAGERS, USERS)
-def test_a_user_runs_containers_on_cgroup_v2_with_systemd(guest: Done) -> None:
-    assert guest.status == 0, guest.output[-9000:]
+@pytest.mark.beside("tools/vm/run", "--user", "tester", *MANAGERS, USERS)
+def test_a_user_runs_containers_on_cgroup_v2_with_systemd(done: Done) -> None:
+    assert done.status == 0, done.output[-9000:]
 
 
-@pytest.mark.guest(*SELINUX)
-def test_labels_confine_containers_where_selinux_is(guest: Done) -> None:
-    assert guest.status == 0, guest.output[-9000:]
+@pytest.mark.beside("tools/vm/run", *SELINUX)
+def test_labels_confine_containers_where_selinux_is(done: Done) -> None:
+    assert done.status == 0, done.output[-9000:]
 
 
 @pytest.mark.emulated
-@pytest.mark.guest(*CRIU)
-def test_criu_checkpoints_and_restores_where_it_works(guest: Done) -> None:
-    assert guest.status == 0, guest.output[-9000:]
+@pytest.mark.beside("tools/vm/run", *CRIU)
+def test_criu_checkpoints_and_restores_where_it_works(done: Done) -> None:
+    assert done.status == 0, done.output[-9000:]
