@@ -242,6 +242,12 @@ def test_a_path_out_of_proc_and_back_is_masked(pyrun: Runtime, bundle: Bundle) -
     assert pyrun.output(bundle) == "0"
 
 
+def test_a_masked_directory_takes_no_files(pyrun: Runtime, bundle: Bundle) -> None:
+    bundle.linux["maskedPaths"] = ["/tmp"]
+    bundle.shell("touch /tmp/x 2>&1")
+    assert "Read-only file system" in pyrun.run(bundle).stdout
+
+
 def test_a_terminal_is_not_made_of_what_the_image_calls_one(pyrun: Runtime, bundle: Bundle) -> None:
     """The image's file would get the ioctls, and be handed to whoever shows the terminal."""
     gone = ("/dev", "/dev/pts", "/dev/shm", "/dev/mqueue")
@@ -462,3 +468,23 @@ def test_no_mount_of_a_container_reaches_a_host_that_shares_its_mounts(
     assert (done.returncode, done.stderr) == (0, "")
     assert " shared:" in seen.read_text()
     assert str(bundle.rootfs) not in seen.read_text()
+
+
+@pytest.mark.needs("userns")
+def test_no_device_of_a_user_namespace_is_a_peer_of_a_host_that_shares_its_mounts(
+    pyrun: Runtime, bundle: Bundle
+) -> None:
+    """What the container mounts upon it would be on the host's, too."""
+    bundle.linux["namespaces"].append({"type": "user"})
+    for kind in ("uidMappings", "gidMappings"):
+        bundle.linux[kind] = [{"containerID": 0, "hostID": 0, "size": 65536}]
+    bundle.linux["devices"] = [{"path": "/dev/mine", "type": "c", "major": 1, "minor": 3}]
+    bundle.shell("grep ' /dev/mine ' /proc/self/mountinfo")
+    bundle.save()
+    words = pyrun.command("run", "-b", str(bundle.path), pyrun.new_id())
+    done = subprocess.run(
+        ["unshare", "-m", "--propagation", "shared", *words],
+        check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "shared:" not in done.stdout

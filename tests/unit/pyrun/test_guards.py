@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posix
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ import pytest
 from pyrun import syscalls
 from pyrun.container import interpreter
 from pyrun.errors import KernelError
-from pyrun.linux import capabilities, console
+from pyrun.linux import capabilities, console, rootfs
 
 
 def test_a_console_on_procfs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,3 +77,57 @@ def test_capabilities_are_kept_for_the_change_of_ids_only(monkeypatch: pytest.Mo
         ("setresuid", 7, 7, 7),
         ("prctl", syscalls.PR_SET_KEEPCAPS, 0),
     ]
+
+
+def recorder(made: list[tuple[object, ...]], name: str) -> Callable[..., None]:
+    def call(*words: object) -> None:
+        made.append((name, *words))
+
+    return call
+
+
+@pytest.fixture
+def roots(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    """What would be done to this process's root."""
+    made: list[tuple[object, ...]] = []
+    for name in ("mount", "umount2", "pivot_root"):
+        monkeypatch.setattr(syscalls, name, recorder(made, name))
+    for name in ("fchdir", "chdir", "chroot"):
+        monkeypatch.setattr(posix, name, recorder(made, name))
+    return made
+
+
+def test_the_detaching_of_the_old_root_goes_nowhere_else(roots: list[tuple[object, ...]]) -> None:
+    """Were it shared, every other namespace of its group would lose its root."""
+    rootfs.pivot(99)
+    slave = ("mount", None, ".", None, syscalls.MS_SLAVE | syscalls.MS_REC, None)
+    gone = ("umount2", ".", syscalls.MNT_DETACH)
+    assert roots.index(("pivot_root", ".", ".")) < roots.index(slave) < roots.index(gone)
+
+
+def test_no_procfs_of_the_host_stays_below_a_root_that_is_moved(
+    monkeypatch: pytest.MonkeyPatch, roots: list[tuple[object, ...]]
+) -> None:
+    """Whoever came out of the chroot could reach the host by it; a locked one is covered."""
+
+    def umount2(target: str, flags: int) -> None:
+        roots.append(("umount2", target, flags))
+        if target == "/locked":
+            raise PermissionError
+
+    monkeypatch.setattr(syscalls, "umount2", umount2)
+    monkeypatch.setattr(rootfs, "_host_kernel_mounts", lambda _root: ["/proc", "/locked"])
+    rootfs.move(99, "/root")
+    moved = roots.index(("mount", ".", "/", None, syscalls.MS_MOVE, None))
+    for call in (
+        ("umount2", "/proc", syscalls.MNT_DETACH),
+        ("mount", "tmpfs", "/locked", "tmpfs", 0, None),
+    ):
+        assert roots.index(call) < moved
+    assert ("mount", "tmpfs", "/proc", "tmpfs", 0, None) not in roots
+    assert roots[-2:] == [("chroot", "."), ("chdir", "/")]
+
+
+def test_what_shows_the_kernel_is_found_outside_of_the_root_only() -> None:
+    assert "/proc" in rootfs._host_kernel_mounts("/elsewhere")
+    assert "/proc" not in rootfs._host_kernel_mounts("/proc")
