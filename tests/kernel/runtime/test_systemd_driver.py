@@ -78,12 +78,12 @@ class Container:
 
 
 @pytest.fixture
-def new(pyrun_path: str, tmp_path: Path) -> Iterator[Callable[[], Container]]:
-    """Makes containers, which are deleted at the end with nothing left of them."""
+def new_of(tmp_path: Path) -> Iterator[Callable[[str], Container]]:
+    """Makes containers of a runtime, which are deleted at the end with nothing left of them."""
     made: list[Container] = []
 
-    def make() -> Container:
-        made.append(Container(pyrun_path, tmp_path))
+    def make(program: str) -> Container:
+        made.append(Container(program, tmp_path))
         return made[-1]
 
     yield make
@@ -94,6 +94,12 @@ def new(pyrun_path: str, tmp_path: Path) -> Iterator[Callable[[], Container]]:
         assert list(CGROUP.rglob(container.unit)) == []
     state = tmp_path / "state"
     assert not state.exists() or list(state.iterdir()) == []
+
+
+@pytest.fixture
+def new(pyrun_path: str, new_of: Callable[[str], Container]) -> Callable[[], Container]:
+    """The same of pyrun."""
+    return lambda: new_of(pyrun_path)
 
 
 @pytest.fixture
@@ -117,6 +123,32 @@ def test_a_container_is_a_delegated_scope_in_its_slice(container: Container) -> 
     name = container.runtime.ids[-1]
     assert container.show("Description") == {"Description": f"pyrun container {name}"}
     assert container.cgroup().name == container.unit
+
+
+@pytest.mark.needs("runc")
+def test_a_scope_and_its_files_are_those_of_runc(
+    container: Container, new_of: Callable[[str], Container]
+) -> None:
+    names = ["Slice", "Delegate", "DefaultDependencies", "Transient", "CPUAccounting"]
+    names += ["MemoryAccounting", "TasksAccounting", "IOAccounting", "KillMode", "OOMPolicy"]
+    names += ["MemoryMax", "MemorySwapMax", "MemoryLow", "MemoryHigh", "TasksMax", "CPUWeight"]
+    names += ["CPUQuotaPerSecUSec", "CPUQuotaPeriodUSec"]
+    files = ["cpu.max", "cpu.weight", "memory.max", "memory.swap.max", "memory.low", "memory.high"]
+    files += ["pids.max", "cgroup.type", "cgroup.subtree_control"]
+    found = []
+    for one in (container, new_of("runc")):
+        one.resources |= {
+            "memory": {"limit": 64 << 20, "swap": 96 << 20, "reservation": 32 << 20},
+            "cpu": {"quota": 25000, "period": 50000},
+            "pids": {"limit": 16},
+            "unified": {"memory.high": str(48 << 20), "cpu.weight": "77"},
+        }
+        one.start()
+        texts = {name: (one.cgroup() / name).read_text() for name in files}
+        owners = {path.name: path.stat().st_uid for path in one.cgroup().iterdir()}
+        assert texts["pids.max"] == "16\n"
+        found.append((one.show(*names), texts, owners, one.cgroup().parent))
+    assert found[0] == found[1]
 
 
 def test_a_nested_slice_is_made_on_the_way(container: Container) -> None:
