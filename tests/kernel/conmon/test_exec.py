@@ -122,10 +122,10 @@ MANY_EXECS = Path(__file__).parents[2] / "support/many_execs.py"
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("monitor", ["pyconmon"], indirect=True)
-def test_a_thousand_execs_leave_no_process_no_zombie_and_no_socket(
+def test_hundreds_of_execs_leave_no_process_no_zombie_and_no_socket(
     monitor: str, tmp_path: Path
 ) -> None:
     """Four at once, by a runtime that takes no time itself."""
-    command = [sys.executable, str(MANY_EXECS), monitor, str(tmp_path), "1000"]
+    command = [sys.executable, str(MANY_EXECS), monitor, str(tmp_path), "300"]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=800)
-    assert json.loads(done.stdout) == {"right": 1000, "ended": 1000, "left": 0, "sockets": 0}
+    assert json.loads(done.stdout) == {"right": 300, "ended": 300, "left": 0, "sockets": 0}
