@@ -488,3 +488,20 @@ def test_no_device_of_a_user_namespace_is_a_peer_of_a_host_that_shares_its_mount
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert "shared:" not in done.stdout
+
+
+@pytest.mark.needs("userns")
+def test_a_device_of_a_user_namespace_covers_a_link_and_not_what_it_points_at(
+    pyrun: Runtime, bundle: Bundle
+) -> None:
+    bundle.linux["namespaces"].append({"type": "user"})
+    for kind in ("uidMappings", "gidMappings"):
+        bundle.linux[kind] = [{"containerID": 0, "hostID": 0, "size": 65536}]
+    gone = ("/dev", "/dev/pts", "/dev/shm", "/dev/mqueue")
+    bundle.config["mounts"] = [m for m in bundle.config["mounts"] if m["destination"] not in gone]
+    bundle.config["root"]["readonly"] = False
+    (bundle.rootfs / "tmp/victim").write_text("unchanged")
+    (bundle.rootfs / "dev/mine").symlink_to("/tmp/victim")
+    bundle.linux["devices"] = [{"path": "/dev/mine", "type": "c", "major": 1, "minor": 3}]
+    bundle.shell("stat -c %t,%T /dev/mine; cat /tmp/victim")
+    assert pyrun.output(bundle).split() == ["1,3", "unchanged"]
