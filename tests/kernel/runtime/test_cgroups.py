@@ -304,3 +304,17 @@ def test_init_is_moved_to_a_delegated_cgroup(
         )  # fmt: skip
         assert pyrun.call("delete", "--force", name).returncode == 0
         assert pyrun.left(name) == []
+
+
+def test_the_cgroup_namespace_of_a_container_elsewhere_can_be_joined(
+    pyrun: Runtime, bundle: Bundle
+) -> None:
+    """Where cgroup2 has ``nsdelegate`` nobody in that namespace may enter the new cgroup."""
+    bundle.shell("sleep 1000")
+    path = f"/proc/{pyrun.state(pyrun.start(bundle))['pid']}/ns/cgroup"
+    kinds = [one for one in bundle.linux["namespaces"] if one["type"] != "cgroup"]
+    bundle.linux["namespaces"] = [*kinds, {"type": "cgroup", "path": path}]
+    pid = pyrun.state(pyrun.start(bundle))["pid"]
+    assert os.readlink(f"/proc/{pid}/ns/cgroup") == os.readlink(path)
+    done = pyrun.call("exec", pyrun.ids[-1], "readlink", "/proc/self/ns/cgroup")
+    assert done.stdout.strip() == os.readlink(path)

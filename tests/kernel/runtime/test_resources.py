@@ -234,6 +234,19 @@ def test_an_idle_container_has_no_weight_in_cgroup2(pyrun: Runtime, bundle: Bund
     assert (place / "cpu.idle").read_text() == "1\n"
 
 
+def test_a_weight_beside_idle_is_no_secret(pyrun: Runtime, bundle: Bundle) -> None:
+    words = "/linux/resources/cpu/shares: has no effect while cpu/idle is set"
+    bundle.linux["resources"]["cpu"] = {"idle": 1, "shares": 512}
+    bundle.shell("true")
+    done = pyrun.run(bundle)
+    assert (done.returncode, words in done.stderr) == (0, True)
+    name = pyrun.create(bundle)
+    done = pyrun.call("update", "--cpu-idle", "0", "--cpu-share", "600", name)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = pyrun.call("update", "--cpu-idle", "1", "--cpu-share", "700", name)
+    assert (done.returncode, words in done.stderr) == (0, True)
+
+
 @pytest.mark.needs("cgroup2_limits")
 @pytest.mark.parametrize(
     ("resources", "pointer"),

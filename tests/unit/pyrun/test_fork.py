@@ -36,6 +36,15 @@ def test_a_clone_that_the_kernel_refuses_is_an_ordinary_fork(
         os.fstat(cgroup_fd)
 
 
+def test_a_pid_namespace_that_ended_with_the_refused_clone_hides_no_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(syscalls, "clone_into_cgroup", refuse(16))
+    monkeypatch.setattr("posix.fork", refuse(12))
+    with pytest.raises(KernelError, match="process in its cgroup: Device or resource busy"):
+        fork.fork(os.open("/", os.O_PATH), leave)
+
+
 def test_what_is_no_cgroup_is_not_cloned_into() -> None:
     pid, cloned = fork.fork(os.open("/", os.O_PATH), leave)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7

@@ -68,7 +68,8 @@ def main(words: list[str], settings: Settings) -> int:
         raise validate.error_of(findings)
     entry = store.find(settings.root, options.arguments[0], lock=True)
     schemata = {f"--{name}": options.text(name) for name in _SCHEMATA if options.text(name)}
-    updating.update(entry, resources, schemata)
+    for warning in updating.update(entry, resources, schemata):
+        settings.write("warning", warning)
     return 0
 
 

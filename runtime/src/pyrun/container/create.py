@@ -222,8 +222,7 @@ def _make(begun: Stage, task: Task | None, entry: Entry, manager: Manager) -> No
         _wait_for_init(begun, entry, ours, pid, undo)
         if late:
             manager.set(late)
-        if (resources.get("memory") or {}).get("kernel"):
-            request.warnings += manager.unheard(resources)
+        request.warnings += manager.unheard(resources)
         if task and task.nodes:
             removal.forget_nodes(entry)
         entry.state["stage"] = "created"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # typeshed has only signal
 import posix
+from errno import ENOMEM
 
 from pyrun import syscalls
 from pyrun.errors import KernelError
@@ -59,17 +60,20 @@ def fork(cgroup_fd: int, body: Callable[[], None]) -> tuple[int, bool]:
     Raises:
         KernelError: there can be no more processes.
     """
-    pid, cloned = -1, False
+    pid, cloned, refusal = -1, False, None
     if cgroup_fd >= 0:
         try:
             pid = syscalls.clone_into_cgroup(cgroup_fd)
             cloned = True
-        except OSError:
-            pid = -1
+        except OSError as error:
+            refusal = error
     if pid < 0:
         try:
             pid = posix.fork()
         except OSError as error:
+            if refusal and error.errno == ENOMEM:  # a new pid namespace ends with its first process
+                step = "fork the container process in its cgroup"
+                raise KernelError(step, refusal) from error
             raise KernelError("fork the container process", error) from error
     if pid == 0:
         body()

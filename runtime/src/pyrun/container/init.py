@@ -180,11 +180,13 @@ def helper(task: Task) -> None:
 def _make_namespaces(task: Task) -> None:
     """Make and join all but the user namespace.
 
-    A mount namespace is joined, and a cgroup namespace made, by init itself: the one shows another
-    /proc, the other has the cgroup as its root that its maker is in.
+    Init enters a mount namespace and a cgroup namespace itself: the one shows another /proc, a new
+    one of the other has the cgroup as its root that its maker is in, and an older one may keep its
+    processes in the cgroups below its root (``nsdelegate``, cgroups(7)).
     """
     plan = task.plan
-    namespaces.join(plan, ~(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS))
+    by_init = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWCGROUP
+    namespaces.join(plan, ~(syscalls.CLONE_NEWUSER | by_init))
     namespaces.unshare(plan.new & ~(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWCGROUP))
     if plan.new & syscalls.CLONE_NEWNET:
         interfaces.set_loopback_up()
@@ -294,6 +296,7 @@ def _wait_for_parent(task: Task) -> None:
     if not task.in_cgroup:
         task.in_cgroup = True
         task.channel.receive("go")
+        namespaces.join(task.plan, syscalls.CLONE_NEWCGROUP)
         namespaces.unshare(task.plan.new & syscalls.CLONE_NEWCGROUP)
 
 

@@ -20,8 +20,8 @@ _KEYS = {"hugepageLimits": ("pageSize",), "priorities": ("name",)}
 _DEVICE = ("major", "minor")
 
 
-def update(entry: Entry, resources: JsonObject, schemata: dict[str, str]) -> None:
-    """Write the limits that ``resources`` names; the entry is locked.
+def update(entry: Entry, resources: JsonObject, schemata: dict[str, str]) -> list[str]:
+    """Write the limits that ``resources`` names; the entry is locked. Returns warnings.
 
     A limit that is refused leaves those from before.
 
@@ -57,6 +57,7 @@ def update(entry: Entry, resources: JsonObject, schemata: dict[str, str]) -> Non
         raise
     linux["resources"] = merged(before, resources)
     saving.write(entry, store.CONFIG, jsontext.dumps(config).encode())
+    return manager.unheard(resources, POINTER)
 
 
 def _set_schemata(container_id: str, linux: JsonObject, line: str, option: str) -> None:

@@ -135,8 +135,11 @@ class Manager(abc.ABC):
             KernelError: the kernel refused a value.
         """
 
-    def unheard(self, resources: dict[str, Any]) -> list[str]:  # noqa: ARG002 - of some layouts
-        """What the kernel took without a word and does not do, as warnings."""
+    def unheard(self, resources: dict[str, Any], pointer: str = "/linux/resources") -> list[str]:
+        """What was taken without a word and has no effect, as warnings."""
+        cpu = resources.get("cpu") or {}
+        if cpu.get("idle") and cpu.get("shares") and self.paths:
+            return [f"{pointer}/cpu/shares: has no effect while cpu/idle is set"]
         return []
 
     def entered(self) -> list[str]:

@@ -64,15 +64,16 @@ class Manager(manager.Manager):
         if creating or resources.get("devices"):
             self._set_devices(resources.get("devices") or [], pointer)
 
-    def unheard(self, resources: dict[str, Any]) -> list[str]:
+    def unheard(self, resources: dict[str, Any], pointer: str = "/linux/resources") -> list[str]:
         """See ``manager.Manager.unheard``: kernels since 5.16 have no limit of kernel memory."""
+        found = super().unheard(resources, pointer)
         wanted = (resources.get("memory") or {}).get("kernel") or 0
         if wanted <= 0 or "memory" not in self.paths:
-            return []
+            return found
         kept = int(read_file(f"{self.paths['memory']}/memory.kmem.limit_in_bytes"))
         if kept < _UNLIMITED_BYTES:
-            return []
-        return ["/linux/resources/memory/kernel: this kernel counts it in memory/limit alone"]
+            return found
+        return [*found, f"{pointer}/memory/kernel: this kernel counts it in memory/limit alone"]
 
     def _with_unified(
         self, settings: list[manager.Setting], resources: dict[str, Any], pointer: str
