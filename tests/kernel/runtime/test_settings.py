@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pyrun import syscalls
 from pyrun.linux import capabilities
 from support.bundle import Bundle
 from support.runtime import Runtime
@@ -461,17 +462,23 @@ def test_a_profile_that_cannot_be_enforced_is_refused(pyrun: Runtime, bundle: Bu
 
 
 def test_session_keyring_is_the_containers(pyrun: Runtime, bundle: Bundle) -> None:
-    name = pyrun.new_id()
-    bundle.shell(f"grep -c '_ses.{name}:' /proc/keys; sleep 1000")
+    """Init's and that of whoever enters; neither is the caller's (keyctl(2), GET_KEYRING_ID)."""
+    which = f"import ctypes; print(ctypes.CDLL(None).syscall({syscalls._KEYCTL}, 0, -3, 0))"
+    python = ["/usr/bin/python3", "-I", "-u", "-c"]
+    bundle.host_python()
+    bundle.process["args"] = [*python, f"{which}; import time; time.sleep(1000)"]
     bundle.linux["maskedPaths"] = []
     bundle.save()
+    name = pyrun.new_id()
     words = pyrun.command("run", "-b", str(bundle.path), name)
     with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as running:
         try:
             assert running.stdout
-            assert running.stdout.readline() == b"1\n"
-            done = pyrun.call("exec", name, "grep", "-c", f"_ses.{name}:", "/proc/keys")
-            assert done.stdout == "1\n", done.stderr
+            serial = int(running.stdout.readline())
+            keys = pyrun.call("exec", name, "cat", "/proc/keys").stdout.splitlines()
+            (line,) = [one for one in keys if f" _ses.{name}:" in one]
+            assert line.startswith(f"{serial:08x} ")
+            assert pyrun.call("exec", name, *python, which).stdout == f"{serial}\n"
         finally:
             pyrun.call("kill", name, "KILL")
 
