@@ -46,9 +46,9 @@ def test_a_start_reads_nothing_of_the_package(run: Run) -> None:
     code = (
         "print(sys.stdin.read(), sys.stdout.encoding)\n"
         "print(*(name for name in sys.modules if 'encodings' in name))\n"
-        "print(sys.modules['encodings'].__file__)"
+        "print(sys.modules['encodings'].__file__, 'codecs' in sys.modules)"
     )
-    assert run(code).splitlines() == ["Größe utf-8", "encodings", startup.__file__]
+    assert run(code).splitlines() == ["Größe utf-8", "encodings", f"{startup.__file__} False"]
 
 
 @pytest.mark.parametrize(
@@ -118,3 +118,25 @@ def test_the_codec_answers_as_the_packages_does(data: bytes, errors: str) -> Non
         assert ours.incrementalencoder(errors).encode(whole[0]) == (
             theirs.incrementalencoder(errors).encode(whole[0])
         )
+
+
+def test_what_is_found_has_the_members_of_the_packages_codec() -> None:
+    from encodings import utf_8
+
+    ours, theirs = startup.search_function("utf-8"), utf_8.getregentry()
+    assert ours is not None
+    assert len(ours) == len(theirs) == 4
+    for name in theirs.__dict__:
+        assert getattr(ours, name, None) is not None, name
+    for kind in ("incrementalencoder", "incrementaldecoder"):
+        mine, other = getattr(ours, kind)("strict"), getattr(theirs, kind)("strict")
+        assert {name for name in dir(other) if name[0] != "_"} - set(dir(mine)) <= {"buffer"}
+
+
+def test_a_decoder_goes_on_where_it_was_saved() -> None:
+    decoder, again = startup.IncrementalDecoder(), startup.IncrementalDecoder("replace")
+    assert decoder.decode("€".encode()[:2]) == ""
+    again.setstate(decoder.getstate())
+    assert again.decode("€".encode()[2:]) == "€"
+    decoder.reset()
+    assert (decoder.getstate(), startup.IncrementalEncoder().getstate()) == ((b"", 0), 0)

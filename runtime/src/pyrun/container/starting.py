@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posix
-import select
 
 from pyrun.container import status, store
 from pyrun.errors import ContainerError
@@ -85,6 +84,8 @@ def _read_verdict(fifo_fd: int, pid_fd: int) -> bytes | None:
     The descriptor that init writes to is close-on-exec: its end is the news of success. None when
     init ended without opening it: a fifo tells of an end only after there was a writer.
     """
+    import select  # while init executes
+
     poll = select.poll()
     poll.register(fifo_fd, select.POLLIN)
     poll.register(pid_fd, select.POLLIN)
