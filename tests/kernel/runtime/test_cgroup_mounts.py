@@ -24,6 +24,7 @@ def test_the_cgroup_mount_has_its_options_in_every_layout(
     bundle.linux["readonlyPaths"] = []
     bundle.shell(
         "cat /proc/self/mountinfo; echo ---; d=/sys/fs/cgroup; [ -e $d/pids ] && d=$d/pids;"
+        "[ -e $d/cgroup.controllers ] && d=$d$(grep ^0:: /proc/self/cgroup | cut -d: -f3);"
         "cat $d/cgroup.procs; mkdir $d/below 2>/dev/null && rmdir $d/below && echo made"
     )
     bundle.config["root"]["readonly"] = False

@@ -46,8 +46,9 @@ def mount(
         return
     if all(hierarchy.fstype == "cgroup2" for hierarchy in hierarchies):
         for hierarchy in hierarchies[:1]:
-            flags, data = options.flags, options.data
-            _one(mounter, destination, hierarchy, flags, data, own_namespace=own_namespace)
+            # As with runc and crun, without a cgroup namespace it is the host's whole tree, in
+            # which the path of /proc/self/cgroup leads to the container's. In v1 it is that alone.
+            _one(mounter, destination, hierarchy, options.flags, options.data, anew=True)
         mounter.finish(destination, options)
         return
     tmpfs = {
@@ -60,7 +61,7 @@ def mount(
     for hierarchy in hierarchies:
         target = f"{destination}/{hierarchy.name}"
         flags, data = options.flags, hierarchy.data
-        _one(mounter, target, hierarchy, flags, data, own_namespace=own_namespace)
+        _one(mounter, target, hierarchy, flags, data, anew=own_namespace)
         for controller in hierarchy.controllers:
             if len(hierarchy.controllers) > 1 and controller != hierarchy.name:
                 _link(mounter, destination, controller, hierarchy.name)
@@ -87,16 +88,16 @@ def _one(
     flags: int,
     data: str,
     *,
-    own_namespace: bool,
+    anew: bool,
 ) -> None:
-    """One hierarchy: mounted anew where the namespace limits what it shows, else a bind mount."""
+    """One hierarchy, from the root of the cgroup namespace or as a bind mount of our own cgroup."""
     step = f"mount {hierarchy.fstype} {hierarchy.name} on {destination}"
     flags |= _ALWAYS
     try:
         target_fd = paths.make_inside(mounter.root_fd, destination, directory=True)
         try:
             target = paths.proc_path(target_fd)
-            if own_namespace and _mount_anew(mounter, destination, target, hierarchy, flags, data):
+            if anew and _mount_anew(mounter, destination, target, hierarchy, flags, data):
                 return
             _bind(hierarchy, target)
         finally:
