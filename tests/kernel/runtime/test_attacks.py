@@ -470,15 +470,20 @@ def test_no_mount_of_a_container_reaches_a_host_that_shares_its_mounts(
     assert str(bundle.rootfs) not in seen.read_text()
 
 
+def add_device_of_a_user_namespace(bundle: Bundle) -> None:
+    """/dev/mine, which is bound there and not made; the namespace's root is the host's."""
+    bundle.linux["namespaces"].append({"type": "user"})
+    for kind in ("uidMappings", "gidMappings"):
+        bundle.linux[kind] = [{"containerID": 0, "hostID": 0, "size": 65536}]
+    bundle.linux["devices"] = [{"path": "/dev/mine", "type": "c", "major": 1, "minor": 3}]
+
+
 @pytest.mark.needs("userns")
 def test_no_device_of_a_user_namespace_is_a_peer_of_a_host_that_shares_its_mounts(
     pyrun: Runtime, bundle: Bundle
 ) -> None:
     """What the container mounts upon it would be on the host's, too."""
-    bundle.linux["namespaces"].append({"type": "user"})
-    for kind in ("uidMappings", "gidMappings"):
-        bundle.linux[kind] = [{"containerID": 0, "hostID": 0, "size": 65536}]
-    bundle.linux["devices"] = [{"path": "/dev/mine", "type": "c", "major": 1, "minor": 3}]
+    add_device_of_a_user_namespace(bundle)
     bundle.shell("grep ' /dev/mine ' /proc/self/mountinfo")
     bundle.save()
     words = pyrun.command("run", "-b", str(bundle.path), pyrun.new_id())
@@ -494,14 +499,11 @@ def test_no_device_of_a_user_namespace_is_a_peer_of_a_host_that_shares_its_mount
 def test_a_device_of_a_user_namespace_covers_a_link_and_not_what_it_points_at(
     pyrun: Runtime, bundle: Bundle
 ) -> None:
-    bundle.linux["namespaces"].append({"type": "user"})
-    for kind in ("uidMappings", "gidMappings"):
-        bundle.linux[kind] = [{"containerID": 0, "hostID": 0, "size": 65536}]
     gone = ("/dev", "/dev/pts", "/dev/shm", "/dev/mqueue")
     bundle.config["mounts"] = [m for m in bundle.config["mounts"] if m["destination"] not in gone]
     bundle.config["root"]["readonly"] = False
     (bundle.rootfs / "tmp/victim").write_text("unchanged")
     (bundle.rootfs / "dev/mine").symlink_to("/tmp/victim")
-    bundle.linux["devices"] = [{"path": "/dev/mine", "type": "c", "major": 1, "minor": 3}]
+    add_device_of_a_user_namespace(bundle)
     bundle.shell("stat -c %t,%T /dev/mine; cat /tmp/victim")
     assert pyrun.output(bundle).split() == ["1,3", "unchanged"]

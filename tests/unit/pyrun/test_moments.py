@@ -56,12 +56,18 @@ def reused(monkeypatch: pytest.MonkeyPatch, entry: Entry) -> None:
     monkeypatch.setattr(posix, "open", open_file)
 
 
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The signals that would have been sent."""
+    numbers: list[int] = []
+    monkeypatch.setattr(_signal, "pidfd_send_signal", lambda _fd, number: numbers.append(number))
+    return numbers
+
+
 @pytest.mark.usefixtures("reused")
 def test_no_signal_goes_to_a_process_that_has_got_the_number_of_init(
-    monkeypatch: pytest.MonkeyPatch, entry: Entry
+    sent: list[int], entry: Entry
 ) -> None:
-    sent: list[int] = []
-    monkeypatch.setattr(_signal, "pidfd_send_signal", lambda _fd, number: sent.append(number))
     assert status.of(entry) == "running"
     with pytest.raises(ContainerError, match="kill container one: container not running"):
         lifecycle.kill(entry, 15)
@@ -70,17 +76,13 @@ def test_no_signal_goes_to_a_process_that_has_got_the_number_of_init(
 
 @pytest.mark.usefixtures("reused")
 def test_the_end_of_a_container_is_not_that_of_a_process_with_the_number_of_init(
-    monkeypatch: pytest.MonkeyPatch, entry: Entry
+    sent: list[int], entry: Entry
 ) -> None:
-    sent: list[int] = []
-    monkeypatch.setattr(_signal, "pidfd_send_signal", lambda _fd, number: sent.append(number))
     lifecycle.end(entry)
     assert sent == []
 
 
-def test_a_signal_goes_to_init(monkeypatch: pytest.MonkeyPatch, entry: Entry) -> None:
-    sent: list[int] = []
-    monkeypatch.setattr(_signal, "pidfd_send_signal", lambda _fd, number: sent.append(number))
+def test_a_signal_goes_to_init(sent: list[int], entry: Entry) -> None:
     (Path(entry.path) / "exec.fifo").touch()
     lifecycle.kill(entry, 15)
     assert sent == [15]
